@@ -1,0 +1,41 @@
+# Everything happens in virtual environments inside this folder; the system's Python is never touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# One thread for each numerical library: trials and tests run side by side, not inside each other.
+export OMP_WAIT_POLICY = PASSIVE
+
+.PHONY: help demo test lint format bench test-mxnet setup clean
+
+help:  ## what the targets do
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 (this is " + sys.version.split()[0] + ")" if sys.version_info < (3, 11) else 0)'
+	@echo "Setting up $(VENV): about two minutes, once (log: $(VENV)/install.log)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]' > $(VENV)/install.log 2>&1 \
+	  || { tail -n 20 $(VENV)/install.log; exit 1; }
+	@touch $@
+
+setup: $(VENV)/.installed  ## a virtual environment with everything in it
+
+demo: setup  ## tune a classifier on real images, end to end (about 5 minutes on 2 cores)
+	@$(BIN)/kfp-image-tuning demo --output runs/demo
+
+test: setup lint  ## lint and all tests
+	@$(BIN)/python -m pytest
+
+lint: setup  ## ruff, format check, type check
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python tests/type_check.py
+
+format: setup  ## format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: setup  ## benchmarks: ratios against named baselines
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+clean:  ## remove environments and results
+	rm -rf $(VENV) .venv-mxnet build dist runs *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,400 @@
+"""The hyperparameter contract of Amazon SageMaker's built-in Image Classification (MXNet) algorithm.
+
+`Hyperparameters` holds one trial's full configuration: every row of AWS's table (Amazon SageMaker developer guide, "Image
+Classification Hyperparameters") is one field, with the table's type, valid range, default and the optimizers that use it
+beside it in ``RULES``. A value of this class is valid by construction: whatever the algorithm would refuse is
+refused here, all of it at once.
+
+The service passes every hyperparameter as a string; `Hyperparameters.from_strings` and `Hyperparameters.to_strings`
+speak that form.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Self
+
+from kfp_image_tuning.tuning.errors import HyperparameterError
+
+Optimizer = Literal["sgd", "adam", "rmsprop", "nag"]
+Value = int | float | str | bool | tuple[int, ...] | None
+"""What a hyperparameter may hold in typed form; `None` is "not set"."""
+
+OPTIMIZERS: tuple[Optimizer, ...] = ("sgd", "adam", "rmsprop", "nag")
+LARGE_IMAGE_LAYERS = (18, 34, 50, 101, 152, 200)
+SMALL_IMAGE_LAYERS = (20, 32, 44, 56, 110)
+
+USED_BY_OPTIMIZER: Mapping[str, tuple[Optimizer, ...]] = {
+    "momentum": ("sgd", "nag"),
+    "weight_decay": ("sgd", "nag"),
+    "beta_1": ("adam",),
+    "beta_2": ("adam",),
+    "eps": ("adam", "rmsprop"),
+    "gamma": ("rmsprop",),
+}
+"""Optimizer-specific hyperparameters (same table); every other one is used with every optimizer."""
+
+
+def is_active(name: str, optimizer: str) -> bool:
+    """Whether hyperparameter ``name`` has an effect when training with ``optimizer``."""
+    return optimizer in USED_BY_OPTIMIZER.get(name, OPTIMIZERS)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the algorithm accepts for one hyperparameter.
+
+    Attributes:
+        kind: How the string form is read.
+        minimum: Smallest accepted value (``None``: no lower bound).
+        maximum: Largest accepted value (``None``: no upper bound).
+        choices: The accepted values, for ``kind="choice"`` and for integers from a fixed set.
+    """
+
+    kind: Literal["integer", "float", "choice", "boolean", "flag", "shape", "epochs"]
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str | int, ...] = ()
+
+    def describe(self) -> str:
+        """The accepted values in words, for error messages and help texts."""
+        if self.choices:
+            return "one of " + ", ".join(str(choice) for choice in self.choices)
+        if self.kind == "boolean":
+            return "True or False"
+        if self.kind == "flag":
+            return "0 or 1"
+        if self.kind == "shape":
+            return 'three positive integers "channels, height, width"'
+        if self.kind == "epochs":
+            return 'increasing epoch numbers from 1, such as "10, 20"'
+        noun = "an integer" if self.kind == "integer" else "a number"
+        if self.minimum is not None and self.maximum is not None:
+            return f"{noun} from {self.minimum:g} to {self.maximum:g}"
+        return f"{noun} of at least {self.minimum:g}"
+
+    def parse(self, text: str) -> Value:
+        """Read the string form that SageMaker passes.
+
+        Raises:
+            ValueError: If the text does not have the form of this kind.
+        """
+        text = text.strip()
+        if self.kind == "boolean":
+            return {"true": True, "false": False}[text.lower()]
+        if self.kind == "flag":
+            return {"1": True, "0": False, "true": True, "false": False}[text.lower()]
+        if self.kind in ("shape", "epochs"):
+            return tuple(int(part) for part in text.strip("()[]").split(",") if part.strip())
+        if self.kind == "integer" or (self.choices and isinstance(self.choices[0], int)):
+            number = float(text)
+            if not number.is_integer():
+                raise ValueError(text)
+            return int(number)
+        if self.kind == "float":
+            return float(text)
+        return text
+
+    def accepts(self, value: Value) -> bool:
+        """Whether the algorithm accepts ``value`` (in typed form) on its own."""
+        if self.choices:
+            return value in self.choices and not isinstance(value, bool)
+        if self.kind in ("boolean", "flag"):
+            return isinstance(value, bool)
+        if self.kind in ("shape", "epochs"):
+            if not isinstance(value, tuple) or not all(isinstance(part, int) and part > 0 for part in value):
+                return False
+            return len(value) == 3 if self.kind == "shape" else list(value) == sorted(set(value))
+        if isinstance(value, bool) or not isinstance(value, int if self.kind == "integer" else (int, float)):
+            return False
+        above = self.minimum is None or value >= self.minimum
+        return above and (self.maximum is None or value <= self.maximum) and math.isfinite(value)
+
+
+_UNIT = Rule("float", 0.0, 1.0)
+_POSITIVE = Rule("integer", 1)
+
+RULES: Mapping[str, Rule] = {
+    "num_classes": _POSITIVE,
+    "num_training_samples": _POSITIVE,
+    "augmentation_type": Rule("choice", choices=("crop", "crop_color", "crop_color_transform")),
+    "beta_1": _UNIT,
+    "beta_2": _UNIT,
+    "checkpoint_frequency": _POSITIVE,
+    "early_stopping": Rule("boolean"),
+    "early_stopping_min_epochs": _POSITIVE,
+    "early_stopping_patience": _POSITIVE,
+    "early_stopping_tolerance": _UNIT,
+    "epochs": _POSITIVE,
+    "eps": _UNIT,
+    "gamma": _UNIT,
+    "image_shape": Rule("shape"),
+    "kv_store": Rule("choice", choices=("dist_sync", "dist_async")),
+    "learning_rate": _UNIT,
+    "lr_scheduler_factor": _UNIT,
+    "lr_scheduler_step": Rule("epochs"),
+    "mini_batch_size": _POSITIVE,
+    "momentum": _UNIT,
+    "multi_label": Rule("flag"),
+    "num_layers": Rule("integer", choices=(*SMALL_IMAGE_LAYERS, *LARGE_IMAGE_LAYERS)),
+    "optimizer": Rule("choice", choices=OPTIMIZERS),
+    "precision_dtype": Rule("choice", choices=("float32", "float16")),
+    "resize": _POSITIVE,
+    "top_k": Rule("integer", 2),
+    "use_pretrained_model": Rule("flag"),
+    "use_weighted_loss": Rule("flag"),
+    "weight_decay": _UNIT,
+}
+"""AWS's table, row by row: the values that the algorithm accepts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """One trial's configuration, valid by construction.
+
+    Attributes:
+        num_classes: Number of classes. Required.
+        num_training_samples: Number of training images. Required: `lr_scheduler_step` is counted in epochs of it.
+        augmentation_type: None (central crop), ``crop`` (random crop and horizontal flip), ``crop_color`` (also hue ±36,
+            saturation ±50, lightness ±50) or ``crop_color_transform`` (also rotation to 10°, shear to 0.1, aspect to 0.25).
+        beta_1: Decay of the first moment; adam only.
+        beta_2: Decay of the second moment; adam only.
+        checkpoint_frequency: Save a checkpoint every so many epochs; None keeps the best epoch's alone.
+        early_stopping: Stop when validation accuracy no longer improves.
+        early_stopping_min_epochs: Epochs before which early stopping does not act.
+        early_stopping_patience: Epochs without improvement that are waited for.
+        early_stopping_tolerance: Relative improvement below which an epoch counts as none.
+        epochs: Passes over the training images.
+        eps: Added to the denominator; adam and rmsprop only.
+        gamma: Decay of the squared gradient's average; rmsprop only.
+        image_shape: Channels, height, width of the network's input, in pixels.
+        kv_store: Weight synchronization between machines in distributed training.
+        learning_rate: Initial learning rate.
+        lr_scheduler_factor: What the learning rate is multiplied with at each step.
+        lr_scheduler_step: Epochs after which the learning rate is multiplied.
+        mini_batch_size: Images per step and machine.
+        momentum: sgd and nag only.
+        multi_label: Whether an image may have several labels.
+        num_layers: Depth of the ResNet: 20 to 110 for small images, 18 to 200 for large ones.
+        optimizer: sgd, adam, rmsprop or nag.
+        precision_dtype: float32, or float16 for mixed precision.
+        resize: Shortest side, in pixels, to which training images are resized before cropping.
+        top_k: Report top-k accuracy too.
+        use_pretrained_model: Start from pretrained weights; only the last layer is new.
+        use_weighted_loss: Weight the loss by class frequency; with `multi_label` only.
+        weight_decay: L2 coefficient; sgd and nag only.
+
+    Raises:
+        HyperparameterError: With every violation of `RULES` and of the rules between fields.
+    """
+
+    num_classes: int
+    num_training_samples: int
+    augmentation_type: str | None = None
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    checkpoint_frequency: int | None = None
+    early_stopping: bool = False
+    early_stopping_min_epochs: int = 10
+    early_stopping_patience: int = 5
+    early_stopping_tolerance: float = 0.0
+    epochs: int = 30
+    eps: float = 1e-8
+    gamma: float = 0.9
+    image_shape: tuple[int, ...] = (3, 224, 224)
+    kv_store: str | None = None
+    learning_rate: float = 0.1
+    lr_scheduler_factor: float = 0.1
+    lr_scheduler_step: tuple[int, ...] | None = field(default=None)
+    mini_batch_size: int = 32
+    momentum: float = 0.9
+    multi_label: bool = False
+    num_layers: int = 152
+    optimizer: Optimizer = "sgd"
+    precision_dtype: str = "float32"
+    resize: int | None = None
+    top_k: int | None = None
+    use_pretrained_model: bool = False
+    use_weighted_loss: bool = False
+    weight_decay: float = 0.0001
+
+    def __post_init__(self) -> None:
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        if problems := find_problems(values):
+            raise HyperparameterError.from_problems(problems)
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, object]) -> Self:
+        """Read the form in which SageMaker passes hyperparameters.
+
+        Names that start with an underscore (the service's own, such as ``_tuning_objective_metric``) are passed over.
+
+        Args:
+            values: Name to text; numbers, booleans and lists are taken as well.
+
+        Raises:
+            HyperparameterError: With every unknown name, unreadable value and broken rule.
+        """
+        typed, problems = parse_strings(values)
+        problems += [f"{name}: is required and missing" for name in required_names() if name not in values]
+        problems += find_problems(defaults() | typed)
+        if problems:
+            raise HyperparameterError.from_problems(problems)
+        return cls(**typed)
+
+    def to_strings(self) -> dict[str, str]:
+        """The form that SageMaker's API takes: every hyperparameter that is set, as text, sorted by name."""
+        values = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return {name: format_value(name, value) for name, value in sorted(values) if value is not None}
+
+    def active(self) -> dict[str, str]:
+        """`to_strings` without what the chosen optimizer ignores."""
+        return {name: text for name, text in self.to_strings().items() if is_active(name, self.optimizer)}
+
+    def warnings(self) -> list[str]:
+        """What the algorithm accepts but hardly anybody wants, one sentence each."""
+        found = []
+        height = self.image_shape[1]
+        if self.num_layers in SMALL_IMAGE_LAYERS and height > 64:
+            found.append(
+                f"num_layers: {self.num_layers} is meant for small images (about 28x28), the images are {height} pixels "
+                f"high; AWS suggests {', '.join(map(str, LARGE_IMAGE_LAYERS))} for large ones"
+            )
+        if self.num_layers in LARGE_IMAGE_LAYERS and height <= 28:
+            found.append(
+                f"num_layers: {self.num_layers} is meant for large images, these are {height} pixels high; "
+                f"AWS suggests {', '.join(map(str, SMALL_IMAGE_LAYERS))} for small ones"
+            )
+        late = [step for step in self.lr_scheduler_step or () if step >= self.epochs]
+        if late:
+            found.append(f"lr_scheduler_step: {late} is never reached in {self.epochs} epochs")
+        if self.early_stopping and self.early_stopping_min_epochs >= self.epochs:
+            found.append(
+                f"early_stopping: never acts, early_stopping_min_epochs is {self.early_stopping_min_epochs} "
+                f"and epochs {self.epochs}"
+            )
+        return found
+
+
+def required_names() -> tuple[str, ...]:
+    """The hyperparameters without a default."""
+    return ("num_classes", "num_training_samples")
+
+
+def defaults() -> dict[str, Any]:
+    """The algorithm's default for every hyperparameter that has one (``None``: not set)."""
+    return {item.name: item.default for item in fields(Hyperparameters) if item.name not in required_names()}
+
+
+def parse_value(name: str, value: object) -> Value:
+    """Bring one hyperparameter into its typed form.
+
+    Args:
+        name: A name of `RULES`.
+        value: Text as SageMaker passes it, or a JSON value.
+
+    Raises:
+        HyperparameterError: If the name is unknown or the value cannot be read as the rule's kind.
+    """
+    if name not in RULES:
+        raise HyperparameterError(f"{name}: is no hyperparameter of the image classification algorithm{_nearest(name)}")
+    if value is None:
+        return None
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    try:
+        return RULES[name].parse(text)
+    except (ValueError, KeyError, OverflowError):
+        raise HyperparameterError(f"{name}: {value!r} cannot be read; accepted is {RULES[name].describe()}") from None
+
+
+def format_value(name: str, value: Value) -> str:
+    """The text that SageMaker's API takes for a typed value."""
+    if RULES[name].kind == "flag":
+        return "1" if value else "0"
+    if isinstance(value, tuple):
+        return ",".join(str(part) for part in value)
+    return str(value)
+
+
+def parse_strings(values: Mapping[str, object]) -> tuple[dict[str, Any], list[str]]:
+    """Bring many hyperparameters into their typed form.
+
+    Returns:
+        The typed values of what could be read, and a sentence for each that could not.
+    """
+    typed: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, value in values.items():
+        if name.startswith("_"):
+            continue
+        try:
+            typed[name] = parse_value(name, value)
+        except HyperparameterError as error:
+            problems += error.problems
+    return typed, problems
+
+
+def find_problems(values: Mapping[str, Any]) -> list[str]:
+    """Check typed values against `RULES` and the rules between hyperparameters.
+
+    Args:
+        values: Some or all hyperparameters; rules that need a missing one are passed over.
+
+    Returns:
+        One sentence for each violation.
+    """
+    problems = []
+    sound = {}
+    for name, value in values.items():
+        optional = value is None and name not in required_names() and defaults().get(name, 0) is None
+        if optional or RULES[name].accepts(value):
+            sound[name] = value
+        else:
+            problems.append(f"{name}: {value!r} is not accepted; it must be {RULES[name].describe()}")
+    return problems + _problems_between(sound)
+
+
+def _problems_between(values: Mapping[str, Any]) -> list[str]:
+    """The rules that tie hyperparameters to each other; ``values`` are sound one by one."""
+    get = values.get
+    shape = get("image_shape") or (3, 224, 224)
+    problems = []
+    if get("use_pretrained_model") and tuple(shape) != (3, 224, 224):
+        problems.append(
+            f"image_shape: pretrained networks take 3,224,224 only, got {','.join(map(str, shape))}; "
+            "set use_pretrained_model to 0 or prepare the data at 224x224"
+        )
+    if get("use_pretrained_model") and get("num_layers", 152) not in LARGE_IMAGE_LAYERS:
+        problems.append(
+            f"num_layers: there is no pretrained network of {get('num_layers')} layers; "
+            f"choose one of {', '.join(map(str, LARGE_IMAGE_LAYERS))} or set use_pretrained_model to 0"
+        )
+    if get("use_weighted_loss") and not get("multi_label"):
+        problems.append("use_weighted_loss: works with multi_label 1 only; set multi_label to 1 or leave it out")
+    if get("checkpoint_frequency") and get("checkpoint_frequency") > get("epochs", 30):
+        problems.append(
+            f"checkpoint_frequency: {get('checkpoint_frequency')} is more than the {get('epochs', 30)} epochs, "
+            "nothing would ever be saved; choose at most epochs"
+        )
+    if get("resize") and get("resize") < max(shape[1:]):
+        problems.append(
+            f"resize: {get('resize')} pixels is smaller than image_shape {','.join(map(str, shape))}, "
+            f"training would fail; choose at least {max(shape[1:])}"
+        )
+    if get("num_training_samples") and get("mini_batch_size", 32) > get("num_training_samples"):
+        problems.append(
+            f"mini_batch_size: {get('mini_batch_size', 32)} is more than the {get('num_training_samples')} "
+            "training images, no step would ever be made; choose a smaller one"
+        )
+    if get("top_k") and get("num_classes") and get("top_k") > get("num_classes"):
+        problems.append(f"top_k: {get('top_k')} is more than the {get('num_classes')} classes")
+    return problems
+
+
+def _nearest(name: str) -> str:
+    """A hint at the name that was probably meant."""
+    # Imported here: only a misspelt name needs it, and it would double the import time of this module.
+    from difflib import get_close_matches
+
+    matches = get_close_matches(name, RULES, n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
