@@ -356,24 +356,25 @@ def find_problems(values: Mapping[str, Any]) -> list[str]:
 
 def _problems_between(values: Mapping[str, Any]) -> list[str]:
     """The rules that tie hyperparameters to each other; ``values`` are sound one by one."""
-    get = values.get
-    shape = get("image_shape") or (3, 224, 224)
+    complete: dict[str, Any] = {**defaults(), **values}
+    get = complete.get
+    shape: tuple[int, ...] = get("image_shape") or (3, 224, 224)
     problems = []
     if get("use_pretrained_model") and tuple(shape) != (3, 224, 224):
         problems.append(
             f"image_shape: pretrained networks take 3,224,224 only, got {','.join(map(str, shape))}; "
             "set use_pretrained_model to 0 or prepare the data at 224x224"
         )
-    if get("use_pretrained_model") and get("num_layers", 152) not in LARGE_IMAGE_LAYERS:
+    if get("use_pretrained_model") and get("num_layers") not in LARGE_IMAGE_LAYERS:
         problems.append(
             f"num_layers: there is no pretrained network of {get('num_layers')} layers; "
             f"choose one of {', '.join(map(str, LARGE_IMAGE_LAYERS))} or set use_pretrained_model to 0"
         )
     if get("use_weighted_loss") and not get("multi_label"):
         problems.append("use_weighted_loss: works with multi_label 1 only; set multi_label to 1 or leave it out")
-    if get("checkpoint_frequency") and get("checkpoint_frequency") > get("epochs", 30):
+    if (frequency := get("checkpoint_frequency")) and frequency > complete["epochs"]:
         problems.append(
-            f"checkpoint_frequency: {get('checkpoint_frequency')} is more than the {get('epochs', 30)} epochs, "
+            f"checkpoint_frequency: {get('checkpoint_frequency')} is more than the {get('epochs')} epochs, "
             "nothing would ever be saved; choose at most epochs"
         )
     if get("resize") and get("resize") < max(shape[1:]):
@@ -381,9 +382,9 @@ def _problems_between(values: Mapping[str, Any]) -> list[str]:
             f"resize: {get('resize')} pixels is smaller than image_shape {','.join(map(str, shape))}, "
             f"training would fail; choose at least {max(shape[1:])}"
         )
-    if get("num_training_samples") and get("mini_batch_size", 32) > get("num_training_samples"):
+    if (images := get("num_training_samples")) and complete["mini_batch_size"] > images:
         problems.append(
-            f"mini_batch_size: {get('mini_batch_size', 32)} is more than the {get('num_training_samples')} "
+            f"mini_batch_size: {get('mini_batch_size')} is more than the {get('num_training_samples')} "
             "training images, no step would ever be made; choose a smaller one"
         )
     if get("top_k") and get("num_classes") and get("top_k") > get("num_classes"):

@@ -1,0 +1,222 @@
+"""The engine protocol, and the loop that follows a search on any engine.
+
+An engine plans, launches or adopts, follows, stops and collects; `run_search` does everything that is the same for all of them:
+progress output, the budget's time limit and completion criteria, signals, and writing the result after every
+finished trial.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, Protocol
+
+from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.progress import Progress
+from kfp_image_tuning.tuning.result import SearchStatus, Trial, TuningResult
+from kfp_image_tuning.tuning.search import Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an engine will do, made offline; the same search always gives the same plan.
+
+    Attributes:
+        engine: The engine's name.
+        request: The engine's own request in JSON form: what is sent, applied or run.
+        summary: The plan in lines for a reader, with the most that it can cost.
+        warnings: What the user should know before spending.
+    """
+
+    engine: str
+    request: Mapping[str, Any]
+    summary: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """What a search had already done when this process took it up.
+
+    Attributes:
+        trials: Its trials so far, in the order of their start; empty for a new search.
+        seconds: Wall time that earlier processes have used.
+        started_at: When the search first started, Unix time.
+    """
+
+    trials: tuple[Trial, ...] = ()
+    seconds: float = 0.0
+    started_at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialUpdate:
+    """One thing that happened.
+
+    Attributes:
+        kind: ``started``, ``progress`` (an epoch or a part of one), ``finished``, or ``waiting`` (nothing new; sent at least every
+            few seconds, so that time limits act and the reader sees life).
+        trial: The trial as it is now; None for ``waiting``.
+        note: What a reader should know, such as why nothing moves.
+    """
+
+    kind: Literal["started", "progress", "finished", "waiting"]
+    trial: Trial | None = None
+    note: str = ""
+
+
+class Engine(Protocol):
+    """Where trials run.
+
+    The verbs are called in the order in which they stand here. ``stop`` may be called from a signal handler while ``follow`` is
+    being iterated: it must return at once; ``follow`` then ends by itself after the last updates.
+    """
+
+    name: str
+
+    def plan(self, search: Search) -> Plan:
+        """Translate the search into the engine's request and check it offline; spends nothing.
+
+        Raises:
+            SearchSpaceError: If the engine cannot search this space.
+            BudgetError: If it cannot keep this budget.
+        """
+        ...
+
+    def launch_or_adopt(self, plan: Plan) -> Adopted:
+        """Start the search, or take up the one that an earlier process of the same run has started.
+
+        Raises:
+            EngineError: If it cannot be started, or a different search is in its place.
+        """
+        ...
+
+    def follow(self) -> Iterator[TrialUpdate]:
+        """Yield updates until every trial has ended."""
+        ...
+
+    def stop(self) -> None:
+        """End the search: no new trials; running ones keep what they have reached."""
+        ...
+
+    def collect(self) -> Mapping[str, Any]:
+        """Bring in what remains, such as the best model; returns what only this engine knows (``engine_details``)."""
+        ...
+
+
+def run_search(
+    engine: Engine,
+    search: Search,
+    result_path: Path,
+    *,
+    reproduction_command: str = "",
+    show: Callable[[str], None] = print,
+) -> TuningResult:
+    """Run a search on an engine, from plan to result document.
+
+    Args:
+        engine: Where trials run.
+        search: What is searched.
+        result_path: Where ``result.json`` is written, after every finished trial.
+        reproduction_command: What to type to run the same search again; goes into the result.
+        show: Takes one line of progress for the reader.
+
+    Returns:
+        The result; its status is ``stopped`` if a signal ended the search.
+
+    Raises:
+        EngineError: If not a single trial reached an objective; the result document is written all the same.
+        ImageTuningError: Whatever else the engine refuses.
+    """
+    plan = engine.plan(search)
+    for line in plan.summary:
+        show(line)
+    for warning in plan.warnings:
+        show(f"Warning: {warning}")
+    with _stop_on_signals(engine.stop) as interrupted:
+        adopted = engine.launch_or_adopt(plan)
+        began = time.monotonic()
+        trials = {trial.name: trial for trial in adopted.trials}
+        progress = Progress(search, adopted.trials, adopted.seconds, show)
+        stop_reason = ""
+
+        def result(status: SearchStatus, reason: str, details: Mapping[str, Any]) -> TuningResult:
+            return TuningResult(
+                engine=engine.name,
+                status=status,
+                stop_reason=reason,
+                search=search.to_document(),
+                trials=tuple(sorted(trials.values(), key=lambda trial: (trial.started_at or 0.0, trial.name))),
+                started_at=adopted.started_at,
+                seconds=round(adopted.seconds + time.monotonic() - began, 3),
+                reproduction_command=reproduction_command,
+                engine_details=details,
+            )
+
+        for update in engine.follow():
+            if update.trial is not None:
+                trials[update.trial.name] = update.trial
+            progress.show(update)
+            if update.kind == "finished":
+                result("running", "", {}).save(result_path)
+            seconds = adopted.seconds + time.monotonic() - began
+            reason = search.budget.reason_to_stop(tuple(trials.values()), seconds)
+            if reason and not stop_reason:
+                stop_reason = reason
+                engine.stop()
+        details = engine.collect()
+    status: SearchStatus = "completed"
+    if interrupted():
+        status, stop_reason = "stopped", f"stopped by {interrupted()}"
+    final = result(status, stop_reason or "the engine has no more trials to suggest", details)
+    return _conclude(final, search, result_path, show)
+
+
+def _conclude(result: TuningResult, search: Search, result_path: Path, show: Callable[[str], None]) -> TuningResult:
+    """Write the result and say what came of the search."""
+    failed = [trial for trial in result.trials if trial.status == "failed"]
+    best = result.best_trial
+    if best is None or len(failed) > search.budget.failures_borne:
+        result = TuningResult(**{**vars(result), "status": "failed"})
+    result.save(result_path)
+    if best is None:
+        reasons = sorted({trial.failure_reason or "no reason known" for trial in failed})
+        listed = "; ".join(reasons[:3]) or "no trial ended an epoch"
+        raise EngineError(
+            f"the search ended without a model: {result.stop_reason}. {len(result.trials)} trials, {len(failed)} failed: "
+            f"{listed}. Every trial stands in {result_path}"
+        )
+    show(
+        f"Search over: {result.stop_reason}. Best of {len(result.trials)} trials: {best.name} with validation:accuracy "
+        f"{best.objective:.4f}, after {result.seconds:.0f} s."
+    )
+    return result
+
+
+@contextmanager
+def _stop_on_signals(stop: Callable[[], None]) -> Iterator[Callable[[], str]]:
+    """Call ``stop`` first thing on SIGTERM and SIGINT; yields a function that names the signal received, or ``""``.
+
+    A second SIGINT interrupts at once. Outside the main thread Python cannot set handlers, and none are set.
+    """
+    received: list[str] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        stop()
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: ""
+        return
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: received[0] if received else ""
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
