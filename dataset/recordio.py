@@ -7,13 +7,13 @@ A ``.rec`` file (RecordIO) is a row of records, each starting at a multiple of f
 A payload that holds the magic at a multiple of four is cut there into parts (kind 1 first, 2 middle, 3 last; 0 is an
 uncut record) and the magic itself is left out, so that a record's start can be found from anywhere in the file.
 
-For images the payload is MXNet's ``IRHeader`` (``<IfQQ``: number of labels or 0, label, identifier, second identifier), the
-labels as float32 where there are several, then the encoded image.
+For images the payload is MXNet's ``IRHeader`` (``<IfQQ``: number of labels or 0, label, identifier, second identifier),
+the labels as float32 where there are several, then the encoded image.
 
-An ``.idx`` file says where each record starts (``key<tab>offset``); a ``.lst`` file which image it is, as ``im2rec`` writes
-it (``index<tab>label with six decimals, one or one per class<tab>relative path``). The latter knows no escapes, but file
-names may hold tabs and line ends. Those are written as in a URL (``%09``, ``%0A``, ``%0D``), and a name that already
-looks like that has its percent sign written as ``%25``; every other name stays as it is.
+An ``.idx`` file says where each record starts (``key<tab>offset``); a ``.lst`` file which image it is, as ``im2rec``
+writes it (``index<tab>label with six decimals, one or one per class<tab>relative path``). The latter knows no escapes,
+but file names may hold tabs and line ends. Those are written as in a URL (``%09``, ``%0A``, ``%0D``), and a name that
+already looks like that has its percent sign written as ``%25``; every other name stays as it is.
 """
 
 import mmap
