@@ -1,0 +1,154 @@
+"""Crops, flips, color jitter and warps of training images, by the numbers of MXNet's default augmenter.
+
+``augmentation_type`` of the algorithm and what it means here (the same values as the levels of MXNet's image-classification example):
+
+======================== ==================================================================================================
+none                     the central crop
+``crop``                 a random crop and, for every second image, a horizontal flip
+``crop_color``           also, in OpenCV's 8-bit HLS units: hue ±36 (of 180), saturation ±50, lightness ±50 (of 255)
+``crop_color_transform`` before it all, also a rotation to ±10°, a shear to ±0.1 and a change of the aspect ratio to ±0.25,
+                         about the centre, filled with white
+======================== ==================================================================================================
+
+Everything works on whole batches of uint8 images on the device that they are on; what is drawn comes from the given generator alone.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+HUE, SATURATION, LIGHTNESS = 36, 50, 50
+ROTATION_DEGREES, SHEAR, ASPECT = 10, 0.1, 0.25
+FILL = 255.0
+
+
+def augment(
+    images: Tensor, height: int, width: int, augmentation_type: str | None, generator: torch.Generator
+) -> Tensor:
+    """Bring a batch to the network's size, at random where the type says so.
+
+    Args:
+        images: uint8, ``[N, H, W, C]``, at least ``height`` by ``width``.
+        height: Of the result.
+        width: Of the result.
+        augmentation_type: A value of the hyperparameter, or None.
+        generator: On the images' device.
+
+    Returns:
+        uint8, ``[N, height, width, C]``.
+    """
+    if augmentation_type is None:
+        return central_crop(images, height, width)
+    if augmentation_type == "crop_color_transform":
+        images = warp(images, generator)
+    images = random_crop_and_flip(images, height, width, generator)
+    if augmentation_type == "crop":
+        return images
+    return jitter_color(images, generator)
+
+
+def central_crop(images: Tensor, height: int, width: int) -> Tensor:
+    """Cut the middle out of each image; the odd pixel goes to the right and the bottom."""
+    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    return images[:, top : top + height, left : left + width]
+
+
+def random_crop_and_flip(images: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Cut each image at a place of its own and mirror every second one, in one gather."""
+    count, full_height, full_width, _ = images.shape
+    device = images.device
+    tops = _integers(0, full_height - height, count, device, generator)
+    lefts = _integers(0, full_width - width, count, device, generator)
+    flips = _integers(0, 1, count, device, generator).bool()
+    rows = tops[:, None] + torch.arange(height, device=device)
+    columns = torch.arange(width, device=device)
+    columns = lefts[:, None] + torch.where(flips[:, None], columns.flip(0), columns)
+    batch = torch.arange(count, device=device)
+    return images[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def jitter_color(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift hue, lightness and saturation of each image by amounts of its own, whole OpenCV units, clamped at the ends.
+
+    Images that have not three channels keep their hue and saturation: they have none.
+    """
+    count = len(images)
+    hue, saturation, lightness = (
+        _uniform(-limit, limit, count, images.device, generator).trunc_()[:, None, None]
+        for limit in (HUE, SATURATION, LIGHTNESS)
+    )
+    if images.shape[-1] != 3:
+        return (images + lightness[..., None]).clamp_(0, 255).to(torch.uint8)
+    h, l, s = rgb_to_hls(images)  # noqa: E741 - the channels' own names
+    h = (h + hue).clamp_(0, 180)
+    l = (l + lightness).clamp_(0, 255)  # noqa: E741
+    s = (s + saturation).clamp_(0, 255)
+    return hls_to_rgb(h, l, s)
+
+
+def rgb_to_hls(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hue in 0..180, lightness and saturation in 0..255, whole numbers as floats, as OpenCV's 8-bit ``COLOR_RGB2HLS``."""
+    red, green, blue = (images.float() / 255).unbind(-1)
+    high, low = images.amax(-1).float() / 255, images.amin(-1).float() / 255
+    spread = high - low
+    total = high + low
+    safe = spread.clamp(min=1e-12)
+    lightness = total / 2
+    saturation = spread / torch.where(lightness < 0.5, total, 2 - total).clamp(min=1e-12)
+    hue = torch.where(
+        high == red,
+        (green - blue) / safe,
+        torch.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    hue = torch.where(spread > 0, hue % 6 * 30, 0)
+    return hue.round() % 180, (lightness * 255).round(), (saturation * 255).round()
+
+
+def hls_to_rgb(hue: Tensor, lightness: Tensor, saturation: Tensor) -> Tensor:
+    """The inverse of `rgb_to_hls`, as uint8."""
+    lightness, saturation = lightness / 255, saturation / 255
+    reach = saturation * torch.minimum(lightness, 1 - lightness)
+    channels = []
+    for offset in (0, 8, 4):
+        place = (offset + hue / 15) % 12
+        channels.append(lightness - reach * torch.minimum(place - 3, 9 - place).clamp(-1, 1))
+    return torch.stack(channels, dim=-1).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def warp(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate, shear and stretch each image about its centre, by amounts of its own, filling with white."""
+    count, height, width, _ = images.shape
+    device = images.device
+    shear = _uniform(-SHEAR, SHEAR, count, device, generator)
+    angle = _integers(-ROTATION_DEGREES, ROTATION_DEGREES, count, device, generator) * (math.pi / 180)
+    ratio = _uniform(1 - ASPECT, 1 + ASPECT, count, device, generator)
+    tall = 2 / (1 + ratio)
+    wide = ratio * tall
+    cosine, sine = angle.cos(), angle.sin()
+    forward = torch.stack(
+        [
+            torch.stack([tall * cosine - shear * sine * wide, tall * sine + shear * cosine * wide], dim=-1),
+            torch.stack([-sine * wide, cosine * wide], dim=-1),
+        ],
+        dim=-2,
+    )
+    # grid_sample asks where each target pixel comes from, in coordinates from -1 to 1 along both sides.
+    inverse = torch.linalg.inv(forward)
+    sides = torch.tensor([width, height], device=device, dtype=torch.float32)
+    inverse = inverse * (sides[None, None, :] / sides[None, :, None])
+    theta = torch.cat([inverse, torch.zeros(count, 2, 1, device=device)], dim=-1)
+    grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
+    # Zeros are what lies outside: white becomes zero for the while.
+    shifted = images.permute(0, 3, 1, 2).float() - FILL
+    moved = F.grid_sample(shifted, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + FILL
+    return moved.permute(0, 2, 3, 1).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _integers(low: int, high: int, count: int, device: torch.device, generator: torch.Generator) -> Tensor:
+    return torch.randint(low, high + 1, (count,), device=device, generator=generator)
+
+
+def _uniform(low: float, high: float, count: int, device: torch.device, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, device=device, generator=generator) * (high - low) + low
