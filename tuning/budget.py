@@ -24,7 +24,8 @@ class Budget:
         max_seconds: Wall time of the search in seconds; None: no limit. Trials that run when it is over keep their
             best epoch.
         target_objective: Objective at which the search is good enough, 0 to 1; None: never.
-        max_trials_without_improvement: Finished trials in a row without a better one; at least 3 (SageMaker's own minimum).
+        max_trials_without_improvement: Finished trials in a row without a better one; at least 3 (SageMaker's own
+            minimum).
             None: no limit.
 
     Raises:

@@ -1,7 +1,7 @@
 """The engine protocol, and the loop that follows a search on any engine.
 
-An engine plans, launches or adopts, follows, stops and collects; `run_search` does everything that is the same for all of them:
-progress output, the budget's time limit and completion criteria, signals, and writing the result after every
+An engine plans, launches or adopts, follows, stops and collects; `run_search` does everything that is the same for all
+of them: progress output, the budget's time limit and completion criteria, signals, and writing the result after every
 finished trial.
 """
 
@@ -58,8 +58,8 @@ class TrialUpdate:
     """One thing that happened.
 
     Attributes:
-        kind: ``started``, ``progress`` (an epoch or a part of one), ``finished``, or ``waiting`` (nothing new; sent at least every
-            few seconds, so that time limits act and the reader sees life).
+        kind: ``started``, ``progress`` (an epoch or a part of one), ``finished``, or ``waiting`` (nothing new; sent at
+            least every few seconds, so that time limits act and the reader sees life).
         trial: The trial as it is now; None for ``waiting``.
         note: What a reader should know, such as why nothing moves.
     """
@@ -72,8 +72,8 @@ class TrialUpdate:
 class Engine(Protocol):
     """Where trials run.
 
-    The verbs are called in the order in which they stand here. ``stop`` may be called from a signal handler while ``follow`` is
-    being iterated: it must return at once; ``follow`` then ends by itself after the last updates.
+    The verbs are called in the order in which they stand here. ``stop`` may be called from a signal handler while
+    ``follow`` is being iterated: it must return at once; ``follow`` then ends by itself after the last updates.
     """
 
     name: str
@@ -187,8 +187,8 @@ def _conclude(result: TuningResult, search: Search, result_path: Path, show: Cal
         reasons = sorted({trial.failure_reason or "no reason known" for trial in failed})
         listed = "; ".join(reasons[:3]) or "no trial ended an epoch"
         raise EngineError(
-            f"the search ended without a model: {result.stop_reason}. {len(result.trials)} trials, {len(failed)} failed: "
-            f"{listed}. Every trial stands in {result_path}"
+            f"the search ended without a model: {result.stop_reason}. "
+            f"{len(result.trials)} trials, {len(failed)} failed: {listed}. Every trial stands in {result_path}"
         )
     show(
         f"Search over: {result.stop_reason}. Best of {len(result.trials)} trials: {best.name} with validation:accuracy "

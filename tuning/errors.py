@@ -1,8 +1,8 @@
 """The one family of errors that users of this project meet.
 
-A message says what was wrong (the value), where (file, field, trial), which rule it broke, and the way out. Where several
-things are wrong, all are reported at once. Command lines and components print the message alone; a traceback means a
-defect of ours.
+A message says what was wrong (the value), where (file, field, trial), which rule it broke, and the way out. Where
+several things are wrong, all are reported at once. Command lines and components print the message alone; a traceback
+means a defect of ours.
 """
 
 from collections.abc import Iterable

@@ -1,9 +1,9 @@
 """The hyperparameter contract of Amazon SageMaker's built-in Image Classification (MXNet) algorithm.
 
-`Hyperparameters` holds one trial's full configuration: every row of AWS's table (Amazon SageMaker developer guide, "Image
-Classification Hyperparameters") is one field, with the table's type, valid range, default and the optimizers that use it
-beside it in ``RULES``. A value of this class is valid by construction: whatever the algorithm would refuse is
-refused here, all of it at once.
+`Hyperparameters` holds one trial's full configuration: every row of AWS's table (Amazon SageMaker developer guide,
+"Image Classification Hyperparameters") is one field, with the table's type, valid range, default and the optimizers
+that use it beside it in ``RULES``. A value of this class is valid by construction: whatever the algorithm would refuse
+is refused here, all of it at once.
 
 The service passes every hyperparameter as a string; `Hyperparameters.from_strings` and `Hyperparameters.to_strings`
 speak that form.
@@ -155,8 +155,9 @@ class Hyperparameters:
     Attributes:
         num_classes: Number of classes. Required.
         num_training_samples: Number of training images. Required: `lr_scheduler_step` is counted in epochs of it.
-        augmentation_type: None (central crop), ``crop`` (random crop and horizontal flip), ``crop_color`` (also hue ±36,
-            saturation ±50, lightness ±50) or ``crop_color_transform`` (also rotation to 10°, shear to 0.1, aspect to 0.25).
+        augmentation_type: None (central crop), ``crop`` (random crop and horizontal flip), ``crop_color`` (also hue
+            ±36, saturation ±50, lightness ±50) or ``crop_color_transform`` (also rotation to 10°, shear to 0.1, aspect
+            to 0.25).
         beta_1: Decay of the first moment; adam only.
         beta_2: Decay of the second moment; adam only.
         checkpoint_frequency: Save a checkpoint every so many epochs; None keeps the best epoch's alone.
@@ -257,7 +258,7 @@ class Hyperparameters:
         height = self.image_shape[1]
         if self.num_layers in SMALL_IMAGE_LAYERS and height > 64:
             found.append(
-                f"num_layers: {self.num_layers} is meant for small images (about 28x28), the images are {height} pixels "
+                f"num_layers: {self.num_layers} is meant for small images (about 28x28), these are {height} pixels "
                 f"high; AWS suggests {', '.join(map(str, LARGE_IMAGE_LAYERS))} for large ones"
             )
         if self.num_layers in LARGE_IMAGE_LAYERS and height <= 28:
@@ -355,41 +356,44 @@ def find_problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def _problems_between(values: Mapping[str, Any]) -> list[str]:
-    """The rules that tie hyperparameters to each other; ``values`` are sound one by one."""
-    complete: dict[str, Any] = {**defaults(), **values}
-    get = complete.get
-    shape: tuple[int, ...] = get("image_shape") or (3, 224, 224)
+    """The rules that tie hyperparameters to each other; ``values`` are sound one by one, and some may be missing."""
+    given = {name: value for name, value in values.items() if value is not None}
+    shape = given.get("image_shape", ())
     problems = []
-    if get("use_pretrained_model") and tuple(shape) != (3, 224, 224):
+    if given.get("use_pretrained_model") and shape not in ((), (3, 224, 224)):
         problems.append(
             f"image_shape: pretrained networks take 3,224,224 only, got {','.join(map(str, shape))}; "
             "set use_pretrained_model to 0 or prepare the data at 224x224"
         )
-    if get("use_pretrained_model") and get("num_layers") not in LARGE_IMAGE_LAYERS:
+    if given.get("use_pretrained_model") and given.get("num_layers") in SMALL_IMAGE_LAYERS:
         problems.append(
-            f"num_layers: there is no pretrained network of {get('num_layers')} layers; "
+            f"num_layers: there is no pretrained network of {given['num_layers']} layers; "
             f"choose one of {', '.join(map(str, LARGE_IMAGE_LAYERS))} or set use_pretrained_model to 0"
         )
-    if get("use_weighted_loss") and not get("multi_label"):
+    if given.get("use_weighted_loss") and not given.get("multi_label"):
         problems.append("use_weighted_loss: works with multi_label 1 only; set multi_label to 1 or leave it out")
-    if (frequency := get("checkpoint_frequency")) and frequency > complete["epochs"]:
+    if _exceeds(given, "checkpoint_frequency", "epochs"):
         problems.append(
-            f"checkpoint_frequency: {get('checkpoint_frequency')} is more than the {get('epochs')} epochs, "
+            f"checkpoint_frequency: {given['checkpoint_frequency']} is more than the {given['epochs']} epochs, "
             "nothing would ever be saved; choose at most epochs"
         )
-    if get("resize") and get("resize") < max(shape[1:]):
+    if shape and given.get("resize", math.inf) < max(shape[1:]):
         problems.append(
-            f"resize: {get('resize')} pixels is smaller than image_shape {','.join(map(str, shape))}, "
+            f"resize: {given['resize']} pixels is smaller than image_shape {','.join(map(str, shape))}, "
             f"training would fail; choose at least {max(shape[1:])}"
         )
-    if (images := get("num_training_samples")) and complete["mini_batch_size"] > images:
+    if _exceeds(given, "mini_batch_size", "num_training_samples"):
         problems.append(
-            f"mini_batch_size: {get('mini_batch_size')} is more than the {get('num_training_samples')} "
+            f"mini_batch_size: {given['mini_batch_size']} is more than the {given['num_training_samples']} "
             "training images, no step would ever be made; choose a smaller one"
         )
-    if get("top_k") and get("num_classes") and get("top_k") > get("num_classes"):
-        problems.append(f"top_k: {get('top_k')} is more than the {get('num_classes')} classes")
+    if _exceeds(given, "top_k", "num_classes"):
+        problems.append(f"top_k: {given['top_k']} is more than the {given['num_classes']} classes; choose fewer")
     return problems
+
+
+def _exceeds(given: Mapping[str, Any], name: str, limit: str) -> bool:
+    return name in given and limit in given and bool(given[name] > given[limit])
 
 
 def _nearest(name: str) -> str:

@@ -1,11 +1,12 @@
 """Ranges of hyperparameters and their scaling.
 
-A range owns its scaling: ``from_unit`` maps [0, 1] onto its values so that equal steps are equally interesting, ``to_unit``
-maps back. A search strategy that only ever sees the unit interval therefore searches every range well, whatever scalings
-its own library knows.
+A range owns its scaling: ``from_unit`` maps [0, 1] onto its values so that equal steps are equally interesting,
+``to_unit`` maps back. A search strategy that only ever sees the unit interval therefore searches every range well,
+whatever scalings its own library knows.
 
-The rules of legality are those of Amazon SageMaker ("Hyperparameter scaling" in the developer guide), which are the strictest
-of the three engines: logarithmic needs a minimum above 0; reverse-logarithmic is for continuous ranges within 0 <= x < 1.
+The rules of legality are those of Amazon SageMaker ("Hyperparameter scaling" in the developer guide), which are the
+strictest of the three engines: logarithmic needs a minimum above 0; reverse-logarithmic is for continuous ranges
+within 0 <= x < 1.
 """
 
 import math
@@ -20,10 +21,10 @@ Scaling = Literal["linear", "logarithmic", "reverse_logarithmic", "logarithmic_f
 
 * ``linear``: equal differences.
 * ``logarithmic``: equal ratios; needs a minimum above 0.
-* ``reverse_logarithmic``: equal ratios of the distance to 1; continuous ranges within 0 <= x < 1. For what acts through ``1 - x``,
-  such as momentum: from 0.9 to 0.99 is as far as from 0.99 to 0.999.
-* ``logarithmic_from_zero``: equal ratios above `ZERO_SCALE`, linear below it, for continuous ranges that start at exactly 0.
-  Only the local engine knows it; elsewhere it becomes ``linear``, and the plan says so.
+* ``reverse_logarithmic``: equal ratios of the distance to 1; continuous ranges within 0 <= x < 1. For what acts
+  through ``1 - x``, such as momentum: from 0.9 to 0.99 is as far as from 0.99 to 0.999.
+* ``logarithmic_from_zero``: equal ratios above `ZERO_SCALE`, linear below it, for continuous ranges that start at
+  exactly 0. Only the local engine knows it; elsewhere it becomes ``linear``, and the plan says so.
 """
 
 ZERO_SCALE = 1e-6
@@ -54,7 +55,8 @@ class ContinuousRange:
             )
         if self.scaling == "logarithmic_from_zero" and self.minimum != 0:
             raise SearchSpaceError(
-                f'logarithmic_from_zero scaling is for ranges that start at 0, got {self.minimum!r}; use scaling "logarithmic"'
+                f"logarithmic_from_zero scaling is for ranges that start at 0, got {self.minimum!r}; "
+                'use scaling "logarithmic"'
             )
 
     def from_unit(self, unit: float) -> float:
@@ -110,7 +112,8 @@ class IntegerRange:
         _check_scaling(self.scaling)
         if self.scaling not in ("linear", "logarithmic"):
             raise SearchSpaceError(
-                f'{self.scaling} scaling is for continuous ranges only; use scaling "linear" or "logarithmic" for integers'
+                f"{self.scaling} scaling is for continuous ranges only; "
+                'use scaling "linear" or "logarithmic" for integers'
             )
         if self.scaling == "logarithmic":
             _check_logarithmic(self.minimum, self.maximum)
@@ -200,5 +203,6 @@ def _check_scaling(scaling: str) -> None:
 def _check_logarithmic(minimum: float, maximum: float) -> None:
     if minimum <= 0:
         raise SearchSpaceError(
-            f'logarithmic scaling needs a minimum above 0, got {minimum!r} to {maximum!r}; use scaling "linear" or raise min'
+            f"logarithmic scaling needs a minimum above 0, got {minimum!r} to {maximum!r}; "
+            'use scaling "linear" or raise min'
         )

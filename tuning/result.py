@@ -1,8 +1,8 @@
 """Trials and the result document, the same for every engine.
 
-``result.json`` (schema: ``result.schema.json`` beside this file) holds the search, every trial with its history, the best one, and
-the command that runs the same search again. It is written after every finished trial, so that nothing is lost
-when a search is cut off.
+``result.json`` (schema: ``result.schema.json`` beside this file) holds the search, every trial with its history, the
+best one, and the command that runs the same search again. It is written after every finished trial, so that nothing is
+lost when a search is cut off.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,8 @@ TrialStatus = Literal["running", "completed", "early_stopped", "failed", "stoppe
 """``early_stopped``: ended since other trials did better at the same point; ``stopped``: ended with the search."""
 
 SearchStatus = Literal["running", "completed", "stopped", "failed"]
-"""``stopped``: cut off by the user or the platform; ``failed``: without a single usable trial, or with too many failed ones."""
+"""``stopped``: cut off by the user or the platform; ``failed``: without a single usable trial, or with too many failed
+ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ class Trial:
     Attributes:
         name: Unique within the search; the engine's own name for it (training job, Katib trial).
         status: What became of it.
-        hyperparameters: Typed values of what the trial was given, tuned and optimizer; without what its optimizer ignores.
+        hyperparameters: Typed values of what the trial was given, tuned and optimizer; without what its optimizer
+            ignores.
         objective: ``validation:accuracy`` of the model it leaves behind (its best epoch), or None.
         best_epoch: The epoch of that model, counted from 0.
         history: Its epochs in order.

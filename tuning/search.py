@@ -1,7 +1,7 @@
 """The description of one search: what an engine needs to plan it, and nothing of any engine.
 
-`Search.for_dataset` completes a user's wishes with what the data set and the algorithm's rules say: number of classes and training
-images, image shape, a network depth that suits the images, a learning rate schedule that suits the epochs.
+`Search.for_dataset` completes a user's wishes with what the data set and the algorithm's rules say: number of classes
+and training images, image shape, a network depth that suits the images, a learning rate schedule that suits the epochs.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ Strategy = Literal["bayesian", "random", "grid", "hyperband"]
 starts of which the best go on (successive halving)."""
 
 SearchMode = Literal["conditional", "flat"]
-"""``conditional``: a hyperparameter exists only with the optimizers that use it. ``flat``: every trial gets every hyperparameter and
-ignores what its optimizer does not use."""
+"""``conditional``: a hyperparameter exists only with the optimizers that use it. ``flat``: every trial gets every
+hyperparameter and ignores what its optimizer does not use."""
 
 OBJECTIVE_METRIC = "validation:accuracy"
 """The metric that AWS documents for the algorithm; it is maximized."""

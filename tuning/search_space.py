@@ -9,8 +9,8 @@ AWS's documented ranges ("Tune an Image Classification Model", Amazon SageMaker 
     weight_decay      0.0 to 0.999     sgd, nag
 
 A user narrows, fixes or extends them with one object, such as
-``{"learning_rate": {"min": 1e-4, "max": 0.1}, "optimizer": ["sgd", "adam"], "momentum": 0.9}``. Hyperparameters that only some
-optimizers use are active only with those: `SearchSpace.branches` gives one flat space for each optimizer.
+``{"learning_rate": {"min": 1e-4, "max": 0.1}, "optimizer": ["sgd", "adam"], "momentum": 0.9}``. Hyperparameters that
+only some optimizers use are active only with those: `SearchSpace.branches` gives one flat space for each optimizer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,8 +46,8 @@ DOCUMENTED_RANGES: Mapping[str, Range] = MappingProxyType(
         "weight_decay": ContinuousRange(0.0, 0.999, "logarithmic_from_zero"),
     }
 )
-"""AWS's bounds, exactly. AWS names no scaling; these defaults are ours: decay rates act through their distance to 1, step sizes
-and batch sizes through their ratio, and weight decay through its ratio although its range starts at 0."""
+"""AWS's bounds, exactly. AWS names no scaling; these defaults are ours: decay rates act through their distance to 1,
+step sizes and batch sizes through their ratio, and weight decay through its ratio although its range starts at 0."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ class SearchSpace:
         """Start from a preset and apply a user's changes.
 
         Args:
-            changes: Hyperparameter name to one of: ``{"min": …, "max": …, "scaling": …}`` (any of the three; what is left out
-                stays), a list of choices, a single value (fixed), or null (not tuned: the algorithm's default).
+            changes: Hyperparameter name to one of: ``{"min": …, "max": …, "scaling": …}`` (any of the three; what is
+                left out stays), a list of choices, a single value (fixed), or null (not tuned: the algorithm's
+                default).
             preset: Where to start from.
 
         Raises:
@@ -172,8 +173,9 @@ class SearchSpace:
             raise SearchSpaceError.from_problems(problems)
         space = cls(ranges, fixed, preset, tuple(warnings))
         inactive = [name for name in space.ranges if not any(is_active(name, o) for o in space.optimizers)]
+        ignorers = " and ".join(space.optimizers)
         unused = tuple(
-            f"{name}: is not tuned, since {' and '.join(space.optimizers)} ignore{'s' if len(space.optimizers) == 1 else ''} it"
+            f"{name}: is not tuned, since {ignorers} {'ignore' if len(space.optimizers) > 1 else 'ignores'} it"
             for name in inactive
             if name in (changes or {})
         )
@@ -239,7 +241,7 @@ class SearchSpace:
         return replace(self, ranges=narrowed, warnings=(*self.warnings, warning))
 
     def default_values(self, optimizer: str) -> dict[str, Any]:
-        """The algorithm's defaults for what is tuned with ``optimizer``, moved into the range where they lie outside."""
+        """The algorithm's defaults for what is tuned with ``optimizer``, moved into the range if they lie outside."""
         values: dict[str, Any] = {}
         for name, values_range in self.active_ranges(optimizer).items():
             default = defaults().get(name)
