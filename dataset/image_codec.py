@@ -4,7 +4,7 @@ Pixels are NumPy arrays of uint8, height x width x channels, with 3 channels (RG
 content, never at a file name, and always gives what a person would see:
 
 * turned upright by the EXIF orientation;
-* CMYK and YCCK (Adobe's inversion included), palettes, 1-bit and YCbCr become RGB; embedded colour profiles are not applied;
+* CMYK and YCCK (Adobe's inversion included), palettes, 1-bit and YCbCr become RGB; colour profiles are not applied;
 * 16 bits per channel are scaled to 8, not clipped;
 * transparent pixels are laid over white;
 * of an animation, the first frame.
@@ -22,10 +22,9 @@ from typing import Literal
 import cv2
 import numpy as np
 import simplejpeg
+from kfp_image_tuning.tuning.errors import DatasetError
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
-
-from kfp_image_tuning.tuning.errors import DatasetError
 
 Pixels = NDArray[np.uint8]
 
