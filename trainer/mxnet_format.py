@@ -13,13 +13,13 @@ same output after both have been folded into the running statistics of ``bn_data
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.trainer.mxnet_arrays import read_arrays, write_arrays
 from kfp_image_tuning.trainer.mxnet_symbol import (
     EPSILON,
@@ -28,7 +28,8 @@ from kfp_image_tuning.trainer.mxnet_symbol import (
     array_shapes,
     symbol_text,
 )
-from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, ResNetV2, load_mxnet_arrays
+from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, ResNetV2, load_mxnet_arrays, mxnet_arrays
+from kfp_image_tuning.trainer.preprocessing import Preprocessing
 from kfp_image_tuning.tuning.errors import TrainingError
 from numpy.typing import NDArray
 
@@ -48,7 +49,7 @@ class MXNetModel:
         num_classes: Number of outputs.
         image_shape: Channels, height, width.
         multi_label: Whether the outputs are independent probabilities instead of one distribution.
-        epoch: Epochs that it was trained for.
+        epoch: Epochs that it was trained for: the number in the file's name.
         arrays: Weights and running statistics by MXNet's name, for RGB images of 0 to 255.
     """
 
@@ -68,13 +69,12 @@ class MXNetModel:
         return network
 
 
-def fold_preprocessing(model: MXNetModel, mean: Sequence[float], std: Sequence[float]) -> MXNetModel:
+def fold_preprocessing(model: MXNetModel, preprocessing: Preprocessing) -> MXNetModel:
     """Move ``(pixel - mean) / std`` from before a network into its first batch normalization.
 
     Args:
         model: Whose arrays expect preprocessed images.
-        mean: Of each channel, in units of 0 to 255.
-        std: The same.
+        preprocessing: Which it expects.
 
     Returns:
         The model that gives the same output for unprocessed images.
@@ -82,7 +82,7 @@ def fold_preprocessing(model: MXNetModel, mean: Sequence[float], std: Sequence[f
     Raises:
         TrainingError: If a channel of the training images had no contrast at all.
     """
-    means, deviations = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    means, deviations = np.array(preprocessing.mean), np.array(preprocessing.std)
     if not means.any() and (deviations == 1).all():
         return model
     arrays = dict(model.arrays)
@@ -96,6 +96,34 @@ def fold_preprocessing(model: MXNetModel, mean: Sequence[float], std: Sequence[f
         )
     arrays["bn_data_moving_var"] = variance.astype(np.float32)
     return replace(model, arrays=arrays)
+
+
+def write_mxnet_model(model_directory: Path, output_directory: Path) -> tuple[Path, ...]:
+    """Write a trained model in the built-in algorithm's form.
+
+    Args:
+        model_directory: Holds ``model.safetensors`` and ``model.json``.
+        output_directory: Where the three files go; files of the same names are replaced.
+
+    Returns:
+        Their paths, parameters first.
+
+    Raises:
+        TrainingError: If the model cannot be read, or not be said in this form.
+        DocumentError: If ``model.json`` has an unknown version or form.
+    """
+    classifier = load_model(model_directory)
+    document = classifier.document
+    channels, height, width = document.image_shape
+    model = MXNetModel(
+        num_layers=document.num_layers,
+        num_classes=len(document.classes),
+        image_shape=(channels, height, width),
+        multi_label=document.multi_label,
+        epoch=document.epoch + 1,
+        arrays={name: array.numpy() for name, array in mxnet_arrays(classifier.network).items()},
+    )
+    return write_files(fold_preprocessing(model, document.preprocessing), output_directory)
 
 
 def write_files(model: MXNetModel, directory: Path) -> tuple[Path, ...]:
