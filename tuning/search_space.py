@@ -123,8 +123,8 @@ class SearchSpace:
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ranges", MappingProxyType(dict(sorted(self.ranges.items()))))
-        object.__setattr__(self, "fixed", MappingProxyType(dict(sorted(self.fixed.items()))))
+        object.__setattr__(self, "ranges", dict(sorted(self.ranges.items())))
+        object.__setattr__(self, "fixed", dict(sorted(self.fixed.items())))
         problems = [
             f"{name}: is both tuned and fixed to {self.fixed[name]!r}" for name in self.ranges if name in self.fixed
         ]
