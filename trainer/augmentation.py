@@ -1,6 +1,7 @@
 """Crops, flips, color jitter and warps of training images, by the numbers of MXNet's default augmenter.
 
-``augmentation_type`` of the algorithm and what it means here (the same values as the levels of MXNet's image-classification example):
+``augmentation_type`` of the algorithm and what it means here (the same values as the levels of MXNet's image-
+classification example):
 
 ======================== ==================================================================================================
 none                     the central crop
@@ -10,7 +11,8 @@ none                     the central crop
                          about the centre, filled with white
 ======================== ==================================================================================================
 
-Everything works on whole batches of uint8 images on the device that they are on; what is drawn comes from the given generator alone.
+Everything works on whole batches of uint8 images on the device that they are on; what is drawn comes from the given
+generator alone.
 """
 
 import math

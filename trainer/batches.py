@@ -1,8 +1,8 @@
 """Batches of images out of a memory-mapped array, onto the device.
 
-Images are decoded once per data set, so that a batch is a gather from memory. On a CPU it goes into one buffer that is used again
-and again. For a GPU there are two buffers of pinned memory in turn: the copy of one batch runs beside the network's work on the
-one before.
+Images are decoded once per data set, so that a batch is a gather from memory. On a CPU it goes into one buffer that
+is used again and again. For a GPU there are two buffers of pinned memory in turn: the copy of one batch runs beside
+the network's work on the one before.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kfp_image_tuning.tuning.errors import TrainingError
+from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 Indices = NDArray[np.int64]
 
@@ -89,38 +90,37 @@ def training_batches(
         yield np.array_split(order[start : start + batch], processes)[number]
 
 
-def check_images(
-    data: LabelledImages, role: str, image_shape: tuple[int, ...], num_classes: int, multi_label: bool
-) -> None:
+def check_images(data: LabelledImages, role: str, hyperparameters: Hyperparameters) -> None:
     """Refuse images and labels that do not fit the hyperparameters.
 
     Raises:
         TrainingError: With everything that is wrong with this set.
     """
-    channels, height, width = image_shape
+    channels, height, width = hyperparameters.image_shape
     images, labels = data.images, data.labels
-    problems = []
     if images.ndim != 4 or images.dtype != np.uint8 or len(images) == 0:
         raise TrainingError(f"{role} images: must be uint8 [N, H, W, C] with N > 0, got {images.dtype} {images.shape}")
+    problems = []
     if images.shape[3] != channels or images.shape[1] < height or images.shape[2] < width:
-        stored = f"{images.shape[3]},{images.shape[1]},{images.shape[2]}"
         problems.append(
-            f"{role} images: stored as {stored}, which image_shape {channels},{height},{width} cannot be cut from; "
-            "set image_shape to the data set's or prepare the data again"
+            f"{role} images: stored as {images.shape[3]},{images.shape[1]},{images.shape[2]}, from which image_shape "
+            f"{channels},{height},{width} cannot be cut; set image_shape to the data set's or prepare the data again"
         )
     if len(labels) != len(images):
         problems.append(f"{role} labels: there are {len(labels)} for {len(images)} images")
-    elif multi_label and (labels.ndim != 2 or labels.shape[1] != num_classes):
-        problems.append(
-            f"{role} labels: multi_label needs {num_classes} numbers (num_classes) per image, got the shape {labels.shape}"
-        )
-    elif not multi_label and labels.ndim != 1:
-        problems.append(
-            f"{role} labels: have the shape {labels.shape}, one class per image is needed; set multi_label to 1"
-        )
-    elif not multi_label and (labels.min() < 0 or labels.max() >= num_classes):
-        problems.append(
-            f"{role} labels: lie between {labels.min()} and {labels.max()}, num_classes {num_classes} allows 0 to {num_classes - 1}"
-        )
+    elif problem := _label_problem(labels, hyperparameters.num_classes, hyperparameters.multi_label):
+        problems.append(f"{role} labels: {problem}")
     if problems:
         raise TrainingError(*problems)
+
+
+def _label_problem(labels: NDArray[np.int64] | NDArray[np.float32], num_classes: int, multi_label: bool) -> str | None:
+    if multi_label and (labels.ndim != 2 or labels.shape[1] != num_classes):
+        return f"multi_label needs {num_classes} numbers (num_classes) for each image, got the shape {labels.shape}"
+    if multi_label:
+        return None
+    if labels.ndim != 1:
+        return f"one class for each image is needed, got the shape {labels.shape}; set multi_label to 1"
+    if labels.min() < 0 or labels.max() >= num_classes:
+        return f"lie between {labels.min()} and {labels.max()}, num_classes {num_classes} allows 0 to {num_classes - 1}"
+    return None

@@ -1,11 +1,12 @@
 """The built-in algorithm's network: ResNet v2 (pre-activation) with MXNet's structure, names and parameter counts.
 
-He et al., "Identity Mappings in Deep Residual Networks" (2016), in the form of MXNet's image-classification example, which the
-algorithm's model files follow: batch normalization of the input (``bn_data``, its gamma fixed at 1), convolutions without
-bias, batch normalization with eps 2e-5 and momentum 0.9, Xavier initialization (Gaussian, fan-in, magnitude 2).
+He et al., "Identity Mappings in Deep Residual Networks" (2016), in the form of MXNet's image-classification example,
+which the algorithm's model files follow: batch normalization of the input (``bn_data``, its gamma fixed at 1),
+convolutions without bias, batch normalization with eps 2e-5 and momentum 0.9, Xavier initialization (Gaussian, fan-
+in, magnitude 2).
 
-Running variances take the unbiased estimate, as cuDNN's do: the algorithm trains on GPUs only. (MXNet on a CPU takes the biased one,
-smaller by one part in the number of pixels of a batch.)
+Running variances take the unbiased estimate, as cuDNN's do: the algorithm trains on GPUs only. (MXNet on a CPU takes
+the biased one, smaller by one part in the number of pixels of a batch.)
 """
 
 import math

@@ -1,7 +1,7 @@
 """SGD, NAG, Adam and RMSProp by MXNet's update rules, which the built-in algorithm follows.
 
-They differ from `torch.optim`'s, so that the best learning rate and eps of one are not those of the other (``g`` gradient, ``w`` weight,
-``d`` weight decay, ``t`` number of the update):
+They differ from `torch.optim`'s, so that the best learning rate and eps of one are not those of the other (``g``
+gradient, ``w`` weight, ``d`` weight decay, ``t`` number of the update):
 
 ========= ================================================================== =========================================
 sgd       ``m = momentum*m - lr*(g + d*w)``; ``w += m``                      torch applies lr outside the momentum
@@ -17,7 +17,7 @@ All tensors are updated by one call of `torch._foreach_*` per operation.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ class MXNetOptimizer(torch.optim.Optimizer, ABC):
         undecayed = [value for name, value in trained if name.endswith("bias")]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
         super().__init__(groups, {"lr": learning_rate, "updates": 0, **constants})
+        self._trained = trained
 
     @property
     def learning_rate(self) -> float:
@@ -58,8 +59,29 @@ class MXNetOptimizer(torch.optim.Optimizer, ABC):
         for group in self.param_groups:
             group["lr"] = value
 
+    @property
+    def updates(self) -> int:
+        """Updates made so far."""
+        return int(self.param_groups[0]["updates"])
+
+    def arrays(self) -> dict[str, Tensor]:
+        """The running averages, by weight and average: what a checkpoint holds besides the weights and `updates`."""
+        return {
+            f"{name}.{average}": value.contiguous()
+            for name, weight in self._trained
+            for average, value in self.state[weight].items()
+        }
+
+    def load_arrays(self, arrays: Mapping[str, Tensor], updates: int) -> None:
+        """Continue where another optimizer of the same rule and network was."""
+        for group in self.param_groups:
+            group["updates"] = updates
+        for name, weight in self._trained:
+            for average in self.state_names if updates else ():
+                self.state[weight][average] = torch.zeros_like(weight).copy_(arrays[f"{name}.{average}"])
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Update every weight that has a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]

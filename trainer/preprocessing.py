@@ -1,9 +1,9 @@
 """From uint8 pixels to what the network takes: the same in training, evaluation and serving.
 
-Pixels stay uint8 until they are on the device; there they become float32, less the mean, divided by the standard deviation, in the
-channels-last layout in which convolutions are fastest. The defaults are the ImageNet statistics of MXNet's image-classification example. As
-the network begins with a batch normalization of its own (``bn_data``), they shift no optimum; they let its running
-statistics start near where they end, which short trainings need.
+Pixels stay uint8 until they are on the device; there they become float32, less the mean, divided by the standard
+deviation, in the channels-last layout in which convolutions are fastest. The defaults are the ImageNet statistics of
+MXNet's image-classification example. As the network begins with a batch normalization of its own (``bn_data``), they
+shift no optimum; they let its running statistics start near where they end, which short trainings need.
 """
 
 from collections.abc import Sequence

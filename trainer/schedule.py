@@ -1,0 +1,53 @@
+"""When the learning rate drops and when a training that no longer improves ends."""
+
+from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+
+
+class LearningRateSchedule:
+    """``lr_scheduler_step`` and ``lr_scheduler_factor``, counted in updates as MXNet's scheduler counts them.
+
+    An epoch has ``num_training_samples // mini_batch_size`` updates here, whatever the data set holds: as in the algorithm, a
+    wrong ``num_training_samples`` moves the drops.
+    """
+
+    def __init__(self, hyperparameters: Hyperparameters) -> None:
+        updates_per_epoch = max(1, hyperparameters.num_training_samples // hyperparameters.mini_batch_size)
+        self._drops = [updates_per_epoch * epoch for epoch in hyperparameters.lr_scheduler_step or ()]
+        self._first = hyperparameters.learning_rate
+        self._factor = hyperparameters.lr_scheduler_factor
+
+    def at(self, update: int) -> float:
+        """The learning rate of an update, from 1."""
+        rate = self._first
+        for drop in self._drops:
+            if update > drop:
+                rate *= self._factor
+        return rate
+
+
+class EarlyStopping:
+    """``early_stopping`` and its three parameters.
+
+    An epoch improves if its validation accuracy is above the best before it, by at least ``early_stopping_tolerance`` of that
+    best. Training ends when ``early_stopping_patience`` epochs in a row did not, but never before
+    ``early_stopping_min_epochs`` epochs.
+    """
+
+    def __init__(self, hyperparameters: Hyperparameters) -> None:
+        self._hyperparameters = hyperparameters
+
+    def is_due(self, accuracies: list[float]) -> bool:
+        """Whether training ends here.
+
+        Args:
+            accuracies: On validation, of every epoch so far.
+        """
+        settings = self._hyperparameters
+        if not settings.early_stopping or len(accuracies) < settings.early_stopping_min_epochs:
+            return False
+        best, waited = accuracies[0], 0
+        for accuracy in accuracies[1:]:
+            improved = accuracy > best and accuracy - best >= settings.early_stopping_tolerance * best
+            waited = 0 if improved else waited + 1
+            best = max(best, accuracy)
+        return waited >= settings.early_stopping_patience
