@@ -22,9 +22,10 @@ from typing import Literal
 import cv2
 import numpy as np
 import simplejpeg
-from kfp_image_tuning.tuning.errors import DatasetError
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
+
+from kfp_image_tuning.tuning.errors import DatasetError
 
 Pixels = NDArray[np.uint8]
 
@@ -177,7 +178,7 @@ def _pillow_header(data: bytes) -> ImageHeader:
 def _open(data: bytes) -> Image.Image:
     """Let Pillow read the header."""
     if not data:
-        raise DatasetError("the file is empty; leave it out or copy it again")
+        raise DatasetError("is empty; copy it again or leave it out")
     try:
         with warnings.catch_warnings():
             # Pillow warns of half the size that it refuses, and of odd metadata that do not touch the pixels.
