@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import skimage.data
+
 from kfp_image_tuning.dataset.image_codec import encode_image
 
 _ORIGINALS = ("astronaut", "chelsea", "coffee", "rocket")
@@ -11,7 +12,7 @@ _ORIGINALS = ("astronaut", "chelsea", "coffee", "rocket")
 def make_photographs(count: int, height: int, width: int) -> list[bytes]:
     """Make different photographs of one size; the same arguments give the same bytes.
 
-    Each is a random cut of an original, at least half as large as that allows, sometimes mirrored, as a JPEG of quality 90.
+    Each is a random cut of an original, sometimes mirrored, as a JPEG of quality 90.
 
     Args:
         count: How many.
