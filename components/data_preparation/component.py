@@ -1,0 +1,58 @@
+"""The KFP component that turns labelled images into a data set of record files."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+INSTALLED_EXTRAS = ("parquet",)
+
+
+@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
+def data_preparation(
+    data: str,
+    dataset: dsl.Output[dsl.Dataset],
+    image_shape: str = "auto",
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    shards: int = 1,
+    max_bad: float = 0.1,
+    seed: int = 0,
+    work_directory: str = "",
+) -> NamedTuple("Outputs", [("num_classes", int), ("num_training_samples", int)]):  # type: ignore[valid-type]
+    """Turn labelled images into training, validation and test sets in RecordIO, the form that every engine reads.
+
+    Splits are stratified and seeded, copies of an image never cross them, and an image that cannot be read is left out and listed.
+
+    Args:
+        data: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or .rec files; a path,
+            or an s3://, gs:// or https:// address.
+        image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the images.
+        validation_fraction: Share of the images on which trials are compared.
+        test_fraction: Share of the images that no trial sees, for the evaluation.
+        shards: Number of files that the training images are written to.
+        max_bad: Share of unreadable images that is borne, 0 to 1.
+        seed: Seed of the split.
+        work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty: none.
+
+    Returns:
+        dataset: The data set: dataset.json with train, validation and test record files.
+        num_classes: Number of classes.
+        num_training_samples: Number of training images.
+    """
+    from kfp_image_tuning.components.data_preparation.launcher import launch
+    from kfp_image_tuning.components.plain_errors import plain_errors
+
+    with plain_errors():
+        prepared = launch(
+            data,
+            dataset.path,
+            image_shape=image_shape,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            shards=shards,
+            max_bad=max_bad,
+            seed=seed,
+            work_directory=work_directory,
+        )
+    dataset.metadata.update(prepared.metadata)
+    return prepared.num_classes, prepared.num_training_samples  # type: ignore[return-value]

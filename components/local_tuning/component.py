@@ -1,0 +1,92 @@
+"""The KFP component that searches hyperparameters within one pod (or on one machine), on its processors or GPU."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+INSTALLED_EXTRAS = ("local",)
+
+
+@dsl.component(base_image="pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime", install_kfp_package=False)
+def local_tuning(
+    dataset: dsl.Input[dsl.Dataset],
+    best_model: dsl.Output[dsl.Model],
+    tuning_result: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    report: dsl.Output[dsl.HTML],
+    search_space: dict = {},  # noqa: B006  # KFP takes the default as JSON and never changes it  # type: ignore[type-arg]
+    preset: str = "documented",
+    strategy: str = "bayesian",
+    search_mode: str = "conditional",
+    max_trials: int = 20,
+    parallel_trials: int = 0,
+    epochs: int = 0,
+    max_seconds: float = 0.0,
+    target_accuracy: float = 0.0,
+    max_trials_without_improvement: int = 0,
+    max_failed_trials: int = -1,
+    stop_bad_trials: bool = True,
+    seed: int = 0,
+    work_directory: str = "",
+) -> NamedTuple("Outputs", [("best_objective", float), ("best_hyperparameters", dict), ("best_trial", str)]):  # type: ignore[valid-type]
+    """Search the hyperparameters of an image classifier with the embedded engine, in this pod.
+
+    Trials train side by side, one on each processor or GPU; bad ones are ended early.
+
+    Args:
+        dataset: The data set that data preparation wrote.
+        search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of choices, or a fixed value.
+        preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
+        strategy: bayesian, random, grid or hyperband.
+        search_mode: conditional (a trial gets what its optimizer uses) or flat (everything, and ignores the rest).
+        max_trials: Trials in all.
+        parallel_trials: Trials at a time; 0: as many as there are processors or GPUs.
+        epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
+        max_seconds: Wall time of the search; 0: no limit.
+        target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
+        max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
+        max_failed_trials: Failed trials that are borne; -1: a quarter of max_trials, at least 3.
+        stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
+        seed: Seed of the search and of every trial's training.
+        work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search; empty: none.
+
+    Returns:
+        best_model: The best trial's model: model.safetensors and model.json.
+        tuning_result: result.json with the search and every trial.
+        metrics: Validation accuracy of the best trial, and what the search cost.
+        report: The search on one page.
+        best_objective: Validation accuracy of the best trial.
+        best_hyperparameters: The best trial's hyperparameters.
+        best_trial: The best trial's name.
+    """
+    from kfp_image_tuning.components.local_tuning.launcher import launch
+    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.components.tuning_settings import TuningSettings
+
+    with plain_errors():
+        outcome = launch(
+            TuningSettings(
+                search_space=search_space,
+                preset=preset,
+                strategy=strategy,
+                search_mode=search_mode,
+                max_trials=max_trials,
+                parallel_trials=parallel_trials,
+                epochs=epochs,
+                max_seconds=max_seconds,
+                target_accuracy=target_accuracy,
+                max_trials_without_improvement=max_trials_without_improvement,
+                max_failed_trials=max_failed_trials,
+                stop_bad_trials=stop_bad_trials,
+                seed=seed,
+            ),
+            dataset=dataset.path,
+            model=best_model.path,
+            result=tuning_result.path,
+            report=report.path,
+            work_directory=work_directory,
+        )
+    best_model.metadata.update(outcome.model_metadata)
+    for name, value in outcome.metrics.items():
+        metrics.log_metric(name, value)
+    return outcome.best_objective, outcome.best_hyperparameters, outcome.best_trial  # type: ignore[return-value]

@@ -1,0 +1,56 @@
+"""The KFP component that measures a model on test images that no trial saw, and says whether it is good enough."""
+
+from typing import NamedTuple, Optional
+
+from kfp import dsl
+
+INSTALLED_EXTRAS = ("train",)
+
+
+@dsl.component(base_image="pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime", install_kfp_package=False)
+def model_evaluation(
+    model: dsl.Input[dsl.Model],
+    dataset: dsl.Input[dsl.Dataset],
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    classification_metrics: dsl.Output[dsl.ClassificationMetrics],
+    report: dsl.Output[dsl.HTML],
+    tuning_result: Optional[dsl.Input[dsl.Artifact]] = None,  # noqa: UP045  # KFP reads this form only
+    min_accuracy: float = 0.0,
+    baseline_evaluation: str = "",
+) -> NamedTuple("Outputs", [("accuracy", float), ("passed", bool)]):  # type: ignore[valid-type]
+    """Measure a model on the test images: accuracy with its interval, scores of each class, confusion, calibration.
+
+    Args:
+        model: The model that tuning left behind.
+        dataset: The data set; its test split is used.
+        tuning_result: The search that the model comes from, for the report.
+        min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
+        baseline_evaluation: Path or address of the evaluation.json of a model that must be beaten by more than noise; empty: none.
+
+    Returns:
+        evaluation: evaluation.json with every measure.
+        metrics: The main numbers.
+        classification_metrics: The confusion matrix.
+        report: The whole run on one page.
+        accuracy: Share of the test images that are classified right.
+        passed: Whether the model is good enough.
+    """
+    from kfp_image_tuning.components.model_evaluation.launcher import launch
+    from kfp_image_tuning.components.plain_errors import plain_errors
+
+    with plain_errors():
+        outcome = launch(
+            model=model.path,
+            dataset=dataset.path,
+            evaluation=evaluation.path,
+            report=report.path,
+            tuning_result=tuning_result.path if tuning_result else "",
+            min_accuracy=min_accuracy,
+            baseline_evaluation=baseline_evaluation,
+        )
+    for name, value in outcome.metrics.items():
+        metrics.log_metric(name, value)
+    if outcome.confusion_matrix:
+        classification_metrics.log_confusion_matrix(outcome.classes, outcome.confusion_matrix)
+    return outcome.accuracy, outcome.passed  # type: ignore[return-value]

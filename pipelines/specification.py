@@ -1,0 +1,111 @@
+"""Checks of a compiled pipeline: what the KFP backend would refuse, and what would break in a pod, found while compiling.
+
+The backend reads a strict protobuf JSON form (unknown fields are errors), wants one specification and at most one platform document,
+and hands each container's whole description on as one command-line argument, which Linux limits to 128 KiB.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kfp_image_tuning.tuning.errors import ImageTuningError
+
+MAXIMUM_ARGUMENT_BYTES = 128 * 1024
+"""Linux's limit on one command-line argument (MAX_ARG_STRLEN), the closing zero byte included."""
+
+MAXIMUM_WORKFLOW_BYTES = 1024 * 1024
+"""What etcd takes for the Workflow object that Argo makes of a run."""
+
+MAXIMUM_PARAMETER_BYTES = 10_000
+"""The backend's default limit on all of a run's parameters together, as JSON."""
+
+SCHEMA_VERSION = "2.1.0"
+
+_PIPELINE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
+
+
+class CompilationError(ImageTuningError):
+    """A pipeline that cannot be delivered in the way that was asked for."""
+
+
+def check_specification(documents: Sequence[Mapping[str, Any]]) -> None:
+    """Check the documents of a compiled pipeline.
+
+    Args:
+        documents: The pipeline specification and, if there is one, the platform document.
+
+    Raises:
+        CompilationError: With every problem.
+    """
+    problems = _form_problems(documents)
+    if not problems:
+        problems = [*_name_problems(documents[0]), *_size_problems(documents)]
+    if problems:
+        raise CompilationError.from_problems(problems)
+
+
+def _form_problems(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the backend's own reader would refuse."""
+    # Imported here: protobuf and kfp are slow to import, and only compiling needs them.
+    from google.protobuf.json_format import ParseDict, ParseError
+    from kfp.kubernetes import kubernetes_executor_config_pb2
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    if not 1 <= len(documents) <= 2:
+        return [f"the backend takes one pipeline and at most one platform document, got {len(documents)} documents"]
+    forms: list[tuple[str, Mapping[str, Any], Any]] = [
+        ("pipeline specification", documents[0], pipeline_spec_pb2.PipelineSpec())
+    ]
+    for platform in documents[1:]:
+        forms.append(("platform document", platform, pipeline_spec_pb2.PlatformSpec()))
+        executors = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        forms += [
+            (f"platform document, {name}", executor, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+            for name, executor in executors.items()
+        ]
+    problems = []
+    for place, document, message in forms:
+        try:
+            ParseDict(document, message)
+        except ParseError as error:
+            problems.append(f"{place}: the backend would refuse it: {error}")
+    return problems
+
+
+def _name_problems(specification: Mapping[str, Any]) -> list[str]:
+    problems = []
+    name = specification.get("pipelineInfo", {}).get("name", "")
+    if not _PIPELINE_NAME.fullmatch(name):
+        problems.append(f"pipelineInfo.name: {name!r} must be 1 to 128 lower-case letters, digits and inner dashes")
+    if specification.get("schemaVersion") != SCHEMA_VERSION:
+        problems.append(f"schemaVersion: is {SCHEMA_VERSION}, got {specification.get('schemaVersion')!r}")
+    if "root" not in specification:
+        problems.append("root: is missing")
+    return problems
+
+
+def _size_problems(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    specification = documents[0]
+    problems = []
+    for name, executor in specification["deploymentSpec"]["executors"].items():
+        size = len(json.dumps(executor.get("container", {})).encode())
+        if size >= MAXIMUM_ARGUMENT_BYTES:
+            problems.append(
+                f"{name}: takes {size} bytes with its embedded code, and must stay below {MAXIMUM_ARGUMENT_BYTES}, "
+                "which is all that Linux takes as one argument; compile with --image, which embeds nothing"
+            )
+    whole = sum(len(json.dumps(document).encode()) for document in documents)
+    if whole >= MAXIMUM_WORKFLOW_BYTES:
+        problems.append(
+            f"the whole pipeline takes {whole} bytes and must stay below {MAXIMUM_WORKFLOW_BYTES}, which is all that "
+            "Kubernetes stores for a run; compile with --image, which embeds nothing"
+        )
+    inputs = specification["root"].get("inputDefinitions", {}).get("parameters", {})
+    defaults = {name: definition.get("defaultValue") for name, definition in inputs.items()}
+    size = len(json.dumps(defaults).encode())
+    if size >= MAXIMUM_PARAMETER_BYTES:
+        problems.append(
+            f"the defaults of the run's parameters take {size} bytes, the backend takes {MAXIMUM_PARAMETER_BYTES}"
+        )
+    return problems
