@@ -3,13 +3,13 @@
 ``augmentation_type`` of the algorithm and what it means here (the same values as the levels of MXNet's image-
 classification example):
 
-======================== ==================================================================================================
+======================== ==============================================================================================
 none                     the central crop
 ``crop``                 a random crop and, for every second image, a horizontal flip
 ``crop_color``           also, in OpenCV's 8-bit HLS units: hue ±36 (of 180), saturation ±50, lightness ±50 (of 255)
-``crop_color_transform`` before it all, also a rotation to ±10°, a shear to ±0.1 and a change of the aspect ratio to ±0.25,
-                         about the centre, filled with white
-======================== ==================================================================================================
+``crop_color_transform`` before it all, also a rotation to ±10°, a shear to ±0.1 and a change of the aspect ratio to
+                         ±0.25, about the centre, filled with white
+======================== ==============================================================================================
 
 Everything works on whole batches of uint8 images on the device that they are on; what is drawn comes from the given
 generator alone.
@@ -74,11 +74,15 @@ def random_crop_and_flip(images: Tensor, height: int, width: int, generator: tor
 def jitter_color(images: Tensor, generator: torch.Generator) -> Tensor:
     """Shift hue, lightness and saturation of each image by amounts of its own, whole OpenCV units, clamped at the ends.
 
+    MXNet makes the ends of the range rare: a shift is the sum of an even one of four fifths and one of one fifth of it.
     Images that have not three channels keep their hue and saturation: they have none.
     """
     count = len(images)
     hue, saturation, lightness = (
-        _uniform(-limit, limit, count, images.device, generator).trunc_()[:, None, None]
+        (
+            _uniform(-0.8 * limit, 0.8 * limit, count, images.device, generator)
+            + _uniform(-0.2 * limit, 0.2 * limit, count, images.device, generator)
+        ).trunc_()[:, None, None]
         for limit in (HUE, SATURATION, LIGHTNESS)
     )
     if images.shape[-1] != 3:
@@ -91,7 +95,7 @@ def jitter_color(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def rgb_to_hls(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue in 0..180, lightness and saturation in 0..255, whole numbers as floats, as OpenCV's 8-bit ``COLOR_RGB2HLS``."""
+    """Hue in 0..180, lightness and saturation in 0..255, rounded, as OpenCV's 8-bit ``COLOR_RGB2HLS``."""
     red, green, blue = (images.float() / 255).unbind(-1)
     high, low = images.amax(-1).float() / 255, images.amin(-1).float() / 255
     spread = high - low
@@ -139,8 +143,10 @@ def warp(images: Tensor, generator: torch.Generator) -> Tensor:
     # grid_sample asks where each target pixel comes from, in coordinates from -1 to 1 along both sides.
     inverse = torch.linalg.inv(forward)
     sides = torch.tensor([width, height], device=device, dtype=torch.float32)
+    # Its centre lies between the pixels where both sides are even; MXNet turns about the pixel right below.
+    offset = (0.5 - inverse.sum(dim=-1) * 0.5) * 2 / sides
     inverse = inverse * (sides[None, None, :] / sides[None, :, None])
-    theta = torch.cat([inverse, torch.zeros(count, 2, 1, device=device)], dim=-1)
+    theta = torch.cat([inverse, offset[..., None]], dim=-1)
     grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
     # Zeros are what lies outside: white becomes zero for the while.
     shifted = images.permute(0, 3, 1, 2).float() - FILL
