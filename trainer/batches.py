@@ -64,8 +64,7 @@ class BatchReader:
         places = torch.from_numpy(indices)
         if self._device.type == "cuda":
             images = images.to(self._device, non_blocking=True)
-            self._copied[self._turn] = torch.cuda.Event()
-            self._copied[self._turn].record()  # type: ignore[union-attr]
+            self._copied[self._turn] = torch.cuda.current_stream().record_event()
             places = places.to(self._device, non_blocking=True)
         return images, self._labels[places]
 
@@ -75,7 +74,7 @@ def training_batches(
 ) -> Iterator[Indices]:
     """Give one epoch's batches of shuffled image numbers: full batches only, as the built-in algorithm trains.
 
-    The order depends on seed and epoch alone, so that a resumed training sees what an uninterrupted one would have seen.
+    The order depends on seed and epoch alone, so that a resumed training sees what an uninterrupted one would.
 
     Args:
         count: Number of images.

@@ -19,7 +19,7 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 
 from kfp_image_tuning.dataset.durable_file import bring_names_to_disk, write_durably
-from kfp_image_tuning.trainer.model_files import ModelDocument, load_model, save_model
+from kfp_image_tuning.trainer.model_files import DOCUMENT_NAME, WEIGHTS_NAME, ModelDocument, load_model, save_model
 from kfp_image_tuning.trainer.network import ResNetV2
 from kfp_image_tuning.trainer.optimizers import MXNetOptimizer
 from kfp_image_tuning.trainer.reports import EpochReport, Outcome, TrainingResult
@@ -119,7 +119,7 @@ class Checkpoints:
             "history": [asdict(report) for report in progress.history],
         }
         write_durably(unfinished / STATE_NAME, (json.dumps(state, indent=2, allow_nan=False) + "\n").encode())
-        shutil.copytree(model_directory, unfinished / BEST_NAME, ignore=shutil.ignore_patterns(self._directory.name))
+        _copy_model(model_directory, unfinished / BEST_NAME)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
         bring_names_to_disk(self._directory)
@@ -151,24 +151,36 @@ class Checkpoints:
         except (OSError, SafetensorError, KeyError, RuntimeError) as error:
             raise TrainingError(f"{folder / OPTIMIZER_NAME}: cannot be read ({error}); remove {folder}") from None
         scaler.load_state_dict(state["loss_scale"])
-        shutil.copytree(folder / BEST_NAME, model_directory, dirs_exist_ok=True)
+        _copy_model(folder / BEST_NAME, model_directory)
         return Progress([EpochReport(**report) for report in state["history"]], state["seconds"])
 
     def _check_trial(self, folder: Path, trial: dict[str, Any]) -> None:
         if trial == self._trial:
             return
-        theirs, ours = ({**each["hyperparameters"], **each} for each in (trial, self._trial))
+        theirs, ours = _flatten(trial), _flatten(self._trial)
         problems = [
             f"{folder}: has {name} {theirs.get(name)}, this training {ours.get(name)}"
             for name in sorted(theirs.keys() | ours.keys())
-            if name != "hyperparameters" and theirs.get(name) != ours.get(name)
+            if theirs.get(name) != ours.get(name)
         ]
         raise TrainingError(*problems, "a checkpoint goes on with its own trial only; choose another checkpoint folder")
 
     def _saved(self) -> list[Path]:
         if not self._directory.is_dir():
             return []
-        return sorted(path for path in self._directory.iterdir() if re.fullmatch(r"epoch-\d{4,}", path.name))
+        folders = [path for path in self._directory.iterdir() if re.fullmatch(r"epoch-\d{4,}", path.name)]
+        return sorted(folders, key=lambda path: int(path.name.removeprefix("epoch-")))
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    # The document last: as long as it does not fit the weights, the pair is refused.
+    for name in (WEIGHTS_NAME, DOCUMENT_NAME):
+        write_durably(target / name, (source / name).read_bytes())
+
+
+def _flatten(trial: dict[str, Any]) -> dict[str, Any]:
+    return {**trial["hyperparameters"], "seed": trial["seed"], "training images": trial["images"]}
 
 
 def _read_state(path: Path) -> dict[str, Any]:
@@ -178,7 +190,5 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: cannot be read ({error}); remove the folder {path.parent}") from None
     version = state.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise DocumentError(
-            f"{path}: schema_version is {version!r}, this version of kfp-image-tuning reads {SCHEMA_VERSION}"
-        )
+        raise DocumentError(f"{path}: schema_version is {version!r}, known is {SCHEMA_VERSION}; remove {path.parent}")
     return dict(state)

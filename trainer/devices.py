@@ -94,8 +94,8 @@ class Precision:
 def training_mode(device: torch.device) -> Iterator[None]:
     """Set what training needs of this process, and set it back.
 
-    Numbers too small for float32's normal form count as 0: strong weight decay drives weights there, and a CPU computes with
-    them a hundred times slower.
+    Numbers too small for float32's normal form count as 0: strong weight decay drives weights there, and a CPU computes
+    with them a hundred times slower.
     """
     flushed = _denormals_are_flushed()
     torch.set_flush_denormal(True)

@@ -73,7 +73,7 @@ def sum_loss(logits: Tensor, labels: Tensor, weights: tuple[Tensor, Tensor] | No
 
 
 def class_weights(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights by which, for each class, presence and absence weigh the same in all: N / 2n, for n images that have (lack) it."""
+    """Weights N / 2n for the n of N images that have (lack) a class: in all, both sides weigh the same."""
     count, present = len(labels), (labels > 0.5).sum(dim=0)
     absent = count - present
     return count / (2.0 * present.clamp(min=1)), count / (2.0 * absent.clamp(min=1))

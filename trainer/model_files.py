@@ -1,6 +1,6 @@
-"""A trained model on disk: ``model.safetensors`` (weights under MXNet's names) and ``model.json`` (all else), and what
-it predicts.
+"""A trained model on disk, and what it predicts.
 
+``model.safetensors`` holds the weights under MXNet's names, ``model.json`` all else;
 ``model.schema.json`` describes the document. Both files say which epoch they are from, so that a pair torn by a crash
 between the two writes is refused instead of believed.
 """
@@ -28,7 +28,7 @@ from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 SCHEMA_VERSION = 1
 DOCUMENT_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
-PREDICTION_BATCH = 256
+PREDICTION_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ class ImageClassifier:
         channels, height, width = self.image_shape
         if images.ndim != 4 or images.shape[1:] != (height, width, channels) or images.dtype != np.uint8:
             raise TrainingError(
-                f"images: {images.dtype} {images.shape} given, the model takes uint8 (N, {height}, {width}, {channels}); "
+                f"images: {images.dtype} {images.shape}; the model takes uint8 (N, {height}, {width}, {channels}); "
                 "resize them to the model's image_shape"
             )
         parts = [images[start : start + PREDICTION_BATCH] for start in range(0, len(images), PREDICTION_BATCH)]

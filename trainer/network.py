@@ -187,7 +187,8 @@ def load_mxnet_arrays(network: nn.Module, arrays: Mapping[str, Tensor], *, sourc
     for name in own.keys() & arrays.keys():
         if own[name].shape != arrays[name].shape:
             problems.append(
-                f"{source}: {name} has the shape {tuple(arrays[name].shape)}, this network needs {tuple(own[name].shape)}"
+                f"{source}: {name} has the shape {tuple(arrays[name].shape)}, "
+                f"this network needs {tuple(own[name].shape)}"
             )
     if problems:
         hint = "num_layers, num_classes and image_shape must be those that the weights were trained with"

@@ -36,7 +36,7 @@ class EpochReport:
         train_loss: Mean over the epoch's steps, each before its update.
         train_accuracy: The same.
         validation_loss: After the epoch.
-        validation_accuracy: The same, over exactly the validation images. (MXNet counts the padding of its last batch too.)
+        validation_accuracy: The same, over exactly the validation images (MXNet counts its last batch's padding, too).
         train_top_k_accuracy: With ``top_k`` only.
         validation_top_k_accuracy: With ``top_k`` only.
         learning_rate: Of the epoch's last step.
@@ -59,10 +59,10 @@ class TrainingResult:
     """How a training ended.
 
     Attributes:
-        outcome: ``completed``; ``early_stopped`` by the hyperparameters; ``stopped`` by the caller; ``diverged``, when the loss was no
-            longer a finite number.
-        best_epoch: Whose model was saved: the one of the highest validation accuracy, the earliest of several. None if no epoch
-            came to its end; then no model was saved.
+        outcome: ``completed``; ``early_stopped`` by the hyperparameters; ``stopped`` by the caller; ``diverged``, when
+            the loss was no longer a finite number.
+        best_epoch: Whose model was saved: the one of the highest validation accuracy, the earliest of several. None
+            if no epoch came to its end; then no model was saved.
         best_validation_accuracy: In that epoch; 0 if there is none.
         history: One report for each finished epoch.
         seconds: Of the whole training, including what a resumed one had done before.

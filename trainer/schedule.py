@@ -1,13 +1,15 @@
 """When the learning rate drops and when a training that no longer improves ends."""
 
+from collections.abc import Sequence
+
 from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 
 class LearningRateSchedule:
     """``lr_scheduler_step`` and ``lr_scheduler_factor``, counted in updates as MXNet's scheduler counts them.
 
-    An epoch has ``num_training_samples // mini_batch_size`` updates here, whatever the data set holds: as in the algorithm, a
-    wrong ``num_training_samples`` moves the drops.
+    An epoch has ``num_training_samples // mini_batch_size`` updates here, whatever the data set holds: as in the
+    algorithm, a wrong ``num_training_samples`` moves the drops.
     """
 
     def __init__(self, hyperparameters: Hyperparameters) -> None:
@@ -25,29 +27,22 @@ class LearningRateSchedule:
         return rate
 
 
-class EarlyStopping:
-    """``early_stopping`` and its three parameters.
+def should_stop_early(hyperparameters: Hyperparameters, accuracies: Sequence[float]) -> bool:
+    """Whether ``early_stopping`` and its three parameters end a training here.
 
-    An epoch improves if its validation accuracy is above the best before it, by at least ``early_stopping_tolerance`` of that
+    An epoch improves if its accuracy is above the best before it, by at least ``early_stopping_tolerance`` of that
     best. Training ends when ``early_stopping_patience`` epochs in a row did not, but never before
     ``early_stopping_min_epochs`` epochs.
+
+    Args:
+        hyperparameters: The trial's.
+        accuracies: On validation, of every epoch so far.
     """
-
-    def __init__(self, hyperparameters: Hyperparameters) -> None:
-        self._hyperparameters = hyperparameters
-
-    def is_due(self, accuracies: list[float]) -> bool:
-        """Whether training ends here.
-
-        Args:
-            accuracies: On validation, of every epoch so far.
-        """
-        settings = self._hyperparameters
-        if not settings.early_stopping or len(accuracies) < settings.early_stopping_min_epochs:
-            return False
-        best, waited = accuracies[0], 0
-        for accuracy in accuracies[1:]:
-            improved = accuracy > best and accuracy - best >= settings.early_stopping_tolerance * best
-            waited = 0 if improved else waited + 1
-            best = max(best, accuracy)
-        return waited >= settings.early_stopping_patience
+    if not hyperparameters.early_stopping or len(accuracies) < hyperparameters.early_stopping_min_epochs:
+        return False
+    best, waited = 0.0, 0
+    for accuracy in accuracies:
+        improved = accuracy > best and accuracy - best >= hyperparameters.early_stopping_tolerance * best
+        waited = 0 if improved else waited + 1
+        best = max(best, accuracy)
+    return waited >= hyperparameters.early_stopping_patience

@@ -25,13 +25,14 @@ from kfp_image_tuning.trainer.measures import Measures, RunningMeasures, class_w
 from kfp_image_tuning.trainer.model_files import describe_model, save_model
 from kfp_image_tuning.trainer.optimizers import make_optimizer
 from kfp_image_tuning.trainer.reports import EpochReport, Outcome, StepReport, TrainingResult
-from kfp_image_tuning.trainer.schedule import EarlyStopping, LearningRateSchedule
+from kfp_image_tuning.trainer.schedule import LearningRateSchedule, should_stop_early
 from kfp_image_tuning.tuning.errors import TrainingError
 from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 __all__ = ["EpochReport", "StepReport", "TrainingResult", "train"]
 
-EVALUATION_BATCH = 256
+EVALUATION_BATCH = {"cpu": 64, "cuda": 512}
+"""Images at a time in validation, by device: what fits a core's cache, and what fills a GPU."""
 LOGGED_STEPS = 20
 """A line of speed and accuracy after every so many steps, as MXNet's Speedometer writes it."""
 PROGRESS_SECONDS = 1.0
@@ -62,12 +63,13 @@ def train(
         model_directory: Gets ``model.safetensors`` and ``model.json``.
         seed: Of the initial weights, the order of the images and the augmentation.
         on_epoch: Called after every epoch; training stops if it returns False.
-        on_progress: Called about once a second within an epoch; training stops at once if it returns False, without a validation.
+        on_progress: Called about once a second within an epoch; training stops at once, without a validation, if it
+            returns False.
         log: Takes the lines that the built-in algorithm would write.
         device: The GPU where there is one, if not given; otherwise the CPU.
         initial_model: A model to start from: with ``use_pretrained_model`` all but its last layer, else all of it.
-        checkpoint_directory: Where the state of the training is kept, every ``checkpoint_frequency`` epochs (if not set: the last
-            epoch's). A training that finds a checkpoint of its own there goes on from it.
+        checkpoint_directory: Where the state of the training is kept, every ``checkpoint_frequency`` epochs (if not
+            set: the last epoch's). A training that finds a checkpoint of its own there goes on from it.
 
     Raises:
         TrainingError: If images, labels, classes or initial model do not fit the hyperparameters.
@@ -133,7 +135,8 @@ class _Trial:
                 f"mini_batch_size: a step takes {self.batch} images, there are {self.images}; choose a smaller one"
             )
         self.training = BatchReader(training, -(-self.batch // self.processes.count), device)
-        self.validation = BatchReader(validation, EVALUATION_BATCH, device)
+        self.evaluation_batch = EVALUATION_BATCH.get(device.type, 256)
+        self.validation = BatchReader(validation, self.evaluation_batch, device)
         self.validation_images = len(validation.images)
 
         generator = torch.Generator().manual_seed(derive_seed(seed, 0))
@@ -142,10 +145,9 @@ class _Trial:
         self.preprocessing, self.normalize = preprocessing, preprocessing.on(device)
         self.model: nn.Module = self.network
         if self.processes.count > 1:
-            self.model = nn.parallel.DistributedDataParallel(self.network)
+            self.model = nn.parallel.DistributedDataParallel(self.network, gradient_as_bucket_view=True)
         self.optimizer = make_optimizer(hyperparameters, self.network)
         self.schedule = LearningRateSchedule(hyperparameters)
-        self.early_stopping = EarlyStopping(hyperparameters)
         self.precision = Precision.choose(hyperparameters, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision.scales_loss)
         labels = torch.from_numpy(np.asarray(training.labels))
@@ -162,11 +164,16 @@ class _Trial:
     def run(self) -> TrainingResult:
         """Train until the epochs are done or something ends it before."""
         started = time.perf_counter() - self.progress.seconds
+        samples = self.hyperparameters.num_training_samples
+        if samples != self.images:
+            self.log(
+                f"num_training_samples is {samples}, by which lr_scheduler_step goes; there are {self.images} images"
+            )
         self.log(f"Training on {self.device} in {self.precision.description}, {self.batch} images a step")
         outcome: Outcome = "completed"
         try:
             for epoch in range(len(self.progress.history), self.hyperparameters.epochs):
-                self.end_if("early_stopped", self.early_stopping.is_due(self.progress.accuracies()))
+                self.end_if("early_stopped", should_stop_early(self.hyperparameters, self.progress.accuracies()))
                 report = self.run_epoch(epoch)
                 self.keep_if_best(report)
                 self.progress.seconds = time.perf_counter() - started
@@ -226,14 +233,14 @@ class _Trial:
         loss = sum_loss(logits, labels, self.class_weights)
         self.optimizer.zero_grad()
         # Gradients are averaged over processes, whose shares of the batch may differ by an image.
-        self.scaler.scale(loss * (self.processes.count / self.batch)).backward()
+        self.scaler.scale(loss * (self.processes.count / self.batch)).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         measures.add(logits.detach(), labels, loss.detach())
 
     def validate(self) -> Measures:
         """Measure the network on exactly the validation images."""
-        number, count = self.processes.number, self.processes.count
+        number, count, batch = self.processes.number, self.processes.count, self.evaluation_batch
         if count > 1:
             # Each process has its own running statistics; the first one's are those that are saved.
             for statistic in self.network.buffers():
@@ -242,8 +249,8 @@ class _Trial:
         _, height, width = self.hyperparameters.image_shape
         self.network.eval()
         with torch.inference_mode():
-            for start in range(number * EVALUATION_BATCH, self.validation_images, count * EVALUATION_BATCH):
-                indices = np.arange(start, min(start + EVALUATION_BATCH, self.validation_images))
+            for start in range(number * batch, self.validation_images, count * batch):
+                indices = np.arange(start, min(start + batch, self.validation_images))
                 pixels, labels = self.validation.read(indices)
                 with self.precision.autocast():
                     logits = self.network(self.normalize(central_crop(pixels, height, width)))
@@ -284,9 +291,8 @@ class _Trial:
         """Log and tell the caller where the epoch is."""
         self.end_if_diverged(epoch, measures)
         if step % LOGGED_STEPS == 0:
-            self.log(
-                f"Epoch[{epoch}] Batch [{step}]\tSpeed: {ticker.speed():.2f} samples/sec\taccuracy={measures.accuracy:.6f}"
-            )
+            speed = f"{ticker.speed():.2f} samples/sec"
+            self.log(f"Epoch[{epoch}] Batch [{step}]\tSpeed: {speed}\taccuracy={measures.accuracy:.6f}")
         if self.on_progress is not None:
             report = StepReport(
                 epoch=epoch,
@@ -309,13 +315,13 @@ class _Trial:
         """End where the loss is no longer a finite number: the weights are lost from there on."""
         if math.isfinite(measures.loss):
             return
-        best = self.progress.best()
-        kept = "no epoch was finished, its accuracy counts as 0"
-        if best is not None:
-            kept = f"the model of epoch {best.epoch} with validation accuracy {best.validation_accuracy:.6f} stays the best"
+        if (best := self.progress.best()) is not None:
+            kept = f"the best model stays that of epoch {best.epoch}"
         else:
+            # Whoever reads the objective from the log finds one.
             self.log(f"Epoch[{epoch}] Validation-accuracy={0:.6f}")
-        self.log(f"Epoch[{epoch}] Training diverged, the loss is no longer a finite number: {kept}")
+            kept = "no epoch was finished, there is no model and the accuracy counts as 0"
+        self.log(f"Epoch[{epoch}] Training diverged, its loss is no longer a finite number: {kept}")
         raise _Ended("diverged")
 
     def end_if(self, outcome: Outcome, condition: bool) -> None:
