@@ -5,12 +5,17 @@ documents need, so that reading one needs no further package. `tests/dataset/tes
 ``jsonschema`` package. Every violation is found, not only the first.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Schema = Mapping[str, Any]
 
+_KEYWORDS = frozenset(
+    "$schema $ref $defs title description type const enum properties required additionalProperties items minItems maxItems"
+    " uniqueItems pattern minimum exclusiveMinimum maximum".split()
+)
 _NOUNS = {
     "object": "an object",
     "array": "a list",
@@ -40,16 +45,18 @@ def _walk(value: object, schema: Schema, root: Schema, path: str) -> Iterator[tu
     if "$ref" in schema:
         for step in schema["$ref"].removeprefix("#/").split("/"):
             schema = root[step] if step == "$defs" else schema[step]
+    if unknown := schema.keys() - _KEYWORDS:
+        raise ValueError(f"the schema uses {', '.join(sorted(unknown))}, which this module does not know")
     kinds = schema.get("type", list(_NOUNS))
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if not any(_is_a(value, kind) for kind in kinds):
         yield path, f"must be {' or '.join(_NOUNS[kind] for kind in kinds)}, got {_shorten(value)}"
-    elif isinstance(value, dict):
+        return
+    yield from ((path, f"{rule}, got {_shorten(value)}") for rule in _broken_rules(value, schema))
+    if isinstance(value, dict):
         yield from _walk_object(value, schema, root, path)
     elif isinstance(value, list):
         yield from _walk_list(value, schema, root, path)
-    else:
-        yield from ((path, f"{rule}, got {_shorten(value)}") for rule in _broken_rules(value, schema))
 
 
 def _walk_object(value: dict[str, Any], schema: Schema, root: Schema, path: str) -> Iterator[tuple[str, str]]:
@@ -69,9 +76,11 @@ def _walk_object(value: dict[str, Any], schema: Schema, root: Schema, path: str)
 
 
 def _walk_list(value: list[Any], schema: Schema, root: Schema, path: str) -> Iterator[tuple[str, str]]:
-    least, most = schema.get("minItems", 0), schema.get("maxItems", len(value))
-    if not least <= len(value) <= max(least, most):
-        wanted = f"exactly {least}" if least == most else f"at least {least}"
+    least, most = schema.get("minItems", 0), schema.get("maxItems", math.inf)
+    if not least <= len(value) <= most:
+        wanted = (
+            f"exactly {least}" if least == most else f"at least {least}" if len(value) < least else f"at most {most}"
+        )
         yield path, f"must have {wanted} elements, has {len(value)}"
     if schema.get("uniqueItems") and any(item in value[:position] for position, item in enumerate(value)):
         yield path, "must not hold an element twice"
@@ -80,7 +89,7 @@ def _walk_list(value: list[Any], schema: Schema, root: Schema, path: str) -> Ite
 
 
 def _broken_rules(value: Any, schema: Schema) -> Iterator[str]:
-    """What a plain value violates."""
+    """The rules that need no look inside."""
     if "const" in schema and (value != schema["const"] or isinstance(value, bool) != isinstance(schema["const"], bool)):
         yield f"must be {schema['const']!r}"
     if "enum" in schema and value not in schema["enum"]:
@@ -90,6 +99,8 @@ def _broken_rules(value: Any, schema: Schema) -> Iterator[str]:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value < schema.get("minimum", value):
             yield f"must be at least {schema['minimum']}"
+        if value <= schema.get("exclusiveMinimum", -math.inf):
+            yield f"must be above {schema['exclusiveMinimum']}"
         if value > schema.get("maximum", value):
             yield f"must be at most {schema['maximum']}"
 
