@@ -12,10 +12,11 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
-_KEYWORDS = frozenset(
-    "$schema $ref $defs title description type const enum properties required additionalProperties items minItems maxItems"
-    " uniqueItems pattern minimum exclusiveMinimum maximum".split()
-)
+_KEYWORDS = {
+    *("$schema", "$defs", "title", "description", "$ref", "type", "const", "enum"),
+    *("properties", "required", "additionalProperties", "items", "minItems", "maxItems", "uniqueItems"),
+    *("pattern", "minimum", "exclusiveMinimum", "maximum"),
+}
 _NOUNS = {
     "object": "an object",
     "array": "a list",
