@@ -1,0 +1,83 @@
+"""A function over batches on all cores: results in order, few batches in flight, no worker left behind."""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Self, TypeVar
+
+from kfp_image_tuning.tuning.errors import DatasetError
+
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
+
+IN_FLIGHT_PER_WORKER = 3
+
+
+class Workers:
+    """Worker processes for pure functions of one argument; with one worker, this process itself.
+
+    Args:
+        count: Number of processes.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, function: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
+        """Results in the order of the batches.
+
+        Raises:
+            DatasetError: If a worker was killed.
+        """
+        if self._pool is None:
+            yield from map(function, batches)
+            return
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for batch in batches:
+                waiting.append(self._pool.submit(function, batch))
+                if len(waiting) >= IN_FLIGHT_PER_WORKER * self.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise DatasetError(
+                f"a worker process was killed while it prepared images, most likely for want of memory; "
+                f"use fewer than {self.count} workers or more memory"
+            ) from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def __enter__(self) -> Self:
+        if self.count > 1:
+            # A fork would copy the locks of other threads (downloads, OpenMP) in whatever state they are.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.count, context, initializer=_end_with_parent)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot stop its workers, so they watch it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def watch() -> None:
+            wait([sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
