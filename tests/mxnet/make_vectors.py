@@ -5,6 +5,7 @@ Run by MXNet's own environment: ``.venv-mxnet/bin/python tests/mxnet/make_vector
 
 import gzip
 import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -44,6 +45,7 @@ FORWARD_CASES = [(20, 28), (18, 64), (50, 33), (20, 64), (110, 28)]
 NUM_CLASSES = 10
 TRAINING = {"num_layers": 20, "height": 28, "batch": 8, "steps": 3}
 PIXEL_IMAGES = 6
+IM2REC_IMAGES = ("cat/a b.png", "cat/ü.png", "dog/1.png", "dog/deep/2.jpg")
 AUGMENTATIONS = {
     "crop": {"rand_crop": True, "rand_mirror": True},
     "color": {"random_h": 36, "random_s": 50, "random_l": 50},
@@ -60,6 +62,7 @@ def main(folder):
     write_shapes(folder)
     write_arrays(folder)
     write_records(folder)
+    write_im2rec(folder)
     write_augmentation(folder)
 
 
@@ -231,6 +234,23 @@ def write_records(folder):
         for number, payload in enumerate((mark * 3 + b"abc", b"ab" + mark, b"abcd" + mark, b"", mark), PIXEL_IMAGES):
             writer.write_idx(number, mx.recordio.pack(mx.recordio.IRHeader(0, labels(number), number, 0), payload))
         writer.close()
+
+
+def write_im2rec(folder):
+    """What MXNet's own converter makes of a folder of classes: list, records, index."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "images"
+        for number, name in enumerate(IM2REC_IMAGES):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            # Not a picture: with --pass-through the bytes are taken as they are.
+            (root / name).write_bytes(b"image %d" % number)
+        prefix = folder / "im2rec"
+        run_im2rec("--list", "--recursive", "--no-shuffle", str(prefix), str(root))
+        run_im2rec("--pass-through", f"{prefix}.lst", str(root))
+
+
+def run_im2rec(*arguments):
+    subprocess.run([sys.executable, "-m", "mxnet.tools.im2rec", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def write_augmentation(folder):
