@@ -6,6 +6,7 @@ prints one JSON value a line, the number of images done or a sentence about one 
 """
 
 import json
+import math
 import os
 import queue
 import subprocess
@@ -44,23 +45,23 @@ class Job:
         record_paths: The record files.
         size: Height, width and channels to store.
         labels: Values per image, 0 for one class number.
+        workers: Processes that share the images.
+        chunk: Images that a worker decodes between two writes.
     """
 
     record_paths: tuple[str, ...]
     size: tuple[int, int, int]
     labels: int
-
-    @property
-    def chunk(self) -> int:
-        """Images that a worker holds in memory at a time."""
-        height, width, channels = self.size
-        return max(1, CHUNK_BYTES // (height * width * channels))
+    workers: int
+    chunk: int
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read what the starting process wrote."""
         fields = json.loads((folder / _JOB).read_bytes())
-        return cls(tuple(fields["record_paths"]), tuple(fields["size"]), fields["labels"])
+        fields["record_paths"] = tuple(fields["record_paths"])
+        fields["size"] = tuple(fields["size"])
+        return cls(**fields)
 
 
 class ArrayFile:
@@ -80,7 +81,7 @@ class ArrayFile:
         header = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            size = file.tell() + int(np.prod(shape)) * np.dtype(kind).itemsize
+            size = file.tell() + math.prod(shape) * np.dtype(kind).itemsize
             file.flush()
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
@@ -133,15 +134,13 @@ def build_store(
         folder / "labels.npy", np.float32 if job.labels else np.int64, (count, job.labels) if job.labels else (count,)
     )
     ArrayFile.create(folder / "identifiers.npy", np.uint64, (count,))
-    total_bytes = sum(path.stat().st_size for path in record_paths)
-    workers = max(1, min(available_cores(), total_bytes // BYTES_WORTH_A_WORKER, -(-count // job.chunk)))
-    messages = build_share(folder, 0, 1) if workers == 1 else _run_workers(folder, workers)
+    messages = build_share(folder, 0) if job.workers == 1 else _run_workers(folder, job.workers)
     _follow(messages, count, progress)
     (folder / _OFFSETS).unlink()
     (folder / _JOB).unlink()
 
 
-def build_share(folder: Path, share: int, shares: int) -> Iterator[int | str]:
+def build_share(folder: Path, share: int) -> Iterator[int | str]:
     """Decode one worker's share of the images.
 
     Yields:
@@ -156,7 +155,7 @@ def build_share(folder: Path, share: int, shares: int) -> Iterator[int | str]:
     with ExitStack() as opened:
         readers = [opened.enter_context(RecordReader(path)) for path in job.record_paths]
         files = {name: opened.enter_context(ArrayFile(folder / f"{name}.npy")) for name in arrays}
-        for first in range(share * job.chunk, len(places), shares * job.chunk):
+        for first in range(share * job.chunk, len(places), job.workers * job.chunk):
             chunk = places[first : first + job.chunk].tolist()
             for row, (shard, offset) in enumerate(chunk):
                 try:
@@ -202,19 +201,24 @@ def _plan(
     image_shape: tuple[int, int, int],
     stored_size: tuple[int, int] | None,
 ) -> Job:
-    """Settle the stored size and the form of the labels."""
+    """Settle the stored size, the form of the labels and how the work is shared."""
     channels, height, width = image_shape
-    readers = [RecordReader(path) for path in record_paths]
-    records = (ImageRecord.unpack(readers[shard].read_at(offset)) for shard, offset in places.tolist())
-    first = next(records)
-    labels = len(first.labels) if len(first.labels) > 1 else 0
-    if stored_size is None:
-        own = _size(first)
-        fits = own is not None and own[0] >= height and own[1] >= width
-        same = fits and all(_size(record) == own for record in records)
-        stored_size = own if own and same else (round(height * 8 / 7), round(width * 8 / 7))
+    with ExitStack() as opened:
+        readers = [opened.enter_context(RecordReader(path)) for path in record_paths]
+        records = (ImageRecord.unpack(readers[shard].read_at(offset)) for shard, offset in places.tolist())
+        first = next(records)
+        if stored_size is None:
+            own = _size(first)
+            fits = own is not None and own[0] >= height and own[1] >= width
+            same = fits and all(_size(record) == own for record in records)
+            stored_size = own if own and same else (round(height * 8 / 7), round(width * 8 / 7))
     size = (max(height, stored_size[0]), max(width, stored_size[1]), channels)
-    return Job(tuple(map(str, record_paths)), size, labels)
+    total_bytes = sum(path.stat().st_size for path in record_paths)
+    workers = max(1, min(available_cores(), total_bytes // BYTES_WORTH_A_WORKER, len(places)))
+    # Several chunks for each worker, so that all end at about the same time.
+    chunk = max(1, min(CHUNK_BYTES // math.prod(size), len(places) // (4 * workers)))
+    labels = len(first.labels) if len(first.labels) > 1 else 0
+    return Job(tuple(map(str, record_paths)), size, labels, workers, chunk)
 
 
 def _size(record: ImageRecord) -> tuple[int, int] | None:
@@ -246,7 +250,7 @@ def _run_workers(folder: Path, workers: int) -> Iterator[int | str]:
     processes = []
     try:
         for share in range(workers):
-            command = [sys.executable, "-m", __name__, str(folder), str(share), str(workers)]
+            command = [sys.executable, "-m", __name__, str(folder), str(share)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
             processes.append(process)
             threading.Thread(target=_listen, args=(process, messages), daemon=True).start()
@@ -295,9 +299,9 @@ def _follow(messages: Iterator[int | str], count: int, progress: Callable[[int, 
 
 def main() -> None:
     """Do one worker's share."""
-    folder, share, shares = sys.argv[1:]
+    folder, share = sys.argv[1:]
     try:
-        for message in build_share(Path(folder), int(share), int(shares)):
+        for message in build_share(Path(folder), int(share)):
             print(json.dumps(message), flush=True)
     except (DatasetError, OSError) as error:
         print(json.dumps(str(error)), flush=True)

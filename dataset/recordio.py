@@ -16,7 +16,6 @@ but file names may hold tabs and line ends. Those are written as in a URL (``%09
 already looks like that has its percent sign written as ``%25``; every other name stays as it is.
 """
 
-import mmap
 import os
 import re
 import struct
@@ -156,7 +155,7 @@ class RecordWriter:
 class RecordReader:
     """Reads a ``.rec`` file, in order by iteration or at an offset.
 
-    The file is mapped into memory, so a reader costs no memory of its own and `read_at` no seek.
+    It reads what it is asked for and no more; a memory map would count all of a large file as this process's memory.
 
     Args:
         path: The record file.
@@ -168,15 +167,13 @@ class RecordReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            with self.path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                # An empty file is a file of no records, but cannot be mapped.
-                self._bytes: mmap.mmap | bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (close closes it)
         except OSError as error:
             raise DatasetError(
                 f"{self.path}: cannot be read ({error.strerror}); check the path and its permissions"
             ) from None
-        self._size = size
+        self._descriptor = self._file.fileno()
+        self._size = os.fstat(self._descriptor).st_size
 
     def __iter__(self) -> Iterator[bytes]:
         offset = 0
@@ -199,13 +196,13 @@ class RecordReader:
 
     def _read(self, offset: int) -> tuple[bytes, int]:
         """The record at ``offset`` and the offset after it."""
-        kind, payload, following = self._part(offset, first=True)
+        kind, place, following = self._part(offset, first=True)
         if kind == _WHOLE:
-            return self._bytes[payload], following
-        parts = [self._bytes[payload]]
+            return self._bytes_at(place), following
+        parts = [self._bytes_at(place)]
         while kind != _LAST:
-            kind, payload, following = self._part(following, first=False)
-            parts.append(self._bytes[payload])
+            kind, place, following = self._part(following, first=False)
+            parts.append(self._bytes_at(place))
         return _MAGIC_BYTES.join(parts), following
 
     def _part(self, offset: int, first: bool) -> tuple[int, slice, int]:
@@ -215,7 +212,7 @@ class RecordReader:
             raise self._damaged(
                 offset, f"a record header of {_PART_HEADER.size} bytes is expected, the file ends at {self._size}"
             )
-        magic, word = _PART_HEADER.unpack_from(self._bytes, offset)
+        magic, word = _PART_HEADER.unpack(self._bytes_at(slice(offset, start)))
         if magic != MAGIC:
             raise self._damaged(offset, f"a record starts with 0x{MAGIC:08x}, found 0x{magic:08x}")
         kind, length = word >> 29, word & MAXIMUM_PART_BYTES
@@ -228,15 +225,20 @@ class RecordReader:
             )
         return kind, slice(start, start + length), following
 
+    def _bytes_at(self, place: slice) -> bytes:
+        content = os.pread(self._descriptor, place.stop - place.start, place.start)
+        if len(content) != place.stop - place.start:
+            raise self._damaged(place.start, "the file became shorter while it was read")
+        return content
+
     def _damaged(self, offset: int, reason: str) -> DatasetError:
         return DatasetError(
             f"{self.path}: at byte {offset}: {reason}; the file is incomplete, damaged or no RecordIO: write it again"
         )
 
     def close(self) -> None:
-        """Give the mapping back."""
-        if isinstance(self._bytes, mmap.mmap):
-            self._bytes.close()
+        """Close the file."""
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
