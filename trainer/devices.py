@@ -48,6 +48,22 @@ class Processes:
         return decisions[0]
 
 
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Join the processes that torchrun started together with this one, if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    device = default_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
 def default_device() -> torch.device:
     """This process's GPU where there is one, otherwise the CPU."""
     if torch.cuda.is_available():
