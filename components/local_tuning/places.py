@@ -1,0 +1,47 @@
+"""How many trials this machine runs side by side, and where: one for each core, or for each GPU where there are any."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfp_image_tuning.dataset.cores import available_cores
+
+DEVICE_FILES = Path("/dev")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one worker trains.
+
+    Attributes:
+        device: As torch names it: ``cpu``, ``cuda:0``, …
+        threads: That its process may use.
+    """
+
+    device: str
+    threads: int
+
+
+def find_places(wanted: int | None = None) -> tuple[Place, ...]:
+    """One place for each worker.
+
+    A GPU takes one worker. Without GPUs a worker has one core: two trials of one thread each get further in the same time than one
+    trial of two threads. Fewer workers than cores have more threads each.
+
+    Args:
+        wanted: Trials at a time; None: as many as there is room for. More than there are cores are allowed, and share them.
+    """
+    cores, gpus = available_cores(), count_gpus()
+    count = wanted or gpus or cores
+    threads = max(1, cores // count)
+    return tuple(Place(f"cuda:{number % gpus}" if gpus else "cpu", threads) for number in range(count))
+
+
+def count_gpus(device_files: Path = DEVICE_FILES) -> int:
+    """The NVIDIA GPUs that this process may use, found without the seconds that asking torch takes."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return sum(path.name.removeprefix("nvidia").isdigit() for path in device_files.glob("nvidia[0-9]*"))
+    names = [name.strip() for name in visible.split(",")]
+    # CUDA takes the names up to the first that is no device.
+    return next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))

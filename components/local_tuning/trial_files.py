@@ -1,0 +1,64 @@
+"""The trials on disk: a log each, the models of the best few, and a checkpoint while a trial is not done."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kfp_image_tuning.components.local_tuning.records import Record
+
+KEPT_MODELS = 3
+"""Models of finished trials that stay on disk: a large network's takes 200 MB."""
+
+
+class TrialFiles:
+    """The files of all trials, one folder each.
+
+    Args:
+        directory: The search's work directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "trials"
+
+    def prepare(self, name: str) -> None:
+        """Make a trial's folder."""
+        (self._directory / name).mkdir(parents=True, exist_ok=True)
+
+    def log(self, name: str) -> Path:
+        """Where a trial's log goes."""
+        return self._directory / name / "log.txt"
+
+    def model(self, name: str) -> Path:
+        """Where a trial's model goes."""
+        return self._directory / name / "model"
+
+    def checkpoint(self, name: str) -> Path:
+        """Where the state of a trial's training goes."""
+        return self._directory / name / "checkpoint"
+
+    def tidy(self, records: Sequence[Record]) -> None:
+        """Remove what no longer serves: checkpoints of trials that are done, models of all but the best finished ones."""
+        for record in records:
+            if record.trial.status in ("completed", "early_stopped", "failed"):
+                shutil.rmtree(self.checkpoint(record.trial.name), ignore_errors=True)
+        finished = [record for record in records if record.trial.is_finished and record.trial.model_uri]
+        for record in sorted(finished, key=lambda record: (-record.score, record.number))[KEPT_MODELS:]:
+            shutil.rmtree(self.model(record.trial.name), ignore_errors=True)
+            record.trial = replace(record.trial, model_uri=None)
+
+    def forget_missing(self, records: Sequence[Record]) -> None:
+        """Correct records of models that were removed after the records were written."""
+        for record in records:
+            if record.trial.model_uri and not Path(record.trial.model_uri).is_dir():
+                record.trial = replace(record.trial, model_uri=None)
+
+    def copy_model(self, name: str, target: Path) -> None:
+        """Copy a trial's model, so that the target holds it whole or what it held before."""
+        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(self.model(name), unfinished)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)

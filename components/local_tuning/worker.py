@@ -1,0 +1,209 @@
+"""A worker process: opens the images once, then trains one trial after the other.
+
+``python -m kfp_image_tuning.components.local_tuning.worker`` speaks lines of JSON with the process that started it: orders on standard
+input, news on standard output. When standard input ends, the worker ends, wherever it is: no worker outlives its
+search. What training prints, and what a crash leaves behind, goes to the log of the trial.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.dataset.pixel_store import PixelStore
+from kfp_image_tuning.trainer.training import EpochReport, StepReport, TrainingResult, train
+from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+
+POINT_STEPS = 20
+"""Every so many steps of the first epoch the search is asked whether to go on. A number of steps, not of seconds, so that the same trial asks
+at the same places again."""
+
+
+class Connection:
+    """The lines between a worker and its search.
+
+    Args:
+        orders: File descriptor to read.
+        news: File descriptor to write.
+    """
+
+    def __init__(self, orders: int, news: int) -> None:
+        self._news = os.fdopen(news, "w", encoding="utf-8")
+        self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(orders,), daemon=True).start()
+
+    def tell(self, event: str, **content: Any) -> None:
+        """Send news."""
+        self._news.write(json.dumps({"event": event, **content}, allow_nan=False) + "\n")
+        self._news.flush()
+
+    def next_order(self) -> dict[str, Any]:
+        """Wait for an order."""
+        return self._orders.get()
+
+    def may_go_on(self, *, wait: bool) -> bool:
+        """Whether the running trial goes on.
+
+        Args:
+            wait: For the answer to what was just told; otherwise only an order that has come already counts.
+        """
+        try:
+            return self._orders.get(block=wait)["order"] != "end"
+        except queue.Empty:
+            return True
+
+    def _listen(self, orders: int) -> None:
+        with os.fdopen(orders, encoding="utf-8") as lines:
+            for line in lines:
+                self._orders.put(json.loads(line))
+        # The search is gone. Whatever this process is doing, nobody wants it any more.
+        os._exit(0)
+
+
+def main() -> None:
+    """Work until the search is over."""
+    import torch
+
+    # A Ctrl-C reaches every process of a terminal; the search decides what becomes of its trials.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = Connection(os.dup(0), os.dup(1))
+    # From here on, whatever prints writes into a log.
+    os.dup2(2, 1)
+    faulthandler.enable()
+    setup = connection.next_order()
+    torch.set_num_threads(setup["threads"])
+    try:
+        dataset = Dataset.load(setup["dataset"])
+        training, validation = (
+            open_split(connection, dataset, name, setup["cache"]) for name in ("train", "validation")
+        )
+    except ImageTuningError as error:
+        connection.tell("refused", problems=error.problems)
+        return
+    device = torch.device(setup["device"] if torch.cuda.is_available() else "cpu")
+    warm_up(device)
+    connection.tell("ready", device=str(device), torch=torch.__version__)
+    while True:
+        order = connection.next_order()
+        if order["order"] == "train":
+            with log_to(Path(order["log"])):
+                run_trial(connection, order, training, validation, dataset.classes, device)
+
+
+def open_split(connection: Connection, dataset: Dataset, name: str, cache: str) -> PixelStore:
+    """Map a split's decoded images into memory; where they are not decoded yet, decode them."""
+    split = dataset.split(name)
+    return PixelStore.open(
+        split.record_paths,
+        image_shape=dataset.image_shape,
+        stored_size=split.stored_size,
+        cache_directory=cache,
+        progress=lambda done, total: connection.tell("decoding", split=name, done=done, total=total),
+    )
+
+
+def warm_up(device: "Any") -> None:
+    """Do once what the first step of a process does, so that the first trial does not wait for it."""
+    import torch
+
+    image = torch.zeros(2, 3, 8, 8, device=device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layer = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).to(device)
+    layer(image).sum().backward()
+
+
+def run_trial(
+    connection: Connection,
+    order: Mapping[str, Any],
+    training: PixelStore,
+    validation: PixelStore,
+    classes: tuple[str, ...],
+    device: "Any",
+) -> None:
+    """Train, and tell how it goes and ends. An error that is no user's leaves this process in an unknown state: it ends."""
+    try:
+        trial = _Trial(connection, order)
+        result = train(
+            trial.hyperparameters,
+            training,
+            validation,
+            classes=classes,
+            model_directory=Path(order["model_directory"]),
+            seed=order["seed"],
+            on_epoch=trial.on_epoch,
+            on_progress=trial.on_progress,
+            device=device,
+            initial_model=order.get("initial_model"),
+            checkpoint_directory=Path(order["checkpoint_directory"]),
+        )
+        connection.tell("ended", **describe(result))
+    except ImageTuningError as error:
+        traceback.print_exc()
+        connection.tell("failed", reason=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        connection.tell("failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+        sys.exit(1)
+
+
+class _Trial:
+    """Passes on what a training reports."""
+
+    def __init__(self, connection: Connection, order: Mapping[str, Any]) -> None:
+        self.hyperparameters = Hyperparameters.from_strings(order["hyperparameters"])
+        self._connection = connection
+
+    def on_progress(self, report: StepReport) -> bool:
+        asks = report.epoch == 0 and report.step % POINT_STEPS == 0
+        if asks:
+            images = report.step * self.hyperparameters.mini_batch_size
+            self._connection.tell("point", images=images, loss=report.train_loss, accuracy=report.train_accuracy)
+        return self._connection.may_go_on(wait=asks)
+
+    def on_epoch(self, report: EpochReport) -> bool:
+        self._connection.tell("epoch", **describe_epoch(report))
+        return self._connection.may_go_on(wait=True)
+
+
+def describe(result: TrainingResult) -> dict[str, Any]:
+    """The end of a training in JSON."""
+    history = [describe_epoch(report) for report in result.history]
+    return {"outcome": result.outcome, "best_epoch": result.best_epoch, "history": history}
+
+
+def describe_epoch(report: EpochReport) -> dict[str, Any]:
+    """An epoch as a result document holds it."""
+    values = asdict(report)
+    return {name: value for name, value in values.items() if "top_k" not in name}
+
+
+@contextlib.contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Let everything that this process prints, a crash's last words too, go to the end of a file."""
+    kept = os.dup(2)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(file, descriptor)
+    os.close(file)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor in (1, 2):
+            os.dup2(kept, descriptor)
+        os.close(kept)
+
+
+if __name__ == "__main__":
+    main()
