@@ -1,9 +1,10 @@
-"""What a search strategy sees of a hyperparameter: a coordinate from 0 to 1, most of which lies where training is known to work.
+"""What a strategy sees of a hyperparameter: a coordinate from 0 to 1, most of which lies where training is known to work.
 
-AWS's documented ranges are wide, and most of each is of no use: a learning rate of 1e-6 does not move, one of 0.5 makes adam diverge.
-`KNOWN_TO_WORK` says where, optimizer by optimizer, to look first. `Axis` gives that interval all but `OUTSIDE` of its coordinate, so that
-whatever draws evenly (chance, a model's first guesses, its prior) draws mostly there, and what remains keeps every documented
-value within reach. A user's own narrower range is respected: only its overlap counts, and without one the range is taken as it is.
+AWS's documented ranges are wide, and most of each is of no use: a learning rate of 1e-6 does not move, one of 0.5 makes
+adam diverge. `KNOWN_TO_WORK` says where, optimizer by optimizer, to look first. `Axis` gives that interval all but
+`OUTSIDE` of its coordinate, so that whatever draws evenly (chance, a model's first guesses, its prior) draws mostly
+there, and what remains keeps every documented value within reach. A user's own narrower range is respected: only its
+overlap counts, and without one the range is taken as it is.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,6 @@ _MOMENTUM = {
     "weight_decay": (0.0, 2e-3),
 }
 _MEAN_SQUARE = {
-    # Each weight moves by about the learning rate itself, whatever its gradient: useful rates are a tenth to a hundredth of sgd's.
     "eps": (1e-8, 1e-3),
 }
 

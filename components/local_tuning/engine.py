@@ -3,8 +3,8 @@
     suggest ──▶ worker 1 ─┐ points and epochs ──▶ journal ──▶ goes on? ──▶ worker
             ──▶ worker 2 ─┘ the end           ──▶ journal ──▶ next suggestion
 
-The search's process decides everything and trains nothing. What happens goes to the journal first, so that a search that is killed
-goes on from there.
+The search's process decides everything and trains nothing. What happens goes to the journal first, so that a search
+that is killed goes on from there.
 """
 
 import platform
@@ -160,8 +160,8 @@ class LocalEngine:
         devices = ", ".join(sorted({place.device for place in places}))
         threads = "1 thread" if places[0].threads == 1 else f"{places[0].threads} threads"
         return (
-            f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to {search.budget.max_trials} trials of "
-            f"{search.max_epochs} epochs{limit}, {len(places)} at a time on {devices}, {threads} each.",
+            f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to {search.budget.max_trials} trials "
+            f"of {search.max_epochs} epochs{limit}, {len(places)} at a time on {devices}, {threads} each.",
         )
 
     def _may_start(self) -> bool:
@@ -172,8 +172,8 @@ class LocalEngine:
     def _has_time(self) -> bool:
         """Whether a new trial can still come to something before the time limit.
 
-        Where a trial takes less than half of the time there is, only a whole one does: the last epochs, with a lower learning rate, are
-        its best. Longer ones need an epoch.
+        Where a trial takes less than half of the time there is, only a whole one does: its last epochs, with a lower
+        learning rate, are its best. Of a longer one, an epoch must fit.
         """
         limit = self._search.budget.max_seconds
         epochs = [epoch.seconds for record in self._journal.records for epoch in record.trial.history if epoch.seconds]

@@ -1,7 +1,7 @@
 """What a search has done, on disk: one line of JSON for each thing that happened, written when it happens.
 
-A search that was killed at any moment is read back from these lines: finished trials stay as they are, running ones are known with
-their hyperparameters and start again. The first line says which search it is; a different one is refused.
+A search that was killed at any moment is read back from these lines: finished trials stay as they are, running ones are
+known with their hyperparameters and start again. The first line says which search it is; a different one is refused.
 """
 
 import fcntl
@@ -89,12 +89,12 @@ class Journal:
     def add_point(self, record: Record, point: Point) -> None:
         """Note how far a trial got within its first epoch."""
         _put_point(record, point)
-        self._append("point", number=record.number, **asdict(point))
+        self._append("point", number=record.number, point=asdict(point))
 
     def add_epoch(self, record: Record, epoch: Epoch) -> None:
         """Note a finished epoch."""
         _put_epoch(record, epoch)
-        self._append("epoch", number=record.number, **asdict(epoch))
+        self._append("epoch", number=record.number, epoch=asdict(epoch))
 
     def add_finished(self, record: Record, trial: Trial) -> None:
         """Note the end of a trial; it stands on the disk when this returns."""
@@ -148,8 +148,8 @@ class Journal:
                 f"{name} was {theirs.get(name)}, is now {ours.get(name)}" for name in names if name[:7] != "budget."
             ]
             raise EngineError(
-                f"{self._path.parent}: holds a different search ({'; '.join(changes[:4])}). Only the budget may change when a search goes "
-                "on: choose another work directory, or delete this one to start anew"
+                f"{self._path.parent}: holds a different search ({'; '.join(changes[:4])}). Only the budget may change "
+                "when a search goes on: choose another work directory, or delete this one to start anew"
             )
         self.started_at = header["started_at"]
 
@@ -164,9 +164,9 @@ class Journal:
                 continue
             record = self.records[number]
             if event == "point":
-                _put_point(record, Point(**line))
+                _put_point(record, Point(**line["point"]))
             elif event == "epoch":
-                _put_epoch(record, Epoch(**line))
+                _put_epoch(record, Epoch(**line["epoch"]))
             else:
                 history = tuple(Epoch(**epoch) for epoch in line["trial"]["history"])
                 record.trial = Trial(**{**line["trial"], "history": history})

@@ -25,11 +25,11 @@ class Place:
 def find_places(wanted: int | None = None) -> tuple[Place, ...]:
     """One place for each worker.
 
-    A GPU takes one worker. Without GPUs a worker has one core: two trials of one thread each get further in the same time than one
-    trial of two threads. Fewer workers than cores have more threads each.
+    A GPU takes one worker. Without GPUs a worker has one core: two trials of one thread each get further in the same
+    time than one trial of two threads. Fewer workers than cores have more threads each.
 
     Args:
-        wanted: Trials at a time; None: as many as there is room for. More than there are cores are allowed, and share them.
+        wanted: Trials at a time; None: as many as there is room for. More than there are cores share them.
     """
     cores, gpus = available_cores(), count_gpus()
     count = wanted or gpus or cores

@@ -1,4 +1,4 @@
-"""A trial as the local engine knows it: what all engines tell of one, and what a strategy and an early stop need besides."""
+"""A trial as the local engine knows it: what all engines tell of one, and what strategies and early stopping need."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,5 +41,5 @@ class Record:
 
     @property
     def score(self) -> float:
-        """What a strategy learns from: the objective, or 0 for a trial that failed, diverged or was ended in its first epoch."""
+        """What a strategy learns from: the objective, or 0 for a trial that did not come to one."""
         return self.trial.objective or 0.0

@@ -1,13 +1,13 @@
 """Which hyperparameters the next trial gets.
 
-Every suggestion is a function of the search, the trials so far and the trial's number: nothing is kept between two suggestions, so that a
-resumed search goes on exactly as it would have, and the same seed gives the same trials.
+Every suggestion is a function of the search, the trials so far and the trial's number: nothing is kept between two
+suggestions, so that a resumed search goes on exactly as it would have, and the same seed gives the same trials.
 
 * All strategies but ``grid`` begin with the algorithm's own defaults, once for each optimizer.
 * ``random`` and ``hyperband`` draw evenly along the axes of `axes.py`.
-* ``bayesian`` draws `RANDOM_STARTS` trials, then asks TPE, Optuna's tree-structured Parzen estimator (Bergstra et al., 2011): one model
-  over all hyperparameters of an optimizer together, and one for the choice of the optimizer.
-* ``grid`` goes over every combination, in an order that the seed shuffles so that a part of it is a fair sample of the whole.
+* ``bayesian`` draws until there are `RANDOM_STARTS` trials, then asks TPE, Optuna's tree-structured Parzen estimator
+  (Bergstra et al., 2011): one model over all hyperparameters of an optimizer together, one for the choice of it.
+* ``grid`` goes over every combination, in an order that the seed shuffles, so that a part of it is a fair sample.
 """
 
 import itertools
@@ -69,8 +69,8 @@ def seed_of(search: Search, number: int) -> int:
 def make_grid(search: Search) -> list[dict[str, Any]]:
     """Every combination, shuffled.
 
-    Choices are taken as they are, and every other range in the same number of steps, as many as fit ``max_trials``: the middles of so
-    many equal parts of its axis.
+    Choices are taken as they are, and every other range in the same number of steps, as many as fit ``max_trials``: the
+    middles of so many equal parts of its axis.
 
     Raises:
         SearchSpaceError: If not even two steps of each range fit.
@@ -78,8 +78,9 @@ def make_grid(search: Search) -> list[dict[str, Any]]:
     fitting = _combine(search, 2)
     if len(fitting) > search.budget.max_trials:
         raise SearchSpaceError(
-            f"grid: the smallest grid, with two steps of each range, has {len(fitting)} combinations, the budget {search.budget.max_trials} "
-            f"trials; allow {len(fitting)} trials, tune fewer hyperparameters or optimizers, or use another strategy"
+            f"grid: the smallest grid, with two steps of each range, has {len(fitting)} combinations, the budget "
+            f"{search.budget.max_trials} trials; allow {len(fitting)} trials, tune fewer hyperparameters or optimizers, "
+            "or use another strategy"
         )
     for steps in range(3, MOST_GRID_STEPS + 1):
         finer = _combine(search, steps)
@@ -189,5 +190,5 @@ def _as_optuna_trial(search: Search, record: Record) -> "optuna.trial.FrozenTria
 
 
 def _parameter_name(search: Search, optimizer: str, name: str) -> str:
-    """Under which name a model knows a hyperparameter: each optimizer has its own learning rate, unless the search is flat."""
+    """Under which name a model knows a hyperparameter: each optimizer has its own, unless the search is flat."""
     return name if search.search_mode == "flat" else f"{optimizer}.{name}"

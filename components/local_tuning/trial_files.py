@@ -39,7 +39,7 @@ class TrialFiles:
         return self._directory / name / "checkpoint"
 
     def tidy(self, records: Sequence[Record]) -> None:
-        """Remove what no longer serves: checkpoints of trials that are done, models of all but the best finished ones."""
+        """Remove checkpoints of trials that are done, and the models of all but the best of them."""
         for record in records:
             if record.trial.status in ("completed", "early_stopped", "failed"):
                 shutil.rmtree(self.checkpoint(record.trial.name), ignore_errors=True)

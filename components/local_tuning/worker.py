@@ -1,8 +1,8 @@
 """A worker process: opens the images once, then trains one trial after the other.
 
-``python -m kfp_image_tuning.components.local_tuning.worker`` speaks lines of JSON with the process that started it: orders on standard
-input, news on standard output. When standard input ends, the worker ends, wherever it is: no worker outlives its
-search. What training prints, and what a crash leaves behind, goes to the log of the trial.
+``python -m kfp_image_tuning.components.local_tuning.worker`` speaks lines of JSON with the process that started it:
+orders on standard input, news on standard output. When standard input ends, the worker ends, wherever it is: no worker
+outlives its search. What training prints, and what a crash leaves behind, goes to the log of the trial.
 """
 
 import contextlib
@@ -12,12 +12,17 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
+import torch
 
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.dataset.pixel_store import PixelStore
@@ -26,8 +31,8 @@ from kfp_image_tuning.tuning.errors import ImageTuningError
 from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 POINT_STEPS = 20
-"""Every so many steps of the first epoch the search is asked whether to go on. A number of steps, not of seconds, so that the same trial asks
-at the same places again."""
+"""Every so many steps of the first epoch the search is asked whether to go on. A number of steps, not of seconds, so that
+the same trial asks at the same places again."""
 
 
 class Connection:
@@ -59,7 +64,7 @@ class Connection:
             wait: For the answer to what was just told; otherwise only an order that has come already counts.
         """
         try:
-            return self._orders.get(block=wait)["order"] != "end"
+            return bool(self._orders.get(block=wait)["order"] != "end")
         except queue.Empty:
             return True
 
@@ -73,8 +78,6 @@ class Connection:
 
 def main() -> None:
     """Work until the search is over."""
-    import torch
-
     # A Ctrl-C reaches every process of a terminal; the search decides what becomes of its trials.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(os.dup(0), os.dup(1))
@@ -113,13 +116,24 @@ def open_split(connection: Connection, dataset: Dataset, name: str, cache: str) 
     )
 
 
-def warm_up(device: "Any") -> None:
-    """Do once what the first step of a process does, so that the first trial does not wait for it."""
-    import torch
-
-    image = torch.zeros(2, 3, 8, 8, device=device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    layer = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).to(device)
-    layer(image).sum().backward()
+def warm_up(device: torch.device) -> None:
+    """Train two images: a process's first training loads libraries for seconds, which no trial shall wait for."""
+    images = SimpleNamespace(images=np.zeros((2, 28, 28, 3), np.uint8), labels=np.zeros(2, np.int64))
+    hyperparameters = Hyperparameters(
+        num_classes=2, num_training_samples=2, mini_batch_size=2, image_shape=(3, 28, 28), num_layers=20, epochs=1
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            hyperparameters,
+            images,
+            images,
+            classes=("a", "b"),
+            model_directory=Path(folder, "model"),
+            checkpoint_directory=Path(folder, "checkpoint"),
+            seed=0,
+            log=lambda _: None,
+            device=device,
+        )
 
 
 def run_trial(
@@ -128,9 +142,12 @@ def run_trial(
     training: PixelStore,
     validation: PixelStore,
     classes: tuple[str, ...],
-    device: "Any",
+    device: torch.device,
 ) -> None:
-    """Train, and tell how it goes and ends. An error that is no user's leaves this process in an unknown state: it ends."""
+    """Train, and tell how it goes and ends.
+
+    An error that is no user's leaves the process in an unknown state (a GPU's memory, half an update): it ends.
+    """
     try:
         trial = _Trial(connection, order)
         result = train(
