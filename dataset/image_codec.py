@@ -34,6 +34,8 @@ MAXIMUM_PIXELS = 178_956_970
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _TIFF_PHOTOMETRIC = 262
+# Of JPEG and GIF, PNG, PNG as older programs wrote it, WebP, and XMP anywhere.
+_ORIENTATION_MARKERS = (b"Exif\0\0", b"eXIf", b"Raw profile type", b"EXIF", b"tiff:Orientation")
 _JPEG_CHANNELS = {"Gray": 1, "YCbCr": 3, "RGB": 3, "CMYK": 4, "YCCK": 4}
 
 # Images are handled one per process on all cores; OpenCV's own threads would only fight over them.
@@ -63,15 +65,17 @@ def read_image_header(data: bytes) -> ImageHeader:
     """Read format and size without decoding any pixel.
 
     Args:
-        data: The encoded image.
+        data: The encoded image. Its first half a megabyte is enough, except for WebP, and for TIFF, whose directory may
+            lie at the end.
 
     Raises:
         DatasetError: If it is no image of a known format, or larger than `MAXIMUM_PIXELS`.
     """
-    header = _jpeg_header(data) or _pillow_header(data)
-    if header.height * header.width > MAXIMUM_PIXELS:
-        raise _too_large(f"{header.width}x{header.height} pixels")
-    return header
+    header = _jpeg_header(data)
+    if header is not None:
+        return header
+    with _open(data) as image:
+        return _pillow_header(image, data)
 
 
 def decode_image(data: bytes, *, channels: int = 3, minimum_size: tuple[int, int] | None = None) -> Pixels:
@@ -89,8 +93,8 @@ def decode_image(data: bytes, *, channels: int = 3, minimum_size: tuple[int, int
     Raises:
         DatasetError: If the image is damaged, cut off, of an unknown format or larger than `MAXIMUM_PIXELS`.
     """
-    header = read_image_header(data)
-    if header.format == "jpeg" and header.channels in (1, 3):
+    header = _jpeg_header(data)
+    if header is not None and header.channels in (1, 3):
         wanted = minimum_size or (0, 0)
         if header.orientation >= 5:
             wanted = (wanted[1], wanted[0])
@@ -100,9 +104,9 @@ def decode_image(data: bytes, *, channels: int = 3, minimum_size: tuple[int, int
             )
         except ValueError:
             # libjpeg warned. Pillow tells the harmless (stray bytes between markers) from the fatal (data end early).
-            return _decode_with_pillow(data, header, channels)
+            return _decode_with_pillow(data, channels)
         return _turn_upright(pixels, header.orientation)
-    return _decode_with_pillow(data, header, channels)
+    return _decode_with_pillow(data, channels)
 
 
 def resize_image(image: Pixels, height: int, width: int) -> Pixels:
@@ -153,26 +157,34 @@ def _jpeg_header(data: bytes) -> ImageHeader | None:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    # Metadata lie before the pixels, each piece in a segment of at most 64 kB.
     orientation = 1
-    metadata = data[: 1 << 18]
-    if b"Exif\0\0" in metadata or b"tiff:Orientation" in metadata:
-        orientation = _pillow_header(data).orientation
+    # Metadata lie before the pixels, each piece in a segment of at most 64 kB.
+    if _may_be_turned(data[: 1 << 18]):
+        with _open(data) as image:
+            orientation = _orientation(image)
+    return _checked("jpeg", height, width, _JPEG_CHANNELS.get(space, 3), orientation)
+
+
+def _pillow_header(image: Image.Image, data: bytes) -> ImageHeader:
+    """The header of an image that was opened, but not decoded."""
+    # Pillow turns a TIFF upright by itself, and nothing else. To ask for metadata can make it decode the whole image.
+    orientation = _orientation(image) if image.format != "TIFF" and _may_be_turned(data) else 1
+    # MPO is a JPEG with further pictures behind it.
+    name = "jpeg" if image.format == "MPO" else str(image.format).lower()
+    return _checked(name, image.height, image.width, len(image.getbands()), orientation)
+
+
+def _checked(name: str, height: int, width: int, channels: int, orientation: int) -> ImageHeader:
+    if height * width > MAXIMUM_PIXELS:
+        raise _too_large(f"{width}x{height} pixels")
     if orientation >= 5:
         height, width = width, height
-    return ImageHeader("jpeg", height, width, _JPEG_CHANNELS.get(space, 3), orientation)
+    return ImageHeader(name, height, width, channels, orientation)
 
 
-def _pillow_header(data: bytes) -> ImageHeader:
-    with _open(data) as image:
-        width, height = image.size
-        # Pillow turns a TIFF upright by itself, and nothing else.
-        orientation = 1 if image.format == "TIFF" else _orientation(image)
-        if orientation >= 5:
-            width, height = height, width
-        # MPO is a JPEG with further pictures behind it.
-        name = "jpeg" if image.format == "MPO" else str(image.format).lower()
-        return ImageHeader(name, height, width, len(image.getbands()), orientation)
+def _may_be_turned(data: bytes) -> bool:
+    """Whether metadata with an orientation may be inside."""
+    return any(marker in data for marker in _ORIENTATION_MARKERS)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -203,10 +215,11 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def _decode_with_pillow(data: bytes, header: ImageHeader, channels: int) -> Pixels:
+def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
     try:
         with warnings.catch_warnings(), _open(data) as image:
             warnings.simplefilter("ignore")
+            header = _pillow_header(image, data)
             image.load()
             pixels = np.asarray(_as_seen(image).convert("RGB" if channels == 3 else "L"))
     except (DatasetError, MemoryError):

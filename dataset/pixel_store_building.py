@@ -9,6 +9,7 @@ import json
 import math
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -292,7 +293,10 @@ def _follow(messages: Iterator[int | str], count: int, progress: Callable[[int, 
             progress(done, count)
             next_report = time.monotonic() + 1.0
     if problems:
-        problems.sort()
+        # By place in the file, however the workers took turns.
+        problems.sort(
+            key=lambda problem: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", problem)]
+        )
         more = [f"and {len(problems) - PROBLEMS_SHOWN} more"] if len(problems) > PROBLEMS_SHOWN else []
         raise DatasetError.from_problems(problems[:PROBLEMS_SHOWN] + more)
 

@@ -198,6 +198,17 @@ def test_every_exif_orientation_is_turned_upright(encoding: str, orientation: in
     assert np.abs(pixels.astype(int) - expected).mean() < 3
 
 
+@pytest.mark.parametrize("encoding", ["JPEG", "PNG", "BMP", "TIFF", "GIF"])
+def test_the_header_is_read_from_the_start_of_the_file_alone(encoding: str) -> None:
+    data = photograph(encoding)
+    start = data[: len(data) // 2]
+    if encoding == "TIFF":
+        # Where Pillow puts a TIFF's directory.
+        start = data[: struct.unpack_from("<I", data, 4)[0] + 400]
+    header = read_image_header(start)
+    assert (header.format, header.height, header.width) == (encoding.lower(), HEIGHT, WIDTH)
+
+
 def test_damaged_exif_does_not_cost_the_image() -> None:
     data = photograph("JPEG", quality=95, exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + b"\xff" * 20)
     assert decode_image(data).shape == (HEIGHT, WIDTH, 3)
