@@ -87,7 +87,8 @@ def _deliver(container: dict[str, Any], image: str | None) -> None:
     function = arguments[arguments.index("--function_to_execute") + 1]
     extras = _extras_of(function)
     prelude = _PRELUDE.format(
-        packages=" ".join(shlex.quote(package) for package in declared_packages(extras)), kfp=shlex.quote(declared_kfp())
+        packages=" ".join(shlex.quote(package) for package in declared_packages(extras)),
+        kfp=shlex.quote(declared_kfp()),
     )
     archive = build_archive(collect_files(container["command"][-1]))
     container["command"] = ["sh", "-ec", prelude, archive, _unpacking_program(), *container["command"]]
@@ -97,7 +98,9 @@ def _extras_of(function: str) -> tuple[str, ...]:
     """The extras that a component names in its ``component.py``; read without importing it."""
     module = find_spec(f"kfp_image_tuning.components.{function}.component")
     if module is None or module.origin is None:
-        raise CompilationError(f"{function}: components/{function}/component.py does not exist; a component's folder has its name")
+        raise CompilationError(
+            f"{function}: components/{function}/component.py does not exist; a component's folder has its name"
+        )
     for node in ast.parse(Path(module.origin).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign | ast.Assign):
             targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets

@@ -3,7 +3,8 @@
 Parameters carry the prefix of the step that they belong to, because the KFP console sorts them by name.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -36,7 +37,7 @@ def image_tuning_local(
     data_validation_fraction: float = 0.1,
     data_test_fraction: float = 0.1,
     data_shards: int = 1,
-    data_max_bad: float = 0.1,
+    data_max_bad: str = "1%",
     data_seed: int = 0,
     data_work_directory: str = "",
     tune_search_space: dict = {},  # noqa: B006  # KFP takes the default as JSON and never changes it  # type: ignore[type-arg]
@@ -65,7 +66,7 @@ def image_tuning_local(
         data_validation_fraction: Share of the images on which trials are compared.
         data_test_fraction: Share of the images that no trial sees, for the evaluation.
         data_shards: Number of files that the training images are written to.
-        data_max_bad: Share of unreadable images that is borne, 0 to 1.
+        data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty: none.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of choices, or a fixed
@@ -125,7 +126,8 @@ def image_tuning_local(
         work_directory=tune_work_directory,
     )
     tuned.set_display_name("Search hyperparameters")
-    # A recurring run with the same parameters is meant to search again, on what the data has become.
+    # A recurring run with the same parameters is meant to look at the images again and to search again.
+    prepared.set_caching_options(False)
     tuned.set_caching_options(False)
     evaluated = model_evaluation(
         model=tuned.outputs["best_model"],
@@ -145,3 +147,7 @@ def image_tuning_local(
         accuracy=evaluated.outputs["accuracy"],
         passed=evaluated.outputs["passed"],
     )
+
+
+PIPELINES: Mapping[str, Any] = {"local": image_tuning_local}
+"""The pipeline of each engine."""

@@ -15,7 +15,7 @@ def data_preparation(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     shards: int = 1,
-    max_bad: float = 0.1,
+    max_bad: str = "1%",
     seed: int = 0,
     work_directory: str = "",
 ) -> NamedTuple("Outputs", [("num_classes", int), ("num_training_samples", int)]):  # type: ignore[valid-type]
@@ -30,7 +30,7 @@ def data_preparation(
         validation_fraction: Share of the images on which trials are compared.
         test_fraction: Share of the images that no trial sees, for the evaluation.
         shards: Number of files that the training images are written to.
-        max_bad: Share of unreadable images that is borne, 0 to 1.
+        max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
         seed: Seed of the split.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty: none.
 

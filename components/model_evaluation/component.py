@@ -51,6 +51,5 @@ def model_evaluation(
         )
     for name, value in outcome.metrics.items():
         metrics.log_metric(name, value)
-    if outcome.confusion_matrix:
-        classification_metrics.log_confusion_matrix(outcome.classes, outcome.confusion_matrix)
+    classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
     return outcome.accuracy, outcome.passed  # type: ignore[return-value]

@@ -1,0 +1,130 @@
+"""What the data preparation component does: read its parameters, prepare, put the data set where KFP collects it."""
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.tuning.errors import DatasetError
+
+DATASET_FOLDER = "dataset"
+"""Where the data set lies in the work directory."""
+
+CLASSES_SHOWN = 100
+"""Metadata lives in a database that is not made for thousands of class names."""
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What the component puts out besides the data set itself.
+
+    Attributes:
+        num_classes: Number of classes.
+        num_training_samples: Number of training images.
+        metadata: What the console shows beside the artifact.
+    """
+
+    num_classes: int
+    num_training_samples: int
+    metadata: Mapping[str, Any]
+
+
+def launch(
+    data: str,
+    output_directory: str,
+    *,
+    image_shape: str,
+    validation_fraction: float,
+    test_fraction: float,
+    shards: int,
+    max_bad: str,
+    seed: int,
+    work_directory: str,
+) -> PreparedData:
+    """Prepare a data set.
+
+    Args:
+        data: Where the images are.
+        output_directory: Where KFP collects the data set.
+        image_shape: ``auto``, or such as ``3,224,224``.
+        validation_fraction: Share of validation images.
+        test_fraction: Share of test images.
+        shards: Number of training record files.
+        max_bad: As `read_max_bad` takes it.
+        seed: Seed of the split.
+        work_directory: Folder in which the data set stays; empty: none.
+
+    Raises:
+        DatasetError: If no data set can be made of it.
+    """
+    output = Path(output_directory)
+    place = Path(work_directory) / DATASET_FOLDER if work_directory else output
+    dataset = prepare_dataset(
+        data,
+        place,
+        image_shape=read_image_shape(image_shape),
+        fractions=(round(1 - validation_fraction - test_fraction, 9), validation_fraction, test_fraction),
+        seed=seed,
+        shards=shards,
+        max_bad=read_max_bad(max_bad),
+    )
+    if place != output:
+        _link_tree(place, output)
+    return PreparedData(len(dataset.classes), dataset.split("train").images, _describe(dataset))
+
+
+def read_image_shape(text: str) -> tuple[int, int, int] | None:
+    """Channels, height and width out of ``3,224,224``; None for ``auto``.
+
+    Raises:
+        DatasetError: If it is neither.
+    """
+    if text.strip() == "auto":
+        return None
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*", text)
+    if match is None:
+        raise DatasetError(f"image_shape: {text!r} is neither auto nor channels,height,width such as 3,224,224")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def read_max_bad(text: str) -> int | float:
+    """How many images may be unreadable: a share out of ``1%``, or a number of images out of ``20``.
+
+    Raises:
+        DatasetError: If it is neither.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?\s*%", text.strip()):
+        return float(text.strip().rstrip("%")) / 100
+    if re.fullmatch(r"\d+", text.strip()):
+        return int(text)
+    raise DatasetError(f"max_bad: {text!r} is neither a share such as 1% nor a number of images such as 20")
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    shown = ", ".join(dataset.classes[:CLASSES_SHOWN])
+    more = len(dataset.classes) - CLASSES_SHOWN
+    return {
+        "fingerprint": dataset.fingerprint,
+        "image_shape": ",".join(map(str, dataset.image_shape)),
+        "classes": shown if more <= 0 else f"{shown} and {more} more",
+        "num_classes": len(dataset.classes),
+        **{f"{name}_images": split.images for name, split in dataset.splits.items()},
+        "left_out": len(dataset.left_out),
+    }
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Make a data set appear a second time, without a second copy on the disk where the file system allows it."""
+    shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=True)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,51 @@
+"""What the local tuning component does: describe the search, run it here, put out model, result and report."""
+
+import tempfile
+from pathlib import Path
+
+from kfp_image_tuning.components.local_tuning.engine import LocalEngine
+from kfp_image_tuning.components.tuning_outcome import TuningOutcome
+from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.engine import run_search
+from kfp_image_tuning.tuning.errors import EngineError
+
+SEARCH_FOLDER = "search"
+"""Where the search's state lies in the work directory."""
+
+
+def launch(
+    settings: TuningSettings, *, dataset: str, model: str, result: str, report: str, work_directory: str
+) -> TuningOutcome:
+    """Search in this process and its workers.
+
+    Args:
+        settings: What is searched and what it may cost.
+        dataset: Folder of the prepared data set.
+        model: Folder that gets the best model.
+        result: File that gets the result document.
+        report: File that gets the report.
+        work_directory: Folder in which the search's state stays; empty: none.
+
+    Raises:
+        EngineError: If the search was stopped from outside, or ended without a model.
+        ImageTuningError: Whatever else is wrong with search or data.
+    """
+    prepared = Dataset.load(dataset)
+    search = settings.to_search(prepared)
+    with tempfile.TemporaryDirectory(prefix="search-") as temporary:
+        place = Path(work_directory) / SEARCH_FOLDER if work_directory else Path(temporary)
+        engine = LocalEngine(Path(dataset), place, Path(model))
+        found = run_search(
+            engine, search, Path(result), reproduction_command=reproduction_command(settings, prepared), show=_show
+        )
+    if found.status == "stopped":
+        way_out = "start it again with the same work directory to go on" if work_directory else "nothing of it was kept"
+        raise EngineError(f"the search was {found.stop_reason} after {len(found.trials)} trials; {way_out}")
+    write_report(Path(report), result=found, dataset=prepared)
+    return TuningOutcome.of(found)
+
+
+def _show(line: str) -> None:
+    print(line, flush=True)

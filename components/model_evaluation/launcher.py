@@ -1,0 +1,73 @@
+"""What the model evaluation component does: measure, judge, write evaluation and report, give KFP its numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation, evaluate_model
+from kfp_image_tuning.components.model_evaluation.gate import judge
+from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.result import TuningResult
+
+
+@dataclass(frozen=True)
+class EvaluationOutcome:
+    """What the component puts out besides its documents.
+
+    Attributes:
+        accuracy: Share of the test images that are classified right.
+        passed: Whether the model is good enough.
+        metrics: The main numbers; all finite.
+        confusion_names: Names of the confusion matrix's rows and columns.
+        confusion_matrix: Its rows: images of a true class by predicted class.
+    """
+
+    accuracy: float
+    passed: bool
+    metrics: Mapping[str, float]
+    confusion_names: Sequence[str]
+    confusion_matrix: Sequence[Sequence[int]]
+
+
+def launch(
+    *,
+    model: str,
+    dataset: str,
+    evaluation: str,
+    report: str,
+    tuning_result: str = "",
+    min_accuracy: float = 0.0,
+    baseline_evaluation: str = "",
+) -> EvaluationOutcome:
+    """Evaluate a model on the test images.
+
+    Args:
+        model: Folder of the model.
+        dataset: Folder of the prepared data set.
+        evaluation: File that gets the evaluation.
+        report: File that gets the report.
+        tuning_result: The search's result document; empty: none.
+        min_accuracy: Test accuracy that the model must reach; 0: none.
+        baseline_evaluation: ``evaluation.json`` of a model that it must beat; empty: none.
+
+    Raises:
+        ImageTuningError: If model, data set and documents do not fit each other or cannot be read.
+    """
+    result = TuningResult.load(Path(tuning_result)) if tuning_result else None
+    baseline = Evaluation.load(Path(baseline_evaluation)) if baseline_evaluation else None
+    measured = evaluate_model(model, dataset, result=result, progress=_show_progress)
+    verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
+    measured = measured.with_verdict(verdict)
+    measured.save(Path(evaluation))
+    write_report(Path(report), result=result, evaluation=measured, dataset=Dataset.load(dataset))
+    for reason in verdict.reasons if verdict.checks else ():
+        print(reason, flush=True)
+    names, matrix = to_confusion_matrix(measured)
+    return EvaluationOutcome(measured.accuracy, verdict.passed, to_metrics(measured), names, matrix)
+
+
+def _show_progress(done: int, total: int) -> None:
+    if done == total:
+        print(f"evaluated {total:,} test images", flush=True)

@@ -1,0 +1,53 @@
+"""The last screen of a run: how good the model is, what made it, where everything lies, what to do next."""
+
+from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
+from kfp_image_tuning.pipelines.run_directory import RunDirectory, path_for_reader
+from kfp_image_tuning.tuning.result import TuningResult
+
+_WIDTH = 18
+
+
+def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
+    """What to tell at the end of a run.
+
+    Args:
+        directory: The run's folder, with everything in it.
+        go_on: The command that goes on with the run.
+    """
+    result = TuningResult.load(directory.result)
+    evaluation = Evaluation.load(directory.evaluation)
+    interval = evaluation.scores.accuracy_interval
+    best = result.best_trial
+    lines = [
+        "",
+        f"Test accuracy {_percent(evaluation.accuracy)} (95 % interval {_percent(interval.low)} to {_percent(interval.high)}), "
+        f"on {evaluation.images} images that no trial saw.",
+    ]
+    if best is not None and best.objective is not None:
+        values = ", ".join(f"{name} {_short(value)}" for name, value in best.hyperparameters.items())
+        lines += [
+            f"Best of {len(result.trials)} trials in {result.seconds:.0f} s: {best.name}, validation accuracy {_percent(best.objective)}",
+            f"  {values}",
+        ]
+    if evaluation.verdict is not None and evaluation.verdict.checks:
+        outcome = "PASSED" if evaluation.verdict.passed else "NOT PASSED"
+        lines.append(f"{outcome}: " + " ".join(evaluation.verdict.reasons))
+    lines.append("")
+    for path, what in (
+        (directory.report, "all of it on one page: open it in a browser"),
+        (directory.model, "the model: model.safetensors and model.json"),
+        (directory.result, "every trial, and the command that runs the same search again"),
+        (directory.evaluation, "every measure on the test images"),
+        (directory.dataset, "the prepared images"),
+    ):
+        lines.append(f"  {path_for_reader(path):<{_WIDTH + len(path_for_reader(directory.path))}} {what}")
+    lines += ["", f"More trials: {go_on} --trials {2 * max(1, len(result.trials))}"]
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", " %")
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,88 @@
+"""The command line ``kfp-image-tuning``.
+
+Each command lives in a module of ``commands/`` and imports what it needs when it runs: ``--help`` is not kept waiting by torch or kfp.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from kfp_image_tuning.pipelines.commands import compile as compile_command
+from kfp_image_tuning.pipelines.commands import demo, evaluate, plan, prepare, report, run
+from kfp_image_tuning.tuning.errors import ImageTuningError
+
+PROGRAM = "kfp-image-tuning"
+
+_DESCRIPTION = """\
+Tune an image classifier: give labelled images, get the best model that a budget buys, and a report.
+
+  kfp-image-tuning demo --output runs/demo                     real images, about five minutes
+  kfp-image-tuning run --data ~/photos --output runs/photos    your images: a folder with one folder for each class
+"""
+
+_EXIT_CODES = """\
+exit codes: 0 it worked, 1 it did not, 2 the command is wrong, 3 it worked but the model did not pass --min-accuracy or --baseline
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in two lines: what is wrong, and where to look."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\nSee: {self.prog} --help\n")
+
+
+class _ShowVersion(argparse.Action):
+    """Reads the version only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(0, f"{PROGRAM} {version('kfp-image-tuning')}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (run, plan, prepare, evaluate, report, compile_command, demo):
+        command.add_to(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: What follows the program's name; None: what this process was called with.
+
+    Returns:
+        The exit code.
+    """
+    chosen = build_parser().parse_args(arguments)
+    try:
+        code: int = chosen.execute(chosen)
+        sys.stdout.flush()
+    except ImageTuningError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (``| head``); Python must not complain when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

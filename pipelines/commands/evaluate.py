@@ -1,0 +1,41 @@
+"""``kfp-image-tuning evaluate``: measure a model on a data set's test images."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.pipelines.commands import pipeline_options
+from kfp_image_tuning.pipelines.commands.run import GATE_EXIT_CODE
+
+
+def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model on a data set's test images",
+        description="Measure a model on a data set's test images; writes evaluation.json and report.html.",
+    )
+    parser.add_argument("--model", metavar="DIR", type=Path, required=True, help="the model's folder")
+    parser.add_argument("--dataset", metavar="DIR", type=Path, required=True, help="the prepared data set's folder")
+    parser.add_argument("--result", metavar="FILE", type=Path, help="result.json of the search, for the report")
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for evaluation.json and report.html")
+    pipeline_options.add_gate_options(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from kfp_image_tuning.components.model_evaluation.launcher import launch
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    outcome = launch(
+        model=str(arguments.model),
+        dataset=str(arguments.dataset),
+        evaluation=str(arguments.output / "evaluation.json"),
+        report=str(arguments.output / "report.html"),
+        tuning_result=str(arguments.result or ""),
+        min_accuracy=arguments.min_accuracy or 0.0,
+        baseline_evaluation=arguments.baseline or "",
+    )
+    print(f"Accuracy {outcome.accuracy:.4f}. Written to {arguments.output}: evaluation.json, report.html")
+    return 0 if outcome.passed else GATE_EXIT_CODE

@@ -1,0 +1,62 @@
+"""``kfp-image-tuning prepare``: images into a data set, without a search."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.pipelines.commands import option_types, pipeline_options
+
+
+def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "prepare",
+        help="turn images into a data set of record files",
+        description="Turn labelled images into training, validation and test sets in RecordIO, which every engine reads.",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="SOURCE",
+        required=True,
+        help="a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files; a path, s3://, gs:// or https://",
+    )
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="the data set's folder")
+    pipeline_options.add_data_options(parser)
+    form = parser.add_argument_group("form of the stored images")
+    form.add_argument("--encoding", choices=("auto", "jpeg", "png"), default="auto", help="default: PNG up to 64 pixels")
+    form.add_argument("--quality", type=option_types.positive, default=95, metavar="Q", help="of JPEG (default: 95)")
+    form.add_argument(
+        "--training-margin",
+        type=option_types.share,
+        metavar="SHARE",
+        help="how much larger than the image shape training images are stored (default: 1/7 where they are large enough)",
+    )
+    form.add_argument("--classes", metavar="A,B,…", help="names for classes that the source only numbers")
+    parser.add_argument("--workers", type=option_types.positive, metavar="N", help="processes (default: one for each processor)")
+    parser.add_argument("--seed", type=option_types.natural, default=0, metavar="S", help="seed of the split (default: 0)")
+    parser.set_defaults(execute=execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from kfp_image_tuning.components.data_preparation.launcher import read_image_shape, read_max_bad
+    from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+
+    validation = 0.1 if arguments.validation_fraction is None else arguments.validation_fraction
+    test = 0.1 if arguments.test_fraction is None else arguments.test_fraction
+    prepare_dataset(
+        arguments.data,
+        arguments.output,
+        image_shape=read_image_shape(arguments.image_shape or "auto"),
+        fractions=(round(1 - validation - test, 9), validation, test),
+        seed=arguments.seed,
+        shards=arguments.shards or 1,
+        max_bad=read_max_bad(arguments.max_bad or "1%"),
+        encoding=arguments.encoding,
+        quality=arguments.quality,
+        training_margin=arguments.training_margin,
+        classes=arguments.classes.split(",") if arguments.classes else None,
+        workers=arguments.workers,
+    )
+    print(f"Next: kfp-image-tuning plan --data {arguments.output}")
+    return 0

@@ -1,0 +1,123 @@
+"""``kfp-image-tuning run``: prepare, search, evaluate, on this machine."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kfp_image_tuning.pipelines.commands import pipeline_options
+
+if TYPE_CHECKING:
+    from kfp_image_tuning.pipelines.run_directory import RunDirectory
+
+_DESCRIPTION = """\
+Run the whole pipeline on this machine: prepare the images, search hyperparameters, evaluate the best model on images that no
+trial saw. The output folder then holds dataset/, result.json, model/, evaluation.json and report.html.
+
+A run that was stopped or killed goes on with: kfp-image-tuning run --resume --output DIR
+"""
+
+GATE_EXIT_CODE = 3
+
+
+def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "run",
+        help="tune on your images: prepare, search, evaluate",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--data",
+        metavar="SOURCE",
+        help="images: a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files; a path, s3://, gs:// or https://",
+    )
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for everything that comes out")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in DIR; options that are not given again stay as they were"
+    )
+    pipeline_options.add_search_options(parser)
+    pipeline_options.add_data_options(parser)
+    pipeline_options.add_gate_options(parser)
+    parser.set_defaults(execute=execute, parser=parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    if not arguments.data and not arguments.resume:
+        arguments.parser.error("--data is needed: the folder or archive that holds your images")
+    from kfp_image_tuning.pipelines.run_directory import RunDirectory
+
+    options = pipeline_options.given_options(arguments)
+    directory = RunDirectory(arguments.output)
+    if arguments.resume:
+        options = {**directory.load_options(), **options}
+    else:
+        directory.refuse_if_used()
+    return run_and_tell(directory, options)
+
+
+def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
+    """Run the pipeline in a folder, or go on with it, and say what came of it.
+
+    Args:
+        directory: The run's folder.
+        options: All the run's options, by their names in `pipeline_options`.
+
+    Returns:
+        The exit code.
+    """
+    from kfp_image_tuning.pipelines.closing_screen import closing_lines
+    from kfp_image_tuning.pipelines.local_run import RunStopped, run_pipeline
+    from kfp_image_tuning.pipelines.run_directory import path_for_reader
+
+    complete = _check(options)
+    directory.save_options(_without_secrets(complete))
+    go_on = shlex.join(["kfp-image-tuning", "run", "--resume", "--output", path_for_reader(directory.path)])
+    try:
+        outputs = run_pipeline(directory, pipeline_options.to_parameters(complete), _show)
+    except RunStopped as stop:
+        print(f"Stopped. Go on with: {go_on}", file=sys.stderr)
+        return 128 + stop.number
+    for line in closing_lines(directory, go_on):
+        _show(line)
+    return 0 if outputs["passed"] else GATE_EXIT_CODE
+
+
+def _check(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
+    from kfp_image_tuning.pipelines.commands.search_settings import settings_from
+    from kfp_image_tuning.pipelines.run_directory import RunDirectoryError
+
+    if "data" not in options:
+        raise RunDirectoryError(
+            "--data is needed: the address of the images held credentials, which are not kept; give it again"
+        )
+    settings = settings_from(options)
+    settings.to_space()
+    settings.to_budget()
+    complete = dict(options)
+    complete["data"] = _absolute(options["data"])
+    if "baseline" in options:
+        complete["baseline"] = _absolute(options["baseline"])
+    return complete
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).expanduser().absolute())
+
+
+def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without an address that holds credentials or a signature."""
+    from urllib.parse import urlsplit
+
+    data = urlsplit(options["data"])
+    secret = "://" in options["data"] and (data.query or "@" in data.netloc)
+    return {name: value for name, value in options.items() if not (secret and name == "data")}
+
+
+def _show(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,55 @@
+"""What a reader sees of a pipeline that KFP runs on this machine: the components' own lines.
+
+KFP frames them with lines of its own (its executor's log with the whole input in JSON, rules, task results); these are left out, but
+for the start of a step, which becomes a heading.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from kfp_image_tuning.components.plain_errors import MARK
+
+_TASK = re.compile(r"[\d:.]+ - INFO - Executing task .*?'([\w-]+)'")
+_RUNNER = re.compile(r"[\d:.]+ - (INFO|WARNING|ERROR) - ")
+_EXECUTOR = "[KFP Executor "
+_INDENTATION = "    "
+
+
+class OutputFilter:
+    """Takes the lines of a local run one by one and gives those that are meant for the reader.
+
+    Args:
+        headings: What to show when a task starts, by task name.
+
+    Attributes:
+        error: What the component that failed said last, line by line; empty if none failed in a way that the user can mend.
+    """
+
+    def __init__(self, headings: Mapping[str, str]) -> None:
+        self._headings = headings
+        self._in_input = False
+        self._in_results = False
+        self.error: list[str] = []
+
+    def lines(self, line: str) -> Iterator[str]:
+        """The lines to show for one line of the run."""
+        line = line.rstrip("\n")
+        if task := _TASK.match(line):
+            self._in_results = False
+            yield self._headings.get(task[1], task[1])
+            return
+        if _RUNNER.match(line):
+            # What a finished task has put out follows in lines of its own, up to the next task.
+            self._in_results = "Streamed logs" not in line
+            return
+        text = line.removeprefix(_INDENTATION)
+        if self._in_input:
+            self._in_input = text != "}"
+        elif text.startswith(_EXECUTOR):
+            self._in_input = text.endswith("Got executor_input:")
+        elif self._in_results:
+            return
+        elif self.error or text.startswith(MARK):
+            self.error += [text] if text.strip() else []
+        elif text.strip():
+            yield text

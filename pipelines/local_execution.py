@@ -1,0 +1,68 @@
+"""Run the pipeline with ``kfp.local``, in a process group of its own: ``python -m kfp_image_tuning.pipelines.local_execution``.
+
+`local_run` starts this program. The first line on standard input is the request (JSON: ``pipeline_root``, ``parameters``, ``outputs_path``);
+then the stream stays open as long as the one who asked is alive, and its end ends this process group.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+GRACE_SECONDS = 15.0
+"""From asking the components to end to ending them."""
+
+
+def main() -> int:
+    """Run the pipeline that standard input asks for; 0 if every task ended well."""
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    # The whole process group gets a signal. The component ends in its own way, its task is a failed one, and so the pipeline ends.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return execute(request["pipeline_root"], request["parameters"], Path(request["outputs_path"]))
+
+
+def execute(pipeline_root: str, parameters: dict[str, Any], outputs_path: Path) -> int:
+    """Run the pipeline and write what it put out.
+
+    Args:
+        pipeline_root: Where artifacts go.
+        parameters: The pipeline's parameters.
+        outputs_path: Takes a JSON object: paths of artifacts and values of parameters, by name.
+    """
+    from kfp import dsl, local
+
+    from kfp_image_tuning.pipelines.image_tuning import image_tuning_local
+
+    # KFP warns of every image whose name holds no "python"; this runner uses no image.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp.local")
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=pipeline_root, raise_on_error=True)
+    try:
+        run = image_tuning_local(**parameters)
+    except RuntimeError as error:
+        if "finished with status" in str(error):
+            return 1
+        raise
+    outputs = {name: value.path if isinstance(value, dsl.Artifact) else value for name, value in run.outputs.items()}
+    outputs_path.write_text(json.dumps(outputs), encoding="utf-8")
+    return 0
+
+
+def _end_with_the_caller() -> None:
+    """Wait until the caller is gone, then end this process group."""
+    # Not sys.stdin.read(): a thread inside it would keep the interpreter from shutting down.
+    while os.read(0, 1024):
+        pass
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Run the pipeline on this machine: start it in a process group of its own, show what its components say, end it in order.
+
+Nothing that runs below outlives this process: a signal is passed on to the whole group, and when this process is killed, the group
+notices and ends.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from kfp_image_tuning.pipelines.kfp_output import OutputFilter
+from kfp_image_tuning.pipelines.run_directory import RunDirectory
+from kfp_image_tuning.tuning.errors import ImageTuningError
+
+GRACE_SECONDS = 20.0
+HEADINGS: Mapping[str, str] = {
+    "data-preparation": "1/3 Preparing images",
+    "local-tuning": "2/3 Searching hyperparameters",
+    "model-evaluation": "3/3 Evaluating the best model",
+}
+
+
+class RunError(ImageTuningError):
+    """A step of the pipeline failed."""
+
+
+class RunStopped(Exception):  # noqa: N818  # not an error: somebody wanted it
+    """A signal ended the run.
+
+    Attributes:
+        number: The signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def run_pipeline(directory: RunDirectory, parameters: Mapping[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
+    """Run the pipeline in a run's folder.
+
+    Args:
+        directory: The folder; it holds the results afterwards.
+        parameters: The pipeline's parameters.
+        show: Takes one line for the reader.
+
+    Returns:
+        The pipeline's outputs: paths of artifacts and values, by name.
+
+    Raises:
+        RunError: With the message of the component that failed.
+        RunStopped: If SIGINT or SIGTERM came in.
+    """
+    lock = directory.lock(show)
+    try:
+        directory.clear_pipeline()
+        outputs_path = directory.work / "outputs.json"
+        outputs_path.unlink(missing_ok=True)
+        request = {
+            "pipeline_root": str(directory.pipeline_root),
+            "parameters": {
+                **parameters,
+                "data_work_directory": str(directory.path),
+                "tune_work_directory": str(directory.work),
+            },
+            "outputs_path": str(outputs_path),
+        }
+        try:
+            _execute(request, lock, show)
+        except (RunError, RunStopped):
+            directory.collect_partial_result()
+            raise
+        outputs: dict[str, Any] = json.loads(outputs_path.read_text(encoding="utf-8"))
+        outputs_path.unlink()
+        directory.collect(outputs)
+        return outputs
+    finally:
+        os.close(lock)
+
+
+def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None]) -> None:
+    """Run the program that runs the pipeline, to its end."""
+    output = OutputFilter(HEADINGS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kfp_image_tuning.pipelines.local_execution"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+        pass_fds=[lock],
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with _pass_signals_on(process) as received, process.stdin:
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                for text in output.lines(line):
+                    show(text)
+        except BaseException:
+            _end_group(process, signal.SIGKILL)
+            raise
+        code = process.wait()
+    if received:
+        raise RunStopped(received[0])
+    if code != 0:
+        raise RunError("\n".join(output.error).removeprefix("Error: ") or _unexplained())
+
+
+@contextmanager
+def _pass_signals_on(process: "subprocess.Popen[str]") -> Iterator[list[int]]:
+    """Ask the group to end at the first signal and end it at the second, or when it takes too long; yields the signals received."""
+    received: list[int] = []
+    timer = threading.Timer(GRACE_SECONDS, _end_group, (process, signal.SIGKILL))
+    timer.daemon = True
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) == 1:
+            # print is not safe here: the handler may run in the middle of another one.
+            os.write(2, b"Stopping; once more to stop at once.\n")
+            _end_group(process, signal.SIGTERM)
+            timer.start()
+        else:
+            _end_group(process, signal.SIGKILL)
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        timer.cancel()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _end_group(process: "subprocess.Popen[str]", number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _unexplained() -> str:
+    return (
+        "a step ended without saying why; its last words stand above. If it was ended by the system, it may have run out of memory: "
+        "try --parallel 1 or a smaller --image-shape"
+    )
+
+
+def exit_code(number: int) -> int:
+    """What a shell expects of a program that a signal ended."""
+    return 128 + number

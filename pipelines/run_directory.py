@@ -1,0 +1,166 @@
+"""The folder of a run: what lies where, who works in it, and the description that a resumed run reads.
+
+DIR/
+  dataset/          the prepared data set
+  result.json       every trial of the search
+  model/            the best model
+  evaluation.json   the model on images that no trial saw
+  report.html       all of it on one page
+  run.json          the options, for --resume
+  work/             the search's own state, for --resume
+"""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.tuning.errors import DocumentError, ImageTuningError
+from kfp_image_tuning.tuning.json_files import read_json, write_json
+
+SCHEMA_VERSION = 1
+PATIENCE_SECONDS = 30.0
+"""How long a resumed run waits for one that was just killed to let go."""
+
+_RESULTS: Mapping[str, str] = {
+    "tuning_result": "result.json",
+    "best_model": "model",
+    "evaluation": "evaluation.json",
+    "report": "report.html",
+}
+"""Where the pipeline's artifacts go; the data set is prepared in its place."""
+
+
+class RunDirectoryError(ImageTuningError):
+    """A folder that a run cannot be started or gone on with in."""
+
+
+class RunDirectory:
+    """One run's folder.
+
+    Args:
+        path: The folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.dataset = self.path / "dataset"
+        self.result = self.path / "result.json"
+        self.evaluation = self.path / "evaluation.json"
+        self.report = self.path / "report.html"
+        self.model = self.path / "model"
+        self.work = self.path / "work"
+        self.pipeline_root = self.work / "pipeline"
+        self._description = self.path / "run.json"
+
+    def refuse_if_used(self) -> None:
+        """Refuse a folder that holds anything.
+
+        Raises:
+            RunDirectoryError: If it does, or is no folder.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunDirectoryError(f"{self.path}: is a file; give a new folder as output")
+        if self.path.exists() and any(self.path.iterdir()):
+            way_out = (
+                "give --resume to go on with the run in it, or another folder" if self.is_run else "give a new folder"
+            )
+            raise RunDirectoryError(f"{self.path}: is not empty; {way_out}")
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        return self._description.is_file()
+
+    def save_options(self, options: Mapping[str, Any]) -> None:
+        """Write down the options of the run."""
+        write_json(self._description, {"schema_version": SCHEMA_VERSION, "options": dict(options)})
+
+    def load_options(self) -> dict[str, Any]:
+        """The options of the run that was started here.
+
+        Raises:
+            RunDirectoryError: If there is none.
+            DocumentError: If its description is damaged or of an unknown version.
+        """
+        if not self.is_run:
+            raise RunDirectoryError(f"{self.path}: holds no run to go on with; start one without --resume")
+        document = read_json(self._description)
+        version = document.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise DocumentError(
+                f"{self._description}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
+                "use the release that started the run"
+            )
+        options = document.get("options")
+        if not isinstance(options, dict) or set(document) != {"schema_version", "options"}:
+            raise DocumentError(f"{self._description}: is no description of a run; start a new one in another folder")
+        return options
+
+    def lock(self, show: Callable[[str], None]) -> int:
+        """Make sure that no other run works here; waits a while for one that is about to end.
+
+        Returns:
+            A file descriptor: the folder is locked as long as any process has it open.
+
+        Raises:
+            RunDirectoryError: If another run goes on working here.
+        """
+        self.work.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.work / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        told = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise RunDirectoryError(
+                        f"{self.path}: another run is at work in this folder; wait for it, stop it, or give another folder"
+                    ) from None
+            if not told:
+                show(f"Waiting for the earlier run in {self.path} to end.")
+                told = True
+            time.sleep(0.2)
+
+    def clear_pipeline(self) -> None:
+        """Remove what the last execution of the pipeline left; the search's state stays."""
+        shutil.rmtree(self.pipeline_root, ignore_errors=True)
+
+    def collect(self, artifacts: Mapping[str, str]) -> None:
+        """Move the pipeline's results to their places.
+
+        Args:
+            artifacts: Path by name of the pipeline's output.
+        """
+        for name, place in _RESULTS.items():
+            if name in artifacts:
+                _move(Path(artifacts[name]), self.path / place)
+        self.clear_pipeline()
+
+    def collect_partial_result(self) -> None:
+        """Move what a search wrote before it was stopped."""
+        for path in sorted(self.pipeline_root.glob("*/*/tuning_result")):
+            if path.is_file():
+                _move(path, self.result)
+        self.clear_pipeline()
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename within the folder, so that nothing lies on the disk twice."""
+    if target.is_dir():
+        shutil.rmtree(target)
+    os.replace(source, target)
+
+
+def path_for_reader(path: Path) -> str:
+    """A path as it can be typed from the current folder."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

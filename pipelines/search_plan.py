@@ -1,0 +1,83 @@
+"""A search in lines for a reader: ranges and why, the recipe of a trial, limits, what will run where, warnings."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from kfp_image_tuning.components.tuning_settings import TuningSettings
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.tuning.hyperparameters import format_value
+from kfp_image_tuning.tuning.search import Search
+
+_DATA_FACTS = ("num_classes", "num_training_samples", "image_shape", "multi_label")
+
+
+def plan_lines(settings: TuningSettings, dataset: Dataset | None) -> list[str]:
+    """What a search would do.
+
+    Args:
+        settings: What is searched.
+        dataset: The prepared images; None: only what does not depend on them.
+
+    Raises:
+        ImageTuningError: If the search could not be run.
+    """
+    if dataset is None:
+        space = settings.to_space()
+        settings.to_budget()
+        warnings = [f"Warning: {warning}" for warning in space.warnings]
+        return [
+            f"Search space ({space.preset} preset):",
+            *_indent(space.explain()),
+            "",
+            *_limits(settings),
+            *warnings,
+            "",
+            "Depth of the network, image shape, learning rate schedule and the largest mini-batch depend on the images. For the whole",
+            "plan: kfp-image-tuning prepare --data IMAGES --output DATASET, then kfp-image-tuning plan --data DATASET",
+        ]
+    search = settings.to_search(dataset)
+    return [
+        *_describe_images(dataset),
+        "",
+        f"Search space ({search.space.preset} preset, {search.search_mode}):",
+        *_indent(line for line in search.space.explain() if " fixed: " not in line),
+        "",
+        "Every trial:",
+        *_indent(f"{name:<20} {format_value(name, value)}" for name, value in search.space.fixed.items() if name not in _DATA_FACTS),
+        "",
+        *_limits(settings),
+        *_engine_lines(search, dataset),
+    ]
+
+
+def _describe_images(dataset: Dataset) -> list[str]:
+    counts = ", ".join(f"{split.images:,} {name}" for name, split in dataset.splits.items())
+    shape = ",".join(map(str, dataset.image_shape))
+    return [f"Images: {len(dataset.classes)} classes, {counts}, image_shape {shape} ({dataset.source.uri})"]
+
+
+def _engine_lines(search: Search, dataset: Dataset) -> list[str]:
+    # Imported here: the engine brings in Optuna, which a plan without images does not need.
+    from kfp_image_tuning.components.local_tuning.engine import LocalEngine
+
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        plan = LocalEngine(dataset.directory, place / "work", place / "model").plan(search)
+    return [*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)]
+
+
+def _limits(settings: TuningSettings) -> list[str]:
+    budget = settings.to_budget()
+    limits = [f"{budget.max_trials} trials", f"{budget.failures_borne} failed trials are borne"]
+    if budget.max_seconds is not None:
+        limits.append(f"{budget.max_seconds:g} s")
+    if budget.target_objective is not None:
+        limits.append(f"until validation accuracy {budget.target_objective:g}")
+    if budget.max_trials_without_improvement is not None:
+        limits.append(f"{budget.max_trials_without_improvement} trials in a row without improvement")
+    return [f"Limits: {', '.join(limits)}."]
+
+
+def _indent(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
