@@ -158,8 +158,8 @@ def _jpeg_header(data: bytes) -> ImageHeader | None:
     except ValueError:
         return None
     orientation = 1
-    # Metadata lie before the pixels, each piece in a segment of at most 64 kB.
-    if _may_be_turned(data[: 1 << 18]):
+    # Metadata lie before the pixels, which begin with this marker (as do those of a preview inside Exif data).
+    if _may_be_turned(data[: data.find(b"\xff\xda")]):
         with _open(data) as image:
             orientation = _orientation(image)
     return _checked("jpeg", height, width, _JPEG_CHANNELS.get(space, 3), orientation)

@@ -71,10 +71,10 @@ class PixelStore:
         Building uses all cores and little memory. It may be killed at any time and be asked for by several processes at
         once: one builds, the others wait.
 
-        Images are stored at ``stored_size``, or, if that is not given, at their own size where that is the same for all
-        and at least ``image_shape``, otherwise (record files from elsewhere) at 8/7 of ``image_shape``; never smaller
-        than ``image_shape``. An image of another size is resized so that it covers the stored size, its aspect kept,
-        and what sticks out is cut off evenly.
+        Images are stored at ``stored_size``. If that is not given, they are stored at their own size where that is the
+        same for all and between one and two times ``image_shape``, otherwise (record files from elsewhere) at 8/7 of
+        ``image_shape``; never smaller than ``image_shape``. An image of another size is resized so that it covers the
+        stored size, its aspect kept, and what sticks out is cut off evenly.
 
         Args:
             record_paths: The ``.rec`` files, in order.

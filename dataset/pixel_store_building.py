@@ -210,7 +210,7 @@ def _plan(
         first = next(records)
         if stored_size is None:
             own = _size(first)
-            fits = own is not None and own[0] >= height and own[1] >= width
+            fits = own is not None and height <= own[0] <= 2 * height and width <= own[1] <= 2 * width
             same = fits and all(_size(record) == own for record in records)
             stored_size = own if own and same else (round(height * 8 / 7), round(width * 8 / 7))
     size = (max(height, stored_size[0]), max(width, stored_size[1]), channels)

@@ -105,7 +105,8 @@ def test_several_labels_become_one_row_of_values(tmp_path: Path) -> None:
     ("sizes", "stored_size", "expected"),
     [
         pytest.param([(28, 28)] * 2, None, (28, 28), id="same size as the network's"),
-        pytest.param([(64, 48)] * 2, None, (64, 48), id="all one larger size"),
+        pytest.param([(56, 40)] * 2, None, (56, 40), id="all one larger size"),
+        pytest.param([(57, 40)] * 2, None, (32, 32), id="all one much larger size: 8/7"),
         pytest.param([(64, 48), (48, 64)], None, (32, 32), id="different sizes: 8/7"),
         pytest.param([(20, 40)] * 2, None, (32, 32), id="all one too small size: 8/7"),
         pytest.param([(64, 48), (48, 64)], (36, 30), (36, 30), id="different sizes to the size asked for"),
