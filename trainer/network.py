@@ -80,7 +80,7 @@ class ResNetV2(nn.Module):
         # Registered above under their own names, as in MXNet; a second registration would double the state.
         self._units = tuple(units)
         self.bn1 = _batch_norm(filters[-1])
-        self.fc1 = nn.Linear(filters[-1], num_classes)
+        self.fc1 = Linear(filters[-1], num_classes)
         initialize(self, generator)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -146,6 +146,20 @@ class InputNorm(nn.BatchNorm2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=2e-5, momentum=0.1)
         self.weight.requires_grad_(False)
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that leaves its first weights to `initialize`, and with them the process's random numbers alone."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class Linear(nn.Linear):
+    """The same for a linear layer."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
 
 
 def initialize(network: nn.Module, generator: torch.Generator | None = None) -> None:
@@ -219,7 +233,7 @@ def _filters(num_layers: int) -> tuple[int, ...]:
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+    return Convolution(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
