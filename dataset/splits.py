@@ -131,10 +131,10 @@ def read_fractions(fractions: Mapping[str, float]) -> dict[str, Fraction]:
         shares = {name: Fraction(repr(float(fractions[name]))) for name in SPLIT_NAMES}
     except (KeyError, TypeError, ValueError):
         shares = {}
-    total = sum(shares.values())
+    total = sum(shares.values(), Fraction(0))
     if (
         set(fractions) != set(SPLIT_NAMES)
-        or min(shares.values(), default=0) <= 0
+        or not all(share > 0 for share in shares.values())
         or abs(total - 1) > Fraction(1, 10**6)
     ):
         raise DatasetError(

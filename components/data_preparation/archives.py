@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from kfp_image_tuning.components.data_preparation.image_reference import (
     MAXIMUM_IMAGE_BYTES,
@@ -88,7 +88,7 @@ def _read_tar(path: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[
     guard = _MemberGuard(name, path.stat().st_size)
     with path.open("rb") as packed, _unpack(packed) as unpacked:
         stream = _GuardedStream(unpacked, name, path.stat().st_size)
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as archive:
             while member := archive.next():
                 # The archive would keep every member it has seen.
                 archive.members = []  # type: ignore[attr-defined]

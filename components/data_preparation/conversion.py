@@ -20,6 +20,7 @@ from kfp_image_tuning.components.data_preparation.image_reference import (
     UnreadableImageError,
 )
 from kfp_image_tuning.dataset.image_codec import (
+    ImageHeader,
     Pixels,
     decode_image,
     encode_image,
@@ -28,7 +29,8 @@ from kfp_image_tuning.dataset.image_codec import (
 )
 from kfp_image_tuning.tuning.errors import DatasetError
 
-DIGEST_WORDS = 1 << 14
+HEADER_BYTES = 1 << 13
+DIGEST_WORDS = 1 << 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,21 @@ def scan_images(references: list[ImageReference]) -> list[ScannedImage]:
 
 def _scan(reference: ImageReference) -> ScannedImage:
     try:
-        header = read_image_header(reference.read())
+        header = _read_header(reference)
     except (DatasetError, UnreadableImageError) as error:
         return ScannedImage(0, 0, False, str(error))
     return ScannedImage(header.height, header.width, header.format == "jpeg")
+
+
+def _read_header(reference: ImageReference) -> ImageHeader:
+    """The header, from the first bytes alone where they hold it."""
+    start = reference.read(HEADER_BYTES)
+    if len(start) == HEADER_BYTES:
+        try:
+            return read_image_header(start)
+        except DatasetError:
+            start = reference.read()
+    return read_image_header(start)
 
 
 def convert_images(batch: tuple[Conversion, list[ConversionTask]]) -> list[StoredImage]:
@@ -168,7 +181,7 @@ def _digest_quickly(pixels: Pixels) -> bytes:
     flat = rows.reshape(-1)
     words = flat[: flat.size // 8 * 8].view(np.uint64)[:DIGEST_WORDS]
     total = int(np.dot(words, _weights()[: words.size])) if words.size else int(flat.sum())
-    return repr((pixels.shape, total)).encode()
+    return b"%d %d %d" % (*pixels.shape[:2], total)
 
 
 @cache

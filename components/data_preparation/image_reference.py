@@ -41,8 +41,11 @@ class ImageReference:
     size: int = WHOLE_FILE
     split: str | None = None
 
-    def read(self) -> bytes:
+    def read(self, at_most: int | None = None) -> bytes:
         """The encoded image.
+
+        Args:
+            at_most: Only that many of its first bytes.
 
         Raises:
             UnreadableImageError: If there is nothing to read.
@@ -61,6 +64,8 @@ class ImageReference:
                 raise UnreadableImageError(f"has {size:,} bytes, more than {MAXIMUM_IMAGE_BYTES:,}")
             if size == 0:
                 raise UnreadableImageError("is empty")
+            if at_most is not None:
+                size = min(size, at_most)
             try:
                 data = os.pread(descriptor, size, self.offset)
             except OSError as error:

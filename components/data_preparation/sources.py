@@ -30,10 +30,12 @@ from kfp_image_tuning.components.data_preparation.remote import (
     is_remote,
     listing_identity,
 )
+from kfp_image_tuning.dataset.cores import available_cores
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset, LeftOut
 from kfp_image_tuning.tuning.errors import DatasetError
 
 FILES_AT_A_TIME = 64
+WHOLE_AT_ONCE_BYTES = 1 << 20
 
 _KINDS = {**dict.fromkeys(ARCHIVE_SUFFIXES, "archive"), ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _KINDS[".rec"] = "recordio"
@@ -95,7 +97,7 @@ class Source:
         batches = [self.files[start : start + FILES_AT_A_TIME] for start in range(0, len(self.files), FILES_AT_A_TIME)]
         digest = hashlib.sha256(f"{self.kind}\0".encode())
         # Hashing and reading release the interpreter lock.
-        with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor(min(available_cores(), len(batches))) as threads:
             for part in threads.map(lambda batch: b"".join(map(_digest_file, batch)), batches):
                 digest.update(part)
         return "sha256:" + digest.hexdigest()
@@ -271,7 +273,10 @@ def _digest_file(file: SourceFile) -> bytes:
     try:
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb", buffering=0) as content:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and status.st_size <= WHOLE_AT_ONCE_BYTES:
+                return name + hashlib.sha256(content.read()).digest()
+            if stat.S_ISREG(status.st_mode):
                 return name + hashlib.file_digest(content, "sha256").digest()
     except OSError:
         pass
