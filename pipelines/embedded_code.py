@@ -14,6 +14,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from kfp_image_tuning.pipelines.source_reduction import reduce_source
+
 PACKAGE = "kfp_image_tuning"
 DATA_SUFFIXES = (".json", ".css", ".js", ".html")
 """Files beside the modules that these read at run time: schemas, styles, scripts."""
@@ -32,7 +34,7 @@ def collect_files(source: str) -> dict[str, str]:
         source: Python source, such as a component's.
 
     Returns:
-        Text by path (``kfp_image_tuning/tuning/errors.py``), sorted.
+        Text by path (``kfp_image_tuning/tuning/errors.py``), sorted; of modules, without docstrings and comments.
     """
     found: dict[str, Path] = {}
     waiting = list(_referenced_modules(source, package=""))
@@ -49,7 +51,7 @@ def collect_files(source: str) -> dict[str, str]:
         if path.name == "__init__.py":
             beside = (data for data in path.parent.iterdir() if data.suffix in DATA_SUFFIXES)
             files |= {f"{name.replace('.', '/')}/{data.name}": data for data in beside}
-    return {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
+    return {name: _read(files[name]) for name in sorted(files)}
 
 
 def build_archive(files: Mapping[str, str]) -> str:
@@ -87,6 +89,11 @@ def _find_file(name: str) -> Path | None:
     except ModuleNotFoundError:
         return None
     return Path(specification.origin) if specification and specification.origin else None
+
+
+def _read(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    return reduce_source(text) if path.suffix == ".py" else text
 
 
 def _archive_path(name: str, path: Path) -> str:

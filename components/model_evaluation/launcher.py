@@ -9,6 +9,7 @@ from kfp_image_tuning.components.model_evaluation.gate import judge
 from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.json_files import read_json
 from kfp_image_tuning.tuning.result import TuningResult
 
 
@@ -61,7 +62,7 @@ def launch(
     verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
     measured = measured.with_verdict(verdict)
     measured.save(Path(evaluation))
-    write_report(Path(report), result=result, evaluation=measured, dataset=Dataset.load(dataset))
+    write_report(Path(report), result=result, dataset=Dataset.load(dataset), evaluation=read_json(Path(evaluation)))
     for reason in verdict.reasons if verdict.checks else ():
         print(reason, flush=True)
     names, matrix = to_confusion_matrix(measured)

@@ -1,0 +1,229 @@
+"""Compiled pipelines: what the backend takes, what a pod is told to run, and that the same sources give the same file."""
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kfp import compiler, components, dsl
+
+from kfp_image_tuning.pipelines import specification
+from kfp_image_tuning.pipelines.code_unpacking import read_archive
+from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
+from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.pipelines.image_tuning import PIPELINES
+from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
+
+COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
+ARCHIVE = 3
+"""Position of the archive in a container's command."""
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=sorted(PIPELINES))
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def text(engine: str) -> str:
+    return compile_pipeline(PIPELINES[engine])
+
+
+@pytest.fixture(scope="module")
+def document(text: str) -> Document:
+    return next(yaml.safe_load_all(text))  # type: ignore[no-any-return]
+
+
+def containers(document: Document) -> dict[str, Document]:
+    return {name: executor["container"] for name, executor in document["deploymentSpec"]["executors"].items()}
+
+
+def with_archives_read(text: str) -> list[Document]:
+    """The documents with the files in place of the archives: another release of the compression library may pack them otherwise."""
+    documents = list(yaml.safe_load_all(text))
+    for container in containers(documents[0]).values():
+        container["command"][ARCHIVE] = read_archive(container["command"][ARCHIVE])
+    return documents
+
+
+def test_committed_file_is_up_to_date(engine: str, text: str) -> None:
+    committed = (COMPILED / f"{engine}.yaml").read_text(encoding="utf-8")
+    assert with_archives_read(committed) == with_archives_read(text), (
+        f"pipelines/compiled/{engine}.yaml is older than the code that it carries: run `make compile` and commit it"
+    )
+
+
+def test_every_process_compiles_the_same_bytes(engine: str, text: str, tmp_path: Path) -> None:
+    for seed in ("1", "77"):
+        path = tmp_path / f"{seed}.yaml"
+        command = [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line", "compile"]
+        subprocess.run(
+            [*command, "--engine", engine, "--output", str(path)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": "Asia/Tokyo"},
+            check=True,
+            capture_output=True,
+            cwd=tmp_path,
+        )
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_patch_release_of_the_sdk_changes_nothing(document: Document) -> None:
+    assert document["sdkVersion"] == "kfp-2.17"
+
+
+def test_each_step_carries_what_it_needs_and_no_more(document: Document) -> None:
+    carried = {name: set(read_archive(c["command"][ARCHIVE])) for name, c in containers(document).items()}
+    preparation, evaluation = carried["exec-data-preparation"], carried["exec-model-evaluation"]
+    assert "kfp_image_tuning/dataset/recordio.py" in preparation
+    assert "kfp_image_tuning/dataset/dataset.schema.json" in preparation
+    assert not any(name.startswith("kfp_image_tuning/trainer/") for name in preparation)
+    assert "kfp_image_tuning/trainer/network.py" in evaluation
+    for files in carried.values():
+        assert not any("/pipelines/" in name or name.endswith("/component.py") for name in files)
+
+
+def test_each_step_installs_its_declared_packages_and_kfp_as_a_range(document: Document) -> None:
+    preparation = containers(document)["exec-data-preparation"]["command"][2]
+    evaluation = containers(document)["exec-model-evaluation"]["command"][2]
+    for package in declared_packages(["parquet"]):
+        assert f"'{package}'" in preparation
+    assert "torch" not in preparation
+    assert "'torch>=" in evaluation
+    assert declared_kfp() == "kfp>=2.17,<3"
+    assert preparation.count("'kfp>=2.17,<3'") == evaluation.count("'kfp>=2.17,<3'") == 1
+
+
+def test_own_image_embeds_and_installs_nothing(engine: str) -> None:
+    image = "example/image-tuning:1"
+    text = compile_pipeline(PIPELINES[engine], image=image)
+    for container in containers(next(yaml.safe_load_all(text))).values():
+        assert container["image"] == image
+        assert container["command"][:2] == ["sh", "-ec"]
+        assert not any("pip" in part for part in container["command"][:-1])
+    assert len(text) < 64 * 1024
+
+
+@pytest.mark.parametrize("image", ["", "two words", "{{image}}", "$(IMAGE)"])
+def test_image_that_is_no_reference_is_refused(image: str) -> None:
+    with pytest.raises(CompilationError, match="no image reference"):
+        compile_pipeline(PIPELINES["local"], image=image)
+
+
+def test_names_of_public_images_have_no_registry(document: Document) -> None:
+    images = {name: container["image"] for name, container in containers(document).items()}
+    assert all("." not in image.split("/")[0].split(":")[0] for image in images.values()), images
+    assert images["exec-model-evaluation"].startswith("pytorch/pytorch:"), "torch need not be installed at each start"
+
+
+def test_parameters_are_grouped_described_and_have_defaults(document: Document) -> None:
+    parameters = document["root"]["inputDefinitions"]["parameters"]
+    for name, definition in parameters.items():
+        assert name.split("_")[0] in ("data", "tune", "eval"), name
+        assert len(definition.get("description", "")) > 10, f"{name} has no description"
+        assert "defaultValue" in definition or name == "data_images", f"{name} has no default"
+    for component in document["components"].values():
+        for kind in ("inputDefinitions", "outputDefinitions"):
+            for group in component[kind].values():
+                for name, definition in group.items():
+                    assert definition.get("description"), f"{name} has no description"
+
+
+def test_pipelines_outputs_are_typed(document: Document) -> None:
+    outputs = document["root"]["outputDefinitions"]
+    kinds = {name: entry["artifactType"]["schemaTitle"] for name, entry in outputs["artifacts"].items()}
+    assert kinds == {
+        "dataset": "system.Dataset",
+        "best_model": "system.Model",
+        "tuning_result": "system.Artifact",
+        "evaluation": "system.Artifact",
+        "report": "system.HTML",
+    }
+    types = {name: entry["parameterType"] for name, entry in outputs["parameters"].items()}
+    assert types == {"accuracy": "NUMBER_DOUBLE", "best_hyperparameters": "STRUCT", "passed": "BOOLEAN"}
+
+
+def test_tuning_is_never_answered_from_the_cache(engine: str, document: Document) -> None:
+    tasks = document["root"]["dag"]["tasks"]
+    assert not tasks[f"{engine}-tuning"]["cachingOptions"].get("enableCache")
+
+
+def test_compiled_file_can_be_used_inside_another_pipeline(text: str, document: Document, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(text, encoding="utf-8")
+    image_tuning = components.load_component_from_file(str(path))
+
+    @dsl.pipeline(name="outer")
+    def outer(images: str) -> None:
+        image_tuning(data_images=images, tune_max_trials=3)
+
+    target = tmp_path / "outer.yaml"
+    compiler.Compiler().compile(outer, str(target))
+    compiled = next(yaml.safe_load_all(target.read_text(encoding="utf-8")))
+    check_specification([compiled])
+    assert containers(compiled) == containers(document)
+
+
+def test_reading_and_compiling_again_changes_nothing(text: str, tmp_path: Path) -> None:
+    path, again = tmp_path / "pipeline.yaml", tmp_path / "again.yaml"
+    path.write_text(text, encoding="utf-8")
+    compiler.Compiler().compile(components.load_component_from_file(str(path)), str(again))
+    assert list(yaml.safe_load_all(again.read_text(encoding="utf-8"))) == list(yaml.safe_load_all(text))
+
+
+def rename(document: Document) -> None:
+    document["pipelineInfo"]["name"] = "Image Tuning"
+
+
+def age(document: Document) -> None:
+    document["schemaVersion"] = "2.0.0"
+
+
+def misspell(document: Document) -> None:
+    document["root"]["inputDefinition"] = {}
+
+
+def bloat_step(document: Document) -> None:
+    containers(document)["exec-data-preparation"]["command"].append("x" * 131_072)
+
+
+def bloat_defaults(document: Document) -> None:
+    document["root"]["inputDefinitions"]["parameters"]["tune_search_space"]["defaultValue"] = {"x": "y" * 10_000}
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (rename, "pipelineInfo.name"),
+        (age, "schemaVersion: is 2.1.0"),
+        (misspell, "inputDefinition"),
+        (bloat_step, "exec-data-preparation: takes .* compile with --image"),
+        (bloat_defaults, "the backend takes 10000"),
+    ],
+)
+def test_what_the_backend_would_refuse_is_refused_here(
+    damage: Callable[[Document], None], message: str, document: Document
+) -> None:
+    damaged = copy.deepcopy(document)
+    damage(damaged)
+    with pytest.raises(CompilationError, match=message):
+        check_specification([damaged])
+
+
+def test_typo_in_the_platform_document_is_refused(document: Document) -> None:
+    executor = {"tolerations": [{"key": "nvidia.com/gpu"}], "nodeSelectors": {}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-local-tuning": executor}}}}}
+    with pytest.raises(CompilationError, match="exec-local-tuning: .*nodeSelectors"):
+        check_specification([document, platform])
+
+
+def test_pipeline_that_is_too_large_for_a_run_is_refused(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(specification, "MAXIMUM_WORKFLOW_BYTES", 10_000)
+    with pytest.raises(CompilationError, match="the whole pipeline takes"):
+        check_specification([document])
