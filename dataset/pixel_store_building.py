@@ -165,7 +165,7 @@ def build_share(folder: Path, share: int) -> Iterator[int | str]:
                     images[row] = fit_image(record.image, *job.size)
                     identifiers[row] = record.identifier
                 except DatasetError as error:
-                    yield f"{job.record_paths[shard]}: record at byte {offset}: {error}"
+                    yield str(_at(job.record_paths[shard], offset, error))
             for name, file in files.items():
                 file.write(first, arrays[name][: len(chunk)])
             yield len(chunk)
@@ -206,7 +206,7 @@ def _plan(
     channels, height, width = image_shape
     with ExitStack() as opened:
         readers = [opened.enter_context(RecordReader(path)) for path in record_paths]
-        records = (ImageRecord.unpack(readers[shard].read_at(offset)) for shard, offset in places.tolist())
+        records = (_read_record(readers[shard], offset) for shard, offset in places.tolist())
         first = next(records)
         if stored_size is None:
             own = _size(first)
@@ -220,6 +220,19 @@ def _plan(
     chunk = max(1, min(CHUNK_BYTES // math.prod(size), len(places) // (4 * workers)))
     labels = len(first.labels) if len(first.labels) > 1 else 0
     return Job(tuple(map(str, record_paths)), size, labels, workers, chunk)
+
+
+def _read_record(reader: RecordReader, offset: int) -> ImageRecord:
+    payload = reader.read_at(offset)
+    try:
+        return ImageRecord.unpack(payload)
+    except DatasetError as error:
+        raise _at(reader.path, offset, error) from None
+
+
+def _at(path: str | os.PathLike[str], offset: int, error: DatasetError) -> DatasetError:
+    """The same problem with its place."""
+    return DatasetError(f"{path}: record at byte {offset}: {error}")
 
 
 def _size(record: ImageRecord) -> tuple[int, int] | None:

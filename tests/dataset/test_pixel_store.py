@@ -197,6 +197,14 @@ def test_every_record_that_cannot_be_used_is_named_and_no_store_is_left(tmp_path
     assert stores(tmp_path / "cache") == []
 
 
+def test_records_of_something_else_are_refused_with_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    with RecordWriter(path) as writer:
+        writer.write(b"no image", 0)
+    with pytest.raises(DatasetError, match=r"a\.rec: record at byte 0: a record of 8 bytes is no image record"):
+        PixelStore.open([path], image_shape=(3, 28, 28), cache_directory=tmp_path / "cache")
+
+
 def test_no_images_is_an_error(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.rec", [])
     for paths in ([path], []):
