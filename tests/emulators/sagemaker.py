@@ -1,0 +1,186 @@
+"""An HTTP server on loopback that speaks SageMaker's protocol (json-1.1) to the real boto3.
+
+It checks requests as strictly as the service, moves jobs through their states on a clock that can be pushed on, and
+makes faults on demand. S3 and STS come from moto's server beside it. Started by hand, it says how to use it:
+
+    python -m tests.emulators.sagemaker
+"""
+
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from tests.emulators.faults import ERRORS, Faults
+from tests.emulators.sagemaker_checks import ServiceError
+from tests.emulators.sagemaker_service import Service, encode
+from tests.emulators.training_jobs import CurveRunner, Runner
+from tests.emulators.transform_jobs import HashPredictor, Predictor
+from tests.emulators.virtual_clock import VirtualClock
+
+_CREDENTIAL = re.compile(r"Credential=([^/]+)/\d{8}/([a-z0-9-]+)/(sagemaker|logs)/aws4_request")
+_POLLS = ("DescribeHyperParameterTuningJob", "DescribeTransformJob")
+
+
+class SageMakerEmulator:
+    """The emulator; a context manager that starts and ends its server.
+
+    Args:
+        runner: Who runs training jobs; learning curves on the virtual clock if none is given.
+        predictor: Who answers batch transforms.
+        storage_url: Endpoint of the S3 beside it.
+        seconds_per_poll: How far the clock moves whenever somebody asks how a job is.
+
+    Attributes:
+        calls: Every call that arrived, with the access key that signed it.
+        faults: What goes wrong.
+        clock: The jobs' time.
+        service: The state.
+    """
+
+    def __init__(
+        self,
+        runner: Runner | None = None,
+        *,
+        predictor: Predictor | None = None,
+        storage_url: str | None = None,
+        seconds_per_poll: float = 0.0,
+        port: int = 0,
+    ) -> None:
+        self.clock = VirtualClock()
+        self.faults = Faults()
+        self.calls: list[tuple[str, str]] = []
+        self.expired_keys: set[str] = set()
+        self.seconds_per_poll = seconds_per_poll
+        storage = _storage_client(storage_url) if storage_url else None
+        self.service = Service(self.clock, runner or CurveRunner(), predictor or HashPredictor(), storage)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The endpoint for SageMaker and CloudWatch Logs."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def count(self, operation: str) -> int:
+        """How often an operation was called."""
+        return sum(name == operation for name, _ in self.calls)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class ConnectionCutError(Exception):
+    """The connection ends without an answer."""
+
+
+def _handler(emulator: SageMakerEmulator) -> type[BaseHTTPRequestHandler]:
+    """The request handler of one emulator."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            try:
+                answer = encode(_answer(emulator, self.headers, body))
+                self._send(200, answer)
+            except ConnectionCutError:
+                self._cut()
+            except ServiceError as error:
+                document = {"__type": error.code, "message": str(error)}
+                self._send(error.status, json.dumps(document).encode())
+
+        def _send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def _cut(self) -> None:
+            # Linger 0 makes the kernel send a reset instead of an orderly end.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+
+        def finish(self) -> None:
+            if not self.connection._closed:  # type: ignore[attr-defined]  # there is no public way to ask
+                super().finish()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
+
+
+def _answer(emulator: SageMakerEmulator, headers: Any, body: bytes) -> dict[str, Any]:
+    operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
+    signed = _CREDENTIAL.search(headers.get("Authorization", ""))
+    if signed is None:
+        raise ServiceError("MissingAuthenticationTokenException", "Request is missing Authentication Token", 403)
+    emulator.calls.append((operation, signed[1]))
+    if signed[1] in emulator.expired_keys:
+        raise ServiceError("ExpiredTokenException", "The security token included in the request is expired")
+    fault = emulator.faults.draw(operation)
+    if fault == "reset":
+        raise ConnectionCutError
+    if fault in ERRORS:
+        status, code, message = ERRORS[fault]
+        raise ServiceError(code, message, status)
+    if operation in _POLLS:
+        emulator.clock.skip(emulator.seconds_per_poll)
+    answer = emulator.service.call(operation, json.loads(body or b"{}"), signed[2])
+    if fault == "lost_response":
+        raise ConnectionCutError
+    return answer
+
+
+def _storage_client(url: str) -> Any:
+    # Imported here: without S3 the emulator needs no boto3.
+    import boto3
+
+    return boto3.client(
+        "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="emulator", aws_secret_access_key="emulator"
+    )
+
+
+def main() -> None:
+    """Start the emulator and moto's S3 and STS, for trying things by hand."""
+    from moto.server import ThreadedMotoServer
+
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    storage_url = f"http://{host}:{port}"
+    with SageMakerEmulator(storage_url=storage_url, seconds_per_poll=60.0) as emulator:
+        print(
+            "SageMaker, CloudWatch Logs, S3 and STS on this machine; trials are learning curves, and each look at a\n"
+            "tuning job lets 60 seconds pass. In another shell:\n\n"
+            f"  export AWS_ENDPOINT_URL_SAGEMAKER={emulator.url} AWS_ENDPOINT_URL_CLOUDWATCH_LOGS={emulator.url}\n"
+            f"  export AWS_ENDPOINT_URL_S3={storage_url} AWS_ENDPOINT_URL_STS={storage_url}\n"
+            "  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any\n\n"
+            "then use boto3, or kfp-image-tuning with --engine sagemaker. Ctrl-C ends it.",
+            flush=True,
+        )
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            moto.stop()
+
+
+if __name__ == "__main__":
+    main()
