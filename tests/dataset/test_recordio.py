@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfp_image_tuning.dataset.recordio import (
@@ -75,6 +75,7 @@ def test_a_record_has_exactly_the_bytes_of_the_format(payload: bytes, expected: 
     assert encode_record(payload) == bytes.fromhex(expected)
 
 
+@settings(deadline=None)
 @given(contents=st.lists(payloads, max_size=6))
 def test_any_payload_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]) -> None:
     path = tmp_path_factory.mktemp("records") / "train.rec"
@@ -87,6 +88,7 @@ def test_any_payload_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
     assert decode_word_by_word(path.read_bytes()) == contents
 
 
+@settings(deadline=None)
 @given(payload=payloads)
 def test_the_magic_stands_at_multiples_of_four_only_where_a_part_starts(payload: bytes) -> None:
     encoded = encode_record(payload)
@@ -169,6 +171,7 @@ def test_an_image_record_has_exactly_the_bytes_of_mxnet(record: ImageRecord, hea
     assert ImageRecord.unpack(record.pack()) == record
 
 
+@settings(deadline=None)
 @given(
     identifier=st.integers(0, 2**64 - 1),
     labels=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=20).map(tuple),
@@ -202,6 +205,7 @@ def test_list_lines_are_those_of_im2rec(tmp_path: Path) -> None:
     assert path.read_bytes() == "0\t0.000000\tcat/im0.jpg\n12\t1.000000\t0.000000\tb c/ü%20.png\n".encode()
 
 
+@settings(deadline=None)
 @given(names=st.lists(st.one_of(st.text(min_size=1), st.text("%2509AD\t\n\r", min_size=1)), max_size=5))
 def test_any_file_name_comes_back_from_a_list(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("lists") / "train.lst"
