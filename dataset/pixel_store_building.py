@@ -265,7 +265,8 @@ def _run_workers(folder: Path, workers: int) -> Iterator[int | str]:
     try:
         for share in range(workers):
             command = [sys.executable, "-m", __name__, str(folder), str(share)]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+            # In a group of their own, so that a terminal's interrupt reaches this process alone, which then ends them.
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0)
             processes.append(process)
             threading.Thread(target=_listen, args=(process, messages), daemon=True).start()
         running = workers

@@ -305,7 +305,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     )
     peaks = []
     for count in (200, 3000):
-        image = encode_image(cut(0, 64, 64), "png")
+        image = encode_image(cut(0, 64, 64), "jpeg")
         path = tmp_path / f"{count}.rec"
         with RecordWriter(path) as writer:
             for number in range(count):
