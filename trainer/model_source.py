@@ -29,8 +29,8 @@ def local_model(source: str | Path) -> Iterator[Path]:
     """Give a folder with the files of a model while the context lasts.
 
     Args:
-        source: A folder or ``.tar.gz``; a path, or a URI of ``s3://``, ``gs://``, ``https://`` or ``http://``. A folder
-            in a store or on a server holds ``model.json`` and ``model.safetensors``.
+        source: A folder or ``.tar.gz``; a path, or a URI of ``s3://``, ``gs://``, ``minio://``, ``https://`` or
+            ``http://``. A folder in a store or on a server holds ``model.json`` and ``model.safetensors``.
 
     Raises:
         TrainingError: If the model cannot be had from there.
@@ -53,12 +53,13 @@ def _unpack(archive: Path, folder: Path, name: str) -> None:
     try:
         with tarfile.open(archive, "r:*") as tar:
             for number, member in enumerate(tar):
-                if number >= MOST_MEMBERS:
-                    raise TrainingError(f"{name}: has more than {MOST_MEMBERS} members; it is no model")
+                room -= member.size
+                if number >= MOST_MEMBERS or room < 0:
+                    raise TrainingError(f"{name}: unpacks to more than a model can be; give a model.tar.gz")
                 part = os.path.basename(member.name)
                 content = tar.extractfile(member) if member.isreg() and PART.fullmatch(part) else None
                 if content is not None:
-                    room -= _write(_chunks(content), folder / part, room, name)
+                    _write(_chunks(content), folder / part, name)
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise TrainingError(f"{name}: cannot be unpacked ({error}); it must be a whole .tar.gz") from None
     if not any(folder.iterdir()):
@@ -73,6 +74,8 @@ def _download(uri: str, folder: Path) -> Path:
     parts = urlsplit(uri)
     above, _, last = parts.path.rstrip("/").rpartition("/")
     is_archive = last.endswith((".tar.gz", ".tgz", ".tar"))
+    # Kubeflow calls its own store minio://; it is reached as S3 at AWS_ENDPOINT_URL.
+    parts = parts._replace(scheme=parts.scheme.replace("minio", "s3"))
     base = urlunsplit(parts._replace(path=above if is_archive else parts.path.rstrip("/")))
     target = folder / "downloaded"
     target.mkdir()
@@ -81,7 +84,7 @@ def _download(uri: str, folder: Path) -> Path:
         store = from_url(base, client_options={"allow_http": True})
         for part in (last,) if is_archive else OUR_FILES:
             stream = obstore.get(store, part).stream(min_chunk_size=CHUNK)
-            _write(map(bytes, stream), target / part, LARGEST_MODEL, name)
+            _write(map(bytes, stream), target / part, name)
     except (obstore.exceptions.BaseError, OSError, ValueError) as error:
         # Only the kind of error: its text may hold a signed address.
         raise TrainingError(
@@ -96,16 +99,14 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _write(chunks: Iterable[bytes], path: Path, room: int, name: str) -> int:
-    """Write a file of at most ``room`` bytes; give its size."""
+def _write(chunks: Iterable[bytes], path: Path, name: str) -> None:
     size = 0
     with path.open("wb") as file:
         for chunk in chunks:
             size += len(chunk)
-            if size > room:
+            if size > LARGEST_MODEL:
                 raise TrainingError(f"{name}: is larger than {LARGEST_MODEL >> 30} GiB; it is no model")
             file.write(chunk)
-    return size
 
 
 def without_credentials(source: str) -> str:
