@@ -16,7 +16,7 @@ from kfp_image_tuning.tuning.ranges import Range
 from kfp_image_tuning.tuning.result import Trial
 
 HEIGHT, TOP, BOTTOM = 360.0, 44.0, 24.0
-SPACING, SIDE = 118.0, 56.0
+SPACING, SIDE = 116.0, 66.0
 
 
 def parallel_coordinates(trials: Sequence[Trial], ranges: Mapping[str, Range]) -> Markup | None:
@@ -33,7 +33,8 @@ def parallel_coordinates(trials: Sequence[Trial], ranges: Mapping[str, Range]) -
     for rank, (number, trial) in enumerate(scored):
         places = [unit_position(ranges[name], trial.hyperparameters.get(name)) for name in names]
         places.append(objective.place(trial.objective or 0.0))
-        quality = rank / max(1, len(scored) - 1)
+        # Squared, so that the best few stand out of many.
+        quality = (rank / max(1, len(scored) - 1)) ** 2 if len(scored) > 1 else 1.0
         lines.append(
             element(
                 "g",

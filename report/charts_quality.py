@@ -12,6 +12,7 @@ from kfp_image_tuning.report.wording import count, percent
 FULL_MATRIX = 30
 """More classes than this and a matrix can no longer be read: the largest confusions are listed instead."""
 LARGEST_CONFUSIONS = 25
+FEW_CONFUSIONS = 10
 NOTHING = "\N{EN DASH}"
 THUMBNAIL_BYTES = 400_000
 """All thumbnails together; what comes after is left out, so that the page stays small."""
@@ -68,20 +69,25 @@ def largest_confusions(evaluation: Evaluation) -> Markup | None:
     if not pairs:
         return None
     pairs.sort(key=lambda pair: (-pair[0], -pair[1], pair[2], pair[3]))
-    largest = pairs[0][0]
+    largest, few = pairs[0][0], len(evaluation["classes"]) <= FULL_MATRIX
     rows = (
         element(
             "tr",
             element("th", true, scope="row"),
             element("td", predicted),
             element("td", f"{number:,}", class_="number"),
-            element("td", bar(number / largest, "bad"), class_="bar-cell"),
+            element("td", bar(number / largest, "bad"), class_="bar-cell optional"),
             element("td", percent(share), class_="number"),
         )
-        for number, share, true, predicted in pairs[:LARGEST_CONFUSIONS]
+        for number, share, true, predicted in pairs[: FEW_CONFUSIONS if few else LARGEST_CONFUSIONS]
     )
     columns_head = element(
-        "tr", *(head(text) for text in ("True class", "Taken for", "Images", "", "Of the true class"))
+        "tr",
+        head("True class"),
+        head("Taken for"),
+        head("Images", number=True),
+        element("td", class_="optional"),
+        head("Of the class", number=True),
     )
     return scrolling(
         element("table", element("thead", columns_head), element("tbody", *rows), class_="bars"), "Largest confusions"
@@ -90,7 +96,7 @@ def largest_confusions(evaluation: Evaluation) -> Markup | None:
 
 def class_table(evaluation: Evaluation) -> Markup:
     """Scores of every class, sortable."""
-    columns = ("Class", "Test images", "Precision", "Recall", "F1", "Average precision")
+    columns = ("Class", "Test images", "Precision", "Recall", "F1", "AP")
     rows = (
         element(
             "tr",
@@ -114,7 +120,7 @@ def class_table(evaluation: Evaluation) -> Markup:
     )
     mean = element(
         "tr",
-        element("th", "Mean over classes", scope="row"),
+        element("th", "Mean", scope="row"),
         element("td", f"{evaluation['images']:,}", class_="number"),
         *(
             element("td", percent(evaluation[name]), class_="number")
@@ -132,7 +138,7 @@ def class_table(evaluation: Evaluation) -> Markup:
 
 def reliability_diagram(evaluation: Evaluation) -> Markup:
     """Accuracy over confidence: on the diagonal, a model is as often right as it says."""
-    frame = Frame(width=420, height=360, left=66, right=14, top=12, bottom=50)
+    frame = Frame(width=420, height=360, left=72, right=14, top=12, bottom=50)
     axis = linear_axis(0.0, 1.0, lambda share: f"{share * 100:g} %", 5)
     bins = [entry for entry in evaluation["calibration"] if entry["answers"]]
     answers = sum(entry["answers"] for entry in bins)
@@ -148,10 +154,8 @@ def reliability_diagram(evaluation: Evaluation) -> Markup:
         column = element(
             "rect", class_="column", x=left, y=top, width=right - left, height=frame.y(0) - top, opacity=weight
         )
-        gap = element(
-            "rect", class_="gap", x=left, y=min(top, ideal), width=right - left, height=max(1.0, abs(top - ideal))
-        )
-        marks.append(element("g", element("title", text), column, gap))
+        sure = element("line", class_="confidence", x1=left + 2, x2=right - 2, y1=ideal, y2=ideal)
+        marks.append(element("g", element("title", text), column, sure))
     return frame.draw(
         axis,
         axis,
@@ -177,7 +181,7 @@ def _figure(mistake: Mapping[str, Any]) -> Markup:
     true, predicted = " + ".join(mistake["true"]) or "none", " + ".join(mistake["predicted"]) or "none"
     name = mistake["path"] or f"image {mistake['identifier']}"
     image = (
-        element("img", src=mistake["thumbnail"], alt=f"{name}, which is {true}", loading="lazy")
+        element("img", src=mistake["thumbnail"], alt=f"{name}, which is {true}")
         if _DATA_URI.match(mistake["thumbnail"])
         else element("span", "no preview", class_="no-preview")
     )
@@ -187,7 +191,7 @@ def _figure(mistake: Mapping[str, Any]) -> Markup:
         element("div", image, class_="frame"),
         element(
             "figcaption",
-            element("span", "said ", element("b", predicted, class_="bad"), f" {percent(mistake['confidence'])}"),
+            element("span", element("b", predicted, class_="bad"), element("i", percent(mistake["confidence"]))),
             element("span", "is ", element("b", true)),
             element("small", name, title=place),
         ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from kfp_image_tuning.report.blocks import bar
+from kfp_image_tuning.report.blocks import bar, head
 from kfp_image_tuning.report.importance import unit_position
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.plot import (
@@ -110,8 +110,23 @@ def learning_curves(trials: Sequence[Trial]) -> Markup | None:
     )
 
 
-def slice_chart(trials: Sequence[Trial], name: str, values: Range, axis: Axis, optimizers: Sequence[str]) -> Markup:
-    """Accuracy over one hyperparameter's range, for the trials in which it is active."""
+def curves_legend(trials: Sequence[Trial]) -> Markup:
+    """What the lines of the learning curves mean, as far as they occur."""
+    with_epochs = [trial for trial in trials if trial.history]
+    entries = [("line curve best", "best trial")]
+    if any(epoch.train_accuracy is not None for trial in with_epochs for epoch in trial.history):
+        entries.append(("line curve training", "the same, on training images"))
+    if len(with_epochs) > 1:
+        entries.append(("line curve completed", "other trials"))
+    if any(trial.status == "early_stopped" for trial in with_epochs):
+        entries.append(("line curve early_stopped", "early-stopped"))
+    return legend(entries)
+
+
+def slice_chart(
+    trials: Sequence[Trial], name: str, values: Range, axis: Axis, optimizers: Sequence[str]
+) -> Markup | None:
+    """Accuracy over one hyperparameter's range, for the trials in which it is active; None if there is none."""
     frame = Frame(width=300, height=200, left=52, right=12, top=10, bottom=30)
     horizontal = range_axis(values)
     marks = []
@@ -126,6 +141,8 @@ def slice_chart(trials: Sequence[Trial], name: str, values: Range, axis: Axis, o
                 kind, x, frame.y(axis.place(trial.objective)), element("title", describe(trial)), data_trial=str(number)
             )
         )
+    if not marks:
+        return None
     shown = Axis(lambda value: 0.02 + 0.96 * horizontal.place(value), horizontal.ticks)
     return element(
         "figure",
@@ -164,8 +181,8 @@ def importance_bars(shares: Mapping[str, float], users: Callable[[str], str]) ->
         )
         for name, share in shares.items()
     )
-    head = element("tr", *(element("th", text, scope="col") for text in ("Hyperparameter", "", "Share")))
-    return element("table", element("thead", head), element("tbody", *rows), class_="bars")
+    heading = element("tr", head("Hyperparameter"), element("td"), head("Share", number=True))
+    return element("table", element("thead", heading), element("tbody", *rows), class_="bars")
 
 
 def interval_strip(low: float, accuracy: float, high: float, marks: Sequence[tuple[float, str, str]]) -> Markup:
@@ -181,7 +198,7 @@ def interval_strip(low: float, accuracy: float, high: float, marks: Sequence[tup
     room = max(0.004, (max(ends) - min(ends)) * 0.12)
     first, last = max(0.0, min(ends) - room), min(1.0, max(ends) + room)
     axis = linear_axis(first, last, lambda share: percent(share, 1 if last - first < 0.1 else 0), 5)
-    frame = Frame(width=440, height=70, left=24, right=24, top=8, bottom=28)
+    frame = Frame(width=440, height=50, left=24, right=24, top=2, bottom=18)
     y = frame.y(0.5)
     parts: list[Content] = [
         element("line", class_="axis", x1=frame.x(0), x2=frame.x(1), y1=y, y2=y),
@@ -197,16 +214,16 @@ def interval_strip(low: float, accuracy: float, high: float, marks: Sequence[tup
     ]
     for place, kind, name in marks:
         x = frame.x(axis.place(place))
-        line = element("line", x1=x, x2=x, y1=y - 13, y2=y + 13)
-        parts.append(element("g", element("title", f"{name}: {percent(place)}"), line, class_=kind))
+        title = element("title", f"{name}: {percent(place)}")
+        parts.append(element("line", title, class_=kind, x1=x, x2=x, y1=y - 13, y2=y + 13))
     parts.append(element("circle", class_="point", cx=frame.x(axis.place(accuracy)), cy=y, r=6))
     for number, (place, label) in enumerate(axis.ticks):
         minor = " minor" if number % 2 else ""
         x = frame.x(axis.place(place))
         parts.append(element("line", class_="axis", x1=x, x2=x, y1=y + 9, y2=y + 13))
-        parts.append(element("text", label, class_=f"tick{minor}", x=x, y=66, text_anchor="middle"))
+        parts.append(element("text", label, class_=f"tick{minor}", x=x, y=47, text_anchor="middle"))
     text = f"{percent(accuracy)}, interval from {percent(low)} to {percent(high)}."
-    return picture(440, 70, "Accuracy and its interval", text, *parts, class_="strip")
+    return picture(440, 50, "Accuracy and its interval", text, *parts, class_="strip")
 
 
 def describe(trial: Trial) -> str:

@@ -31,11 +31,12 @@ function sort(table, body, original, cell, column) {
 }
 
 const readout = document.querySelector(".readout");
+const invitation = readout ? readout.textContent : "";
 let kept = null;
 
 function show(trial) {
   for (const element of document.querySelectorAll(".picked")) element.classList.remove("picked");
-  if (readout) readout.textContent = "";
+  if (readout) readout.textContent = invitation;
   if (trial === null) return;
   for (const element of document.querySelectorAll(`[data-trial="${trial}"]`)) {
     element.classList.add("picked");

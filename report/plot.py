@@ -56,7 +56,7 @@ class Frame:
 
     width: float = 560
     height: float = 320
-    left: float = 66
+    left: float = 76
     right: float = 16
     top: float = 14
     bottom: float = 50
@@ -91,7 +91,7 @@ class Frame:
                 "text",
                 titles[1],
                 class_="axis-title minor",
-                transform=f"translate(13 {short(middle[1])}) rotate(-90)",
+                transform=f"translate(12 {short(middle[1])}) rotate(-90)",
                 text_anchor="middle",
             ),
         )

@@ -8,6 +8,7 @@ from kfp_image_tuning.report.blocks import card, columns, facts, folded, note, s
 from kfp_image_tuning.report.charts_search import interval_strip
 from kfp_image_tuning.report.importance import unit_position
 from kfp_image_tuning.report.markup import Content, Markup, element
+from kfp_image_tuning.report.plot import legend
 from kfp_image_tuning.report.wording import count, duration, moment, percent, points, value
 from kfp_image_tuning.tuning.ranges import CategoricalRange
 from kfp_image_tuning.tuning.result import Trial, TuningResult
@@ -71,15 +72,15 @@ def _accuracy_card(result: TuningResult | None, evaluation: Evaluation) -> Marku
     selection = evaluation["selection"]
     best = result.best_trial if result else None
     objective = selection["objective"] if selection else best.objective if best else None
-    marks = [] if objective is None else [(objective, "validation-mark", "On validation images")]
+    marks = [] if objective is None else [(objective, "line validation-mark", "On validation images")]
     required = _required_accuracy(evaluation)
     if required is not None:
-        marks.append((required, "required-mark", "Required"))
+        marks.append((required, "line required-mark", "Required"))
     sentences: list[Content] = [
         element(
             "p",
             f"With 95 % confidence the true accuracy lies between {percent(interval['low'])} and "
-            f"{percent(interval['high'])}. It was measured on {count(evaluation['images'], 'image')} that no trial saw.",
+            f"{percent(interval['high'])}, as measured on {count(evaluation['images'], 'image')} that no trial saw.",
         )
         if evaluation["split"] == "test"
         else element(
@@ -101,6 +102,7 @@ def _accuracy_card(result: TuningResult | None, evaluation: Evaluation) -> Marku
         element("p", percent(accuracy), class_="figure"),
         element("p", name, class_="figure-name"),
         interval_strip(interval["low"], accuracy, interval["high"], marks),
+        legend([("line interval", "95 % interval"), *((kind, name.lower()) for _, kind, name in marks)]),
         sentences,
         class_="accuracy",
     )
@@ -110,8 +112,8 @@ def _selection_sentence(objective: float, accuracy: float) -> Markup:
     difference = points(accuracy - objective)
     return element(
         "p",
-        f"The search saw {percent(objective)} on its validation images (the thin mark): {difference} points from there to "
-        "here. The best of many trials is chosen by that number, so it flatters; this one does not.",
+        f"The search saw {percent(objective)} on its validation images; from there to here it is {difference} points. "
+        "The best of many trials is chosen by that number, so it flatters; this one does not.",
     )
 
 
@@ -149,8 +151,8 @@ def _unmeasured_card(result: TuningResult, dataset: Dataset | None) -> Markup:
         element("p", f"Validation accuracy of the best trial, {where}", class_="figure-name"),
         element(
             "p",
-            f"Not measured on test images yet. The best of many trials is chosen by this number, so it flatters. {way_out} "
-            "for an honest one.",
+            "Not measured on test images yet. The best of many trials is chosen by this number, so it flatters. "
+            f"{way_out} for an honest one.",
             class_="warning",
         ),
         class_="accuracy",

@@ -12,11 +12,14 @@ from kfp_image_tuning.report.charts_quality import (
     mistake_gallery,
     reliability_diagram,
 )
-from kfp_image_tuning.report.markup import Content, Markup, element
+from kfp_image_tuning.report.markup import Content, Markup, element, join
 from kfp_image_tuning.report.plot import legend
 from kfp_image_tuning.report.wording import count, percent
 
 Evaluation = Mapping[str, Any]
+
+NARROW_MATRIX = 10
+"""Up to so many classes, a matrix takes half of the page's width."""
 
 
 def quality_section(evaluation: Evaluation) -> Markup:
@@ -36,21 +39,21 @@ def _confusion(evaluation: Evaluation) -> Markup | None:
     if evaluation["confusion"] is None:
         return None
     largest = largest_confusions(evaluation)
-    if len(evaluation["classes"]) <= FULL_MATRIX:
-        return card("What is taken for what", confusion_matrix(evaluation))
-    return card(
-        "What is taken for what",
-        note(f"A matrix of {len(evaluation['classes'])} classes cannot be read: these are the largest confusions."),
-        largest or note("There is no mistake."),
-    )
+    count_of_classes = len(evaluation["classes"])
+    listed = largest or note("There is no mistake.")
+    if count_of_classes > FULL_MATRIX:
+        remark = note(f"A matrix of {count_of_classes} classes cannot be read: these are the largest confusions.")
+        return card("What is taken for what", remark, listed)
+    cards = card("What is taken for what", confusion_matrix(evaluation)), card("Largest confusions", listed)
+    return columns(*cards) if count_of_classes <= NARROW_MATRIX else join(cards)
 
 
 def _mistakes(evaluation: Evaluation) -> Markup:
     gallery = mistake_gallery(evaluation)
     wrong = evaluation["images"] - round(evaluation["exact_match"] * evaluation["images"])
     text = (
-        f"{count(wrong, 'image')} of {evaluation['images']:,} are answered wrong; these are the ones that the model is surest of. "
-        "Some may be labelled wrong: look at them first."
+        f"{count(wrong, 'image')} of {evaluation['images']:,} are answered wrong; these are the ones that the model is "
+        "surest of. Some may be labelled wrong: look at them first."
     )
     return card("Most confidently wrong", note(text if gallery else "There is no mistake to show."), gallery)
 
@@ -65,7 +68,7 @@ def _calibration(evaluation: Evaluation) -> tuple[Content, ...]:
     return (
         note(f"{meaning} Expected calibration error {error}; the fainter a bar, the fewer answers."),
         reliability_diagram(evaluation),
-        legend([("key-column", "share that is right"), ("key-gap", "distance to its confidence")]),
+        legend([("key-column", "share that is right"), ("line confidence", "how sure it was")]),
     )
 
 

@@ -6,6 +6,7 @@ from kfp_image_tuning.report.blocks import card, columns, facts, folded, head, n
 from kfp_image_tuning.report.charts_parallel import parallel_coordinates
 from kfp_image_tuning.report.charts_search import (
     STATUS_WORDS,
+    curves_legend,
     history_chart,
     history_legend,
     importance_bars,
@@ -48,16 +49,7 @@ def search_section(result: TuningResult) -> Markup:
             card(
                 "Learning curves",
                 curves or note("No epochs are known of these trials."),
-                legend(
-                    [
-                        ("line curve best", "best trial"),
-                        ("line curve training", "the same, on training images"),
-                        ("line curve completed", "other trials"),
-                        ("line curve early_stopped", "early-stopped"),
-                    ]
-                )
-                if curves
-                else None,
+                curves_legend(result.trials) if curves else None,
             ),
         ),
         _importance(result.trials, space),
@@ -96,27 +88,33 @@ def _importance(trials: Sequence[Trial], space: SearchSpace) -> Markup:
         "What mattered",
         _importance_text(importance),
         importance_bars(importance.shares, lambda name: _users(name, space)) if importance.shares else None,
-        element("h4", "Accuracy over each hyperparameter's range"),
-        element("div", *slices, class_="slices"),
-        legend(kinds),
+        *(
+            (
+                element("h4", "Accuracy over each hyperparameter's range"),
+                element("div", *slices, class_="slices"),
+                legend(kinds),
+            )
+            if len(scored) > 1
+            else ()
+        ),
     )
 
 
 def _importance_text(importance: Importance) -> Markup:
     if importance.explained is None:
         return note(
-            f"With {count(importance.trials, 'comparable trial')}, nothing can be said about what mattered; it takes at least "
-            f"{LEAST_TRIALS} that differ."
+            f"With {count(importance.trials, 'comparable trial')}, nothing can be said about what mattered; it takes "
+            f"{LEAST_TRIALS} or more that differ."
         )
     method = (
-        "A forest of small regression trees learned the ranks of the trials from their hyperparameters; a share is what its "
-        "predictions of unseen trials lose when that hyperparameter is shuffled among the trials that use it."
+        "A forest of small regression trees learned the ranks of the trials from their hyperparameters; a share is "
+        "what its predictions of unseen trials lose when that hyperparameter is shuffled among the trials that use it."
     )
     if not importance.shares:
         return note(
-            f"{count(importance.trials, 'trial')} do not tell what mattered: {method} But it explains less than "
-            f"{percent(LEAST_EXPLAINED, 0)} of the differences between trials that it has not seen, so its shares would mean "
-            "nothing."
+            f"{count(importance.trials, 'trial')} do not tell what mattered. {method} But it explains less than "
+            f"{percent(LEAST_EXPLAINED, 0)} of the differences between trials that it has not seen, so shares would "
+            "mean nothing."
         )
     trust = "Read the shares as a hint: " if importance.trials < 30 or importance.explained < 0.3 else ""
     return note(
@@ -137,11 +135,16 @@ def _parallel(trials: Sequence[Trial], space: SearchSpace) -> Markup | None:
     return card(
         "All trials at once",
         note(
-            "Each line is a trial, the stronger its colour the better; dotted where a hyperparameter is not used by the trial's "
-            "optimizer. Axes run by the scaling of each range. Point at a line, or choose it, to see the trial."
+            "Each line is a trial, the stronger its colour the better; dotted where a hyperparameter is not used by "
+            "the trial's optimizer. Axes run by the scaling of each range."
         ),
         chart,
-        element("p", class_="readout", role="status", aria_live="polite"),
+        element(
+            "p",
+            "Point at a line, a mark or a row of the table to see its trial here; click to keep it.",
+            class_="readout",
+            role="status",
+        ),
         class_="picker",
     )
 

@@ -11,7 +11,7 @@ def percent(share: float, digits: int = 1) -> str:
     if share < 1 and rounded >= 100:
         rounded = 100 - 1 / scale
     if share > 0 and rounded <= 0:
-        rounded = 1 / scale
+        return f"< {1 / scale:.{digits}f} %"
     return f"{rounded:.{digits}f} %"
 
 
