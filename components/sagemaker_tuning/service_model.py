@@ -156,9 +156,16 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 @cache
-def _service_model(service: str) -> Any:
+def model_loader() -> Any:
+    """botocore's loader of service models, one for all: reading SageMaker's takes longer than a call to it."""
     # Imported here: planning code is imported where botocore may be missing.
-    from botocore.loaders import Loader
+    from botocore.session import get_session
+
+    return get_session().get_component("data_loader")
+
+
+@cache
+def _service_model(service: str) -> Any:
     from botocore.model import ServiceModel
 
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    return ServiceModel(model_loader().load_service_model(service, "service-2"), service)

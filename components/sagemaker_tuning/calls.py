@@ -1,0 +1,170 @@
+"""Calls that outlive what a cloud does to a client in days: throttling, errors of its own, resets, expired credentials.
+
+A call that failed in a way that may pass raises `Setback`; `Patience` says how long to wait, and when it is enough.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from kfp_image_tuning.components.sagemaker_tuning.clients import Clients, make_clients
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.tuning.errors import EngineError
+
+SetbackKind = Literal["transient", "credentials", "denied"]
+
+THROTTLING_CODES = frozenset(
+    {
+        "LimitExceededException", "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown",
+        "Throttling", "ThrottledException", "ThrottlingException", "TooManyRequestsException",
+    }
+)  # fmt: skip
+TRANSIENT_CODES = frozenset({"InternalFailure", "InternalServerError", "RequestTimeout", "RequestTimeoutException"})
+CREDENTIAL_CODES = frozenset(
+    {
+        "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidClientTokenId", "RequestExpired",
+        "SignatureDoesNotMatch", "UnrecognizedClientException",
+    }
+)  # fmt: skip
+DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+
+PATIENCE_SECONDS: dict[SetbackKind, float] = {"transient": 6 * 3600, "credentials": 1800, "denied": 300}
+"""How long setbacks of a kind are borne, one after the other."""
+LONGEST_WAIT = 60.0
+"""The longest wait between two tries, as a multiple of the first."""
+
+
+class Setback(Exception):  # noqa: N818 - it is no error yet
+    """A call failed in a way that may pass.
+
+    Attributes:
+        kind: What went wrong: the way there, the credentials, or a permission (which may take minutes to be known).
+    """
+
+    def __init__(self, kind: SetbackKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Refusal(Exception):  # noqa: N818 - it may be an answer that is waited for
+    """SageMaker's final answer to one call is no.
+
+    Attributes:
+        code: AWS's name of the error.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Caller:
+    """Makes calls, and makes its clients anew when their credentials no longer count.
+
+    Args:
+        options: Where and as whom to call.
+    """
+
+    def __init__(self, options: SageMakerOptions) -> None:
+        self._options = options
+        self._renew()
+
+    def sagemaker(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call SageMaker.
+
+        Raises:
+            Setback: If it may work later.
+            Refusal: If it will not.
+        """
+        return self._call(lambda clients: clients.sagemaker, method, parameters)
+
+    def logs(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call CloudWatch Logs; raises as `sagemaker` does."""
+        return self._call(lambda clients: clients.logs, method, parameters)
+
+    def _renew(self) -> None:
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            self._clients = make_clients(self._options)
+        except BotoCoreError as error:
+            raise EngineError(f"AWS: {error}; mend AWS_PROFILE, AWS_REGION or the configuration file") from error
+
+    def _call(self, choose: Callable[[Clients], Any], method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+
+        try:
+            answer: dict[str, Any] = getattr(choose(self._clients), method)(**parameters)
+            return answer
+        except ClientError as error:
+            code = str(error.response["Error"].get("Code", ""))
+            message = f"{method}: {error.response['Error'].get('Message') or code}"
+            kind = _kind(code, int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0)))
+            if kind is None:
+                raise Refusal(code, message) from error
+            if kind == "credentials":
+                self._renew()
+            raise Setback(kind, f"{message} ({code})") from error
+        except ParamValidationError as error:
+            raise Refusal("ValidationException", f"{method}: {error}") from error
+        except HTTPClientError as error:
+            raise Setback("transient", f"{method}: {error}") from error
+        except BotoCoreError as error:
+            self._renew()
+            raise Setback("credentials", f"{method}: {error}") from error
+
+
+def _kind(code: str, status: int) -> SetbackKind | None:
+    if code in THROTTLING_CODES or code in TRANSIENT_CODES or status >= 500 or status == 429:
+        return "transient"
+    if code in CREDENTIAL_CODES:
+        return "credentials"
+    return "denied" if code in DENIED_CODES else None
+
+
+class Patience:
+    """How setbacks in a row are borne: waits that grow, and an end.
+
+    Args:
+        unit: The first wait in seconds.
+        seconds: How long each kind is borne.
+    """
+
+    def __init__(self, unit: float, seconds: dict[SetbackKind, float] | None = None) -> None:
+        self._unit = unit
+        self._seconds = seconds or PATIENCE_SECONDS
+        self._count = 0
+        self._kind: SetbackKind | None = None
+        self._since = 0.0
+
+    def forget(self) -> None:
+        """A call has worked."""
+        self._count, self._kind = 0, None
+
+    def bear(self, setback: Setback, when_spent: str) -> float:
+        """Return the seconds to wait before the next try.
+
+        Args:
+            setback: What happened.
+            when_spent: What the user should know when it is enough.
+
+        Raises:
+            EngineError: When it is enough.
+        """
+        if setback.kind != self._kind:
+            self._kind, self._since = setback.kind, time.monotonic()
+        borne = time.monotonic() - self._since
+        if borne >= self._seconds[setback.kind]:
+            raise EngineError(f"{setback}, for {borne:.0f} s now; {_WAY_OUT[setback.kind]}. {when_spent}") from setback
+        self._count += 1
+        longest = self._unit * min(LONGEST_WAIT, 2.0 ** min(self._count - 1, 16))
+        # Chance spreads out many processes that were thrown back at the same moment.
+        return longest * random.uniform(0.5, 1.0)
+
+
+_WAY_OUT: dict[SetbackKind, str] = {
+    "transient": "check the network and the AWS Health Dashboard",
+    "credentials": "give the pod valid AWS credentials (service account, Pod Identity, or AWS_* variables)",
+    "denied": "allow this action in the pod's IAM policy",
+}

@@ -1,0 +1,250 @@
+"""The SageMaker engine: one tuning job, launched or adopted, followed to its end, and brought in.
+
+SageMaker chooses and runs the trials; this process only looks on. It may die at any moment: the tuning job's name is
+made from the run, so the next process finds it, and a tag holds the hash of the request, so that nobody else's job is
+taken for ours. Should nobody come back, the tuning job ends by its own time limit.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Patience, Refusal, Setback, SetbackKind
+from kfp_image_tuning.components.sagemaker_tuning.job_names import REQUEST_TAG, console_url, log_url, request_hash
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.components.sagemaker_tuning.outcome import describe_outcome, refuse_outcome
+from kfp_image_tuning.components.sagemaker_tuning.planning import ENGINE_NAME, plan_search
+from kfp_image_tuning.components.sagemaker_tuning.stopping import Stopper
+from kfp_image_tuning.components.sagemaker_tuning.trial_book import TrialBook
+from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.search import Search
+
+LONGEST_SILENCE = 5.0
+"""Seconds without an update, at most: so quickly a time limit acts."""
+STOPPING_SECONDS = 5.0
+"""Seconds between two looks while the tuning job is being stopped."""
+LAUNCH_PATIENCE: dict[SetbackKind, float] = {"transient": 900, "credentials": 20, "denied": 0}
+ENDED = ("Completed", "Failed", "Stopped")
+LATE_LOOKS = 5
+"""Looks at something that lags behind: the list of an ended job's training jobs, the tags of a new one."""
+
+_Answer = TypeVar("_Answer")
+
+_GOES_ON = (
+    "The tuning job {name} goes on without us until its own time limit; run the same command again to take it up, or "
+    "stop it at {url}"
+)
+
+
+class SageMakerEngine:
+    """Runs a search as a SageMaker hyperparameter tuning job.
+
+    Args:
+        options: Where and how.
+    """
+
+    name = ENGINE_NAME
+
+    def __init__(self, options: SageMakerOptions) -> None:
+        self._options = options
+        self._stopper: Stopper | None = None
+        self._stop_wished = False
+        self._looks_for_tags = 0
+        self._tuning_job: dict[str, Any] = {}
+
+    def plan(self, search: Search) -> Plan:
+        """Make and check the request; nothing is sent."""
+        self._search = search
+        return plan_search(search, self._options)
+
+    def launch_or_adopt(self, plan: Plan) -> Adopted:
+        """Create the tuning job, or take up the one that this run has created before."""
+        self._request = plan.request
+        self._job_name = str(plan.request["HyperParameterTuningJobName"])
+        self._caller = Caller(self._options)
+        self._stopper = Stopper(self._caller, self._job_name)
+        self._book = TrialBook(self._caller, self._search, self._options.resolved_region)
+        try:
+            birth = self._insist(self._create)
+            if birth == "none":
+                return Adopted()
+            if birth == "found":
+                self._insist(self._check_that_it_is_ours)
+            self._stop_what_was_born()
+            self._insist(self._see)
+            if birth == "found":
+                self._insist(self._take_up)
+        except Refusal as refusal:
+            raise EngineError(f"{refusal}; run the same command again") from refusal
+        started = self._tuning_job["CreationTime"].timestamp()
+        ended = self._tuning_job.get("HyperParameterTuningEndTime")
+        until = ended.timestamp() if ended else time.time()
+        return Adopted(
+            trials=tuple(self._book.trials.values()),
+            seconds=max(0.0, until - started) if birth == "found" else 0.0,
+            started_at=started,
+        )
+
+    def follow(self) -> Iterator[TrialUpdate]:
+        """Look at the tuning job until it and all its training jobs have ended."""
+        if not self._tuning_job:
+            return
+        region = self._options.resolved_region
+        yield TrialUpdate(kind="waiting", note=f"tuning job {self._job_name}: {console_url(region, self._job_name)}")
+        yield TrialUpdate(kind="waiting", note=f"logs: {log_url(region, self._job_name)}")
+        patience = Patience(self._unit)
+        late_looks = 0
+        while True:
+            wait = self._options.poll_seconds
+            try:
+                yield from self._look()
+                patience.forget()
+                if self._is_over():
+                    late_looks += 1
+                    if self._book_is_complete() or late_looks > LATE_LOOKS:
+                        return
+            except Setback as setback:
+                wait = patience.bear(setback, self._goes_on())
+                yield TrialUpdate(kind="waiting", note=f"SageMaker cannot be asked now, trying again: {setback}")
+            yield from self._wait(wait)
+
+    def stop(self) -> None:
+        """Stop the tuning job: the call is sent at once, by a thread that is waiting for it."""
+        self._stop_wished = True
+        if self._stopper is not None:
+            self._stopper.stop()
+
+    def collect(self) -> Mapping[str, Any]:
+        """Say what came of the tuning job; the best model is in S3.
+
+        Raises:
+            EngineError: If the tuning job left no model, or was stopped and that is no result (``on_stopped``).
+        """
+        if self._stopper is not None:
+            self._stopper.close()
+        if not self._tuning_job:
+            return {"tuning_job": self._job_name, "status": "not started"}
+        details = describe_outcome(self._tuning_job, self._request, self._book, self._options)
+        refuse_outcome(self._tuning_job, self._book, self._options, stopped_by_us=self._stop_wished)
+        return details
+
+    @property
+    def _unit(self) -> float:
+        """The first wait after a setback."""
+        return self._options.poll_seconds / 30
+
+    def _stop_what_was_born(self) -> None:
+        """Repeat a wish to stop that came before there was anything to stop."""
+        if self._stop_wished and self._stopper is not None:
+            self._stopper.stop()
+
+    def _create(self) -> Literal["created", "found", "none"]:
+        """Create the tuning job, or find the one of this name; none, if the end is wished for before that."""
+        if self._stop_wished:
+            # A call whose answer was lost may have created it.
+            return "found" if self._exists() else "none"
+        try:
+            self._caller.sagemaker("create_hyper_parameter_tuning_job", **self._request)
+        except Refusal as refusal:
+            if refusal.code == "ResourceInUse":
+                return "found"
+            raise EngineError(f"{refusal}; {_CREATE_WAYS_OUT.get(refusal.code, _CREATE_WAY_OUT)}") from refusal
+        return "created"
+
+    def _exists(self) -> bool:
+        try:
+            self._describe()
+        except Refusal as refusal:
+            if refusal.code == "ResourceNotFound":
+                return False
+            raise
+        return True
+
+    def _check_that_it_is_ours(self) -> None:
+        """Compare the tags of the tuning job that is there with our request's hash."""
+        job = self._describe()
+        tags: dict[str, str] = {}
+        query = {"ResourceArn": job["HyperParameterTuningJobArn"]}
+        while True:
+            answer = self._caller.sagemaker("list_tags", **query)
+            tags |= {tag["Key"]: tag["Value"] for tag in answer.get("Tags", ())}
+            if not answer.get("NextToken"):
+                break
+            query["NextToken"] = answer["NextToken"]
+        if not tags and self._looks_for_tags < LATE_LOOKS:
+            self._looks_for_tags += 1
+            raise Setback("transient", "list_tags: a new tuning job's tags may not be known yet")
+        ours = tags.get(REQUEST_TAG) == request_hash(self._request)
+        deleted = job["HyperParameterTuningJobStatus"] in ("Deleting", "DeleteFailed")
+        if ours and not deleted:
+            return
+        whose = "was started by another request" if REQUEST_TAG in tags else "was not started by this program"
+        raise EngineError(
+            f"tuning job {self._job_name} exists in {self._options.resolved_region} and "
+            f"{'is being deleted' if ours else whose}; give this search a run of its own (run) or another name_prefix, "
+            "or repeat the earlier search with its own settings"
+        )
+
+    def _see(self) -> None:
+        """Look at the tuning job for the first time."""
+        self._tuning_job = self._describe()
+
+    def _take_up(self) -> None:
+        """Remember the trials that an earlier process has seen."""
+        for _ in self._book.look(self._tuning_job):
+            pass
+
+    def _describe(self) -> dict[str, Any]:
+        return self._caller.sagemaker("describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=self._job_name)
+
+    def _look(self) -> Iterator[TrialUpdate]:
+        try:
+            self._tuning_job = self._describe()
+            yield from self._book.look(self._tuning_job)
+        except Refusal as refusal:
+            if refusal.code == "ResourceNotFound":
+                raise EngineError(f"tuning job {self._job_name} is gone: somebody has deleted it") from refusal
+            raise EngineError(f"{refusal}. {self._goes_on()}") from refusal
+
+    def _is_over(self) -> bool:
+        return self._tuning_job["HyperParameterTuningJobStatus"] in ENDED
+
+    def _book_is_complete(self) -> bool:
+        counted = sum(self._tuning_job["TrainingJobStatusCounters"].values())
+        return not self._book.unfinished and len(self._book.trials) >= counted
+
+    def _wait(self, seconds: float) -> Iterator[TrialUpdate]:
+        """Wait, with a sign of life every few seconds; a wish to stop shortens it."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, LONGEST_SILENCE))
+            yield TrialUpdate(kind="waiting")
+            if self._stop_wished:
+                until = min(until, time.monotonic() + STOPPING_SECONDS)
+
+    def _insist(self, attempt: Callable[[], _Answer]) -> _Answer:
+        """Try until it works.
+
+        Raises:
+            EngineError: When it has failed for too long.
+        """
+        patience = Patience(self._unit, LAUNCH_PATIENCE)
+        while True:
+            try:
+                return attempt()
+            except Setback as setback:
+                uncertain = "If the tuning job was started all the same, the same command takes it up"
+                time.sleep(patience.bear(setback, self._goes_on() if self._tuning_job else uncertain))
+
+    def _goes_on(self) -> str:
+        return _GOES_ON.format(name=self._job_name, url=console_url(self._options.resolved_region, self._job_name))
+
+
+_CREATE_WAYS_OUT = {
+    "ResourceLimitExceeded": (
+        "ask for a higher limit under Service Quotas, use fewer parallel trials, or choose another instance_type"
+    ),
+    "ValidationException": "nothing was started; change what it names and run again",
+}
+_CREATE_WAY_OUT = "nothing was started"

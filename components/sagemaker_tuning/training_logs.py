@@ -1,0 +1,115 @@
+"""What training jobs write: their epochs while they run, and their last words when they fail.
+
+The algorithm's lines ("Epoch[3] Validation-accuracy=0.93") are read from CloudWatch Logs. A pod that may not read logs
+goes without: the trials' objectives come from SageMaker itself.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Refusal, Setback
+from kfp_image_tuning.tuning.result import Epoch
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+LAST_LINES = 5
+_EPOCH = re.compile(r"Epoch\[(\d+)\] (Train-accuracy|Validation-accuracy|Time cost)=([0-9.eE+-]+)")
+_PREFIX = re.compile(r"^\[[^\]]*\]\s*")
+_LONGEST_LINE = 200
+
+
+@dataclass
+class _Log:
+    """What was read of one training job's log."""
+
+    tokens: dict[str, str] = field(default_factory=dict)
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+class TrainingLogs:
+    """Reads the logs of a tuning job's training jobs, each line once.
+
+    Args:
+        caller: Makes the calls.
+
+    Attributes:
+        denied: Why logs cannot be read; empty if they can.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._logs: dict[str, _Log] = {}
+        self.denied = ""
+
+    def read_on(self, job_name: str) -> None:
+        """Read what a training job has written since the last time.
+
+        Raises:
+            Setback: If it cannot be read now.
+        """
+        if self.denied:
+            return
+        log = self._logs.setdefault(job_name, _Log())
+        try:
+            for stream in self._streams(job_name):
+                self._read_stream(log, stream)
+        except Refusal as refusal:
+            # There is no log before the first line.
+            if refusal.code != "ResourceNotFoundException":
+                self.denied = str(refusal)
+        except Setback as setback:
+            if setback.kind != "denied":
+                raise
+            self.denied = str(setback)
+
+    def history(self, job_name: str) -> tuple[Epoch, ...]:
+        """The epochs that ended, in order, as far as they were read."""
+        log = self._logs.get(job_name, _Log())
+        return tuple(
+            Epoch(
+                epoch=number,
+                validation_accuracy=values["Validation-accuracy"],
+                train_accuracy=values.get("Train-accuracy"),
+                seconds=values.get("Time cost"),
+            )
+            for number, values in sorted(log.epochs.items())
+            if "Validation-accuracy" in values
+        )
+
+    def last_lines(self, job_name: str) -> Sequence[str]:
+        """The last lines that were read."""
+        return self._logs.get(job_name, _Log()).lines
+
+    def _streams(self, job_name: str) -> list[str]:
+        """The streams of the first machine, which writes the epochs; a restarted one has several."""
+        answer = self._caller.logs(
+            "describe_log_streams", logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job_name}/algo-1-"
+        )
+        return sorted(stream["logStreamName"] for stream in answer["logStreams"])
+
+    def _read_stream(self, log: _Log, stream: str) -> None:
+        while True:
+            query: dict[str, Any] = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
+            if token := log.tokens.get(stream):
+                query["nextToken"] = token
+            answer = self._caller.logs("get_log_events", **query)
+            for event in answer["events"]:
+                self._take_line(log, event["message"])
+            # The same token again means that there is nothing more.
+            if answer["nextForwardToken"] == token:
+                return
+            log.tokens[stream] = answer["nextForwardToken"]
+            if not answer["events"]:
+                return
+
+    @staticmethod
+    def _take_line(log: _Log, line: str) -> None:
+        if found := _EPOCH.search(line):
+            with suppress(ValueError):
+                log.epochs.setdefault(int(found[1]), {})[found[2]] = float(found[3])
+        text = _PREFIX.sub("", line.strip())[:_LONGEST_LINE]
+        if text:
+            log.lines = [*log.lines, text][-LAST_LINES:]
