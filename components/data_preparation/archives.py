@@ -100,6 +100,7 @@ def _read_tar(path: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[
                 file = archive.extractfile(member)
                 if file is not None:
                     yield from _keep_image(image_name, _read_member(file, member.size), left_out)
+        stream.check_end()
 
 
 def _unpack(packed: BinaryIO) -> BinaryIO | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
@@ -184,6 +185,12 @@ class _GuardedStream:
         self._limit = max(ALWAYS_ALLOWED_BYTES, MAXIMUM_RATIO * packed_bytes)
         self._count = 0
         self._expected = MAXIMUM_TAR_HEADER_BYTES
+        self._last = b""
+
+    def check_end(self) -> None:
+        """A tar ends with empty blocks; one that was cut between two members would look whole otherwise."""
+        if not self._last.endswith(bytes(tarfile.BLOCKSIZE)):
+            raise tarfile.ReadError("its end is missing")
 
     def expect(self, size: int) -> None:
         """Allow that many bytes until the next call: the next member and the headers around it."""
@@ -197,12 +204,13 @@ class _GuardedStream:
         """
         data = self._file.read(size)
         self._count += len(data)
-        if self._count > self._limit:
-            raise _bomb_error(self._archive, self._limit)
+        self._last = data or self._last
         if self._count > self._expected:
             raise DatasetError(
                 f"{self._archive}: a member's header has more than {MAXIMUM_TAR_HEADER_BYTES:,} bytes; {_WAY_OUT}"
             )
+        if self._count > self._limit:
+            raise _bomb_error(self._archive, self._limit)
         return data
 
 

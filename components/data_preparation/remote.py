@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "minio", "https", "http")
+RETRIES = 4
+"""Of a single request, in quick succession, by the library."""
 ATTEMPTS = 5
+"""At a whole object, each going on where the last one ended."""
 FIRST_PAUSE_SECONDS = 0.5
 AT_ONCE = 16
 CHUNK_BYTES = 8 << 20
@@ -240,13 +243,17 @@ def _open_bucket(scheme: str, bucket: str, place: str) -> "ObjectStore":
     from obstore.store import GCSStore, S3Store
 
     if scheme == "gs":
-        return GCSStore(bucket)
+        return GCSStore(bucket, retry_config={"max_retries": RETRIES})
     endpoint = _endpoint(os.environ)
     if scheme == "minio" and not endpoint:
         raise DatasetError(
             f"{place}: set AWS_ENDPOINT_URL to the address of the MinIO server, such as http://minio-service.kubeflow:9000"
         )
-    return S3Store(bucket, client_options={"allow_http": endpoint.startswith("http://")})
+    return S3Store(
+        bucket,
+        client_options={"allow_http": endpoint.startswith("http://")},
+        retry_config={"max_retries": RETRIES},
+    )
 
 
 def _endpoint(environment: Mapping[str, str]) -> str:
@@ -259,8 +266,12 @@ def _open_web(parts: SplitResult, folder: str) -> "ObjectStore":
 
     user, at, host = parts.netloc.rpartition("@")
     headers = {"authorization": "Basic " + base64.b64encode(unquote(user).encode()).decode()} if at else {}
-    base = urlunsplit(SplitResult(parts.scheme, host, folder + "/", parts.query, ""))
-    return HTTPStore.from_url(base, client_options={"allow_http": True, "default_headers": headers})
+    base = urlunsplit(SplitResult(parts.scheme, host, folder, parts.query, ""))
+    return HTTPStore.from_url(
+        base,
+        client_options={"allow_http": True, "default_headers": headers},
+        retry_config={"max_retries": RETRIES},
+    )
 
 
 _ADVICE = "check the address, the network and that the environment holds credentials for it"

@@ -105,7 +105,9 @@ class Workspace:
                 "behind; free space (about twice the finished data set is needed) or give another output folder"
             )
         place = error.filename or self.output
-        return DatasetError(f"{place}: {error.strerror or error}; check the path and its permissions")
+        return DatasetError(
+            f"{place}: {error.strerror or str(error) or type(error).__name__}; check the path and its permissions"
+        )
 
 
 def _is_data_set(folder: Path) -> bool:
