@@ -191,8 +191,12 @@ def _figure(mistake: Mapping[str, Any]) -> Markup:
         element("div", image, class_="frame"),
         element(
             "figcaption",
-            element("span", element("b", predicted, class_="bad"), element("i", percent(mistake["confidence"]))),
-            element("span", "is ", element("b", true)),
+            element(
+                "span",
+                element("b", predicted, class_="bad", title=predicted),
+                element("i", percent(mistake["confidence"])),
+            ),
+            element("span", "is ", element("b", true), title=true),
             element("small", name, title=place),
         ),
     )

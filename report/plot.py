@@ -103,7 +103,7 @@ class Frame:
         for number, (value, label) in enumerate(axis.ticks):
             x, minor = self.x(axis.place(value)), " minor" if number % 2 else ""
             marks.append(element("line", class_="axis", x1=x, x2=x, y1=bottom, y2=bottom + 4))
-            marks.append(element("text", label, class_=f"tick{minor}", x=x, y=bottom + 18, text_anchor="middle"))
+            marks.append(element("text", label, class_=f"tick{minor}", x=x, y=bottom + 19, text_anchor="middle"))
         return element("g", *marks)
 
     def _draw_vertical(self, axis: Axis) -> Markup:

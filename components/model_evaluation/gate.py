@@ -51,7 +51,7 @@ def _check_accuracy(evaluation: Evaluation, least: float) -> Check:
     accuracy, interval = evaluation.accuracy, evaluation.scores.accuracy_interval
     passed = accuracy >= least
     sentence = (
-        f"The accuracy of {_percent(accuracy)} on {evaluation.images} {evaluation.split} images "
+        f"The accuracy of {_percent(accuracy)} on {evaluation.images:,} {evaluation.split} images "
         f"{'reaches' if passed else 'is below'} the required {_percent(least)}"
     )
     if interval.low < least <= interval.high:
@@ -90,17 +90,17 @@ def _compare(evaluation: Evaluation, baseline: Evaluation) -> tuple[str, float, 
     """Name of the test, its p-value, and what it rests on in words."""
     if not _on_same_images(evaluation, baseline):
         p_value = two_proportion_p(evaluation.accuracy, evaluation.images, baseline.accuracy, baseline.images)
-        ground = f"on different images ({evaluation.images} and {baseline.images}), by a two-proportion test"
+        ground = f"on different images ({evaluation.images:,} and {baseline.images:,}), by a two-proportion test"
         return "two_proportion", p_value, ground
     new, old = evaluation.answers, baseline.answers
     if evaluation.multi_label:
         differences = new.mean(axis=1) - old.mean(axis=1)
-        ground = f"image by image on the same {evaluation.images} images, by a test of the mean difference"
+        ground = f"image by image on the same {evaluation.images:,} images, by a test of the mean difference"
         return "paired_mean", paired_mean_p(np.asarray(differences, dtype=np.float64)), ground
     won, lost = int((new & ~old).sum()), int((old & ~new).sum())
     ground = (
-        f"of the same {evaluation.images} images it gets {won} right that the baseline gets wrong, "
-        f"and {lost} wrong that the baseline gets right, by McNemar's exact test"
+        f"of the same {evaluation.images:,} images it gets {won:,} right that the baseline gets wrong, "
+        f"and {lost:,} wrong that the baseline gets right, by McNemar's exact test"
     )
     return "mcnemar_exact", mcnemar_p(won, lost), ground
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from kfp_image_tuning.components.model_evaluation.evaluation import (
     Evaluation,
     ModelSummary,
@@ -43,7 +44,11 @@ def realistic(units: dict[str, float], optimizer: str, random: np.random.Generat
 
 
 def make_trials(
-    count: int, objective: Objective = realistic, seed: int = 0, statuses: Sequence[str] = ("completed",), epochs: int = 5
+    count: int,
+    objective: Objective = realistic,
+    seed: int = 0,
+    statuses: Sequence[str] = ("completed",),
+    epochs: int = 5,
 ) -> tuple[Trial, ...]:
     random = np.random.default_rng(seed)
     optimizers = DOCUMENTED_RANGES["optimizer"].values
@@ -131,12 +136,18 @@ def make_dataset(classes: Sequence[str], **changes: Any) -> Dataset:
 
 
 def make_evaluation(
-    classes: Sequence[str], *, images: int = 1000, skill: float = 4.0, seed: int = 0, thumbnails: int = 24, size: int = 28
+    classes: Sequence[str],
+    *,
+    images: int = 1000,
+    skill: float = 4.0,
+    seed: int = 0,
+    thumbnails: int = 24,
+    size: int = 28,
 ) -> Evaluation:
     """An evaluation of random answers that are right the more often, the larger ``skill`` is."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, len(classes), images)
-    logits = random.normal(size=(images, len(classes)))
+    logits = 2.2 * random.normal(size=(images, len(classes)))
     logits[np.arange(images), labels] += skill
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     answers = find_answers(labels, probabilities)
