@@ -60,7 +60,8 @@ class TrialUpdate:
     Attributes:
         kind: ``started``, ``progress`` (an epoch or a part of one), ``finished``, or ``waiting`` (nothing new; sent at
             least every few seconds, so that time limits act and the reader sees life).
-        trial: The trial as it is now; None for ``waiting``.
+        trial: The trial as it is now. With ``waiting`` there is none, or one that has changed in a way worth no line,
+            such as having lost its model to make room.
         note: What a reader should know, such as why nothing moves.
     """
 

@@ -1,4 +1,4 @@
-"""What a strategy sees of a hyperparameter: a coordinate from 0 to 1, most of which lies where training is known to work.
+"""What a strategy sees of a hyperparameter: a coordinate from 0 to 1, most of it where training is known to work.
 
 AWS's documented ranges are wide, and most of each is of no use: a learning rate of 1e-6 does not move, one of 0.5 makes
 adam diverge. `KNOWN_TO_WORK` says where, optimizer by optimizer, to look first. `Axis` gives that interval all but

@@ -1,24 +1,36 @@
 """Which trials are ended early, since others did better at the same point of their training.
 
-Compared are always trials that have seen the same number of images. Two points are looked at:
+Compared are only trials that have seen the same number of images.
 
-* *within the first epoch*, the accuracy on the images trained on so far. It says little about good trials, and much about hopeless ones:
-  a trial ends when it has learned less than `HOPELESS` of what the median of its peers had learned above chance.
-* *after an epoch* the best validation accuracy so far. A trial goes on if it is among the better half (``hyperband``: the best third, after
-  1, 3, 9, … epochs: asynchronous successive halving, Li et al., 2020) of the trials that got so far.
+* At *rungs*, a half, a quarter, an eighth, … of a whole training (``hyperband``: a third, a ninth, …), a trial goes on
+  if it is among the best half (third) of all that got there: asynchronous successive halving (Li et al., 2020).
+* At every other point of the first epoch a trial ends if it is *hopeless*: if it has learned less than half of what
+  the median of the others had learned, above chance.
+
+In the first epoch the measure is accuracy on the images trained on so far. Each of them is new to the network, so this
+is an honest estimate; it costs nothing, and it knows no lag of running statistics, which makes validation jump about in
+the first epochs of a training. After later epochs a trial goes on if either its training or its best validation
+accuracy is among the best.
 
 The first trials to reach a point have nobody to be compared with and pass, so never all are ended.
 """
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 from kfp_image_tuning.components.local_tuning.records import Point, Record
 from kfp_image_tuning.tuning.search import Search
 
 HOPELESS = 0.5
-PEERS = 3
-"""Trials that must have passed a point before anyone is ended there."""
+"""Share of what others have learned."""
+DEVIATIONS = 3
+"""Standard deviations of the number of right answers that are no accident."""
+SMALLEST_RUNG = 1 / 27
+"""Share of a training before which nothing is compared but the hopeless."""
+PEERS = 2
+"""Trials that must have passed a rung before one is ended there."""
 
 
 def find_reason_to_stop(search: Search, record: Record, records: Sequence[Record]) -> str | None:
@@ -32,26 +44,88 @@ def find_reason_to_stop(search: Search, record: Record, records: Sequence[Record
     if not (search.stop_bad_trials or search.strategy == "hyperband"):
         return None
     others = [other for other in records if other is not record]
-    if record.trial.history:
+    if len(record.trial.history) > 1:
         return _compare_epochs(search, record, others)
-    return _compare_points(search, record.points[-1], others)
+    return _compare_points(search, record, others)
 
 
-def _compare_points(search: Search, point: Point, others: Sequence[Record]) -> str | None:
-    chance = 1 / search.dataset.num_classes
-    peers = [found for other in others if (found := _accuracy_at(other, point.images)) is not None]
-    if len(peers) < PEERS:
+def reduction(search: Search) -> int:
+    """Of how many trials one passes a rung."""
+    return 3 if search.strategy == "hyperband" else 2
+
+
+def find_rungs(search: Search) -> list[float]:
+    """The rungs in epochs, the last first."""
+    rungs = []
+    share = 1 / reduction(search)
+    while share >= SMALLEST_RUNG:
+        rungs.append(share * search.max_epochs)
+        share /= reduction(search)
+    return rungs
+
+
+def _compare_points(search: Search, record: Record, others: Sequence[Record]) -> str | None:
+    """Compare within, or at the end of, the first epoch."""
+    points = _points(search, record)
+    *_, before, now = [Point(0, 0.0, 0.0), *points]
+    peers = sorted(
+        (found for other in others if (found := _accuracy_at(search, other, now.images)) is not None), reverse=True
+    )
+    if not peers:
         return None
+    told = f"right on {now.accuracy:.0%} of the first {now.images} images"
     usual = median(peers)
-    if point.accuracy - chance < HOPELESS * (usual - chance):
-        return f"right on {point.accuracy:.0%} of the first {point.images} images, others on {usual:.0%}"
+    if _is_hopeless(search, now, usual):
+        return f"{told}, others on {usual:.0%}"
+    size = search.dataset.num_training_samples
+    at_rung = any(before.images < rung * size <= now.images for rung in find_rungs(search) if rung <= 1)
+    if at_rung and not _passes(search, now.accuracy, peers):
+        return f"{told}, the best of {len(peers)} others on {peers[0]:.0%}"
     return None
 
 
-def _accuracy_at(record: Record, images: int) -> float | None:
+def _is_hopeless(search: Search, point: Point, usual: float) -> bool:
+    """Whether a trial has learned so much less than usual that it is no accident of so few images."""
+    chance = 0.0 if search.dataset.multi_label else 1 / search.dataset.num_classes
+    deviation = math.sqrt(usual * (1 - usual) / point.images)
+    limit = min(chance + HOPELESS * (usual - chance), usual - DEVIATIONS * deviation)
+    return point.accuracy < limit
+
+
+def _compare_epochs(search: Search, record: Record, others: Sequence[Record]) -> str | None:
+    """Compare after a later epoch."""
+    epochs = len(record.trial.history)
+    if epochs not in {math.ceil(rung) for rung in find_rungs(search)}:
+        return None
+    peers = [other for other in others if len(other.trial.history) >= epochs]
+    reached = sorted((_best_validation(peer, epochs) for peer in peers), reverse=True)
+    trained = sorted((_training(peer, epochs) for peer in peers), reverse=True)
+    own = _best_validation(record, epochs)
+    if _passes(search, own, reached) or _passes(search, _training(record, epochs), trained):
+        return None
+    return f"validation:accuracy {own:.4f} after epoch {epochs - 1}, the best of {len(peers)} others {reached[0]:.4f}"
+
+
+def _passes(search: Search, own: float, peers: Sequence[float]) -> bool:
+    """Whether a trial is among the best half or third of itself and its peers, best first. Equals pass together."""
+    if len(peers) < PEERS:
+        return True
+    passing = math.ceil((len(peers) + 1) / reduction(search))
+    return own >= peers[passing - 1]
+
+
+def _points(search: Search, record: Record) -> list[Point]:
+    """How a trial went through its first epoch, the end included if it got there."""
+    points = list(record.points)
+    if record.trial.history:
+        first = record.trial.history[0]
+        points.append(Point(search.dataset.num_training_samples, first.train_loss or 0.0, first.train_accuracy or 0.0))
+    return points
+
+
+def _accuracy_at(search: Search, record: Record, images: int) -> float | None:
     """The accuracy that a trial had over its first so many images, between the points that it told of."""
-    known = [Point(0, 0.0, 0.0), *record.points]
-    for before, after in zip(known, known[1:], strict=False):
+    for before, after in pairwise([Point(0, 0.0, 0.0), *_points(search, record)]):
         if before.images < images <= after.images:
             way = (images - before.images) / (after.images - before.images)
             right = (1 - way) * before.accuracy * before.images + way * after.accuracy * after.images
@@ -59,21 +133,9 @@ def _accuracy_at(record: Record, images: int) -> float | None:
     return None
 
 
-def _compare_epochs(search: Search, record: Record, others: Sequence[Record]) -> str | None:
-    epochs = len(record.trial.history)
-    if search.strategy == "hyperband" and epochs not in (1, 3, 9, 27, 81, 243):
-        return None
-    reached = sorted(
-        (_best_until(other, epochs) for other in others if len(other.trial.history) >= epochs), reverse=True
-    )
-    if len(reached) < PEERS:
-        return None
-    passing = (len(reached) + 1) // (3 if search.strategy == "hyperband" else 2)
-    own = _best_until(record, epochs)
-    if own < reached[passing - 1]:
-        return f"validation:accuracy {own:.4f} after epoch {epochs - 1}, {passing} others had {reached[passing - 1]:.4f} or more"
-    return None
-
-
-def _best_until(record: Record, epochs: int) -> float:
+def _best_validation(record: Record, epochs: int) -> float:
     return max(epoch.validation_accuracy for epoch in record.trial.history[:epochs])
+
+
+def _training(record: Record, epochs: int) -> float:
+    return record.trial.history[epochs - 1].train_accuracy or 0.0

@@ -160,8 +160,8 @@ class LocalEngine:
         devices = ", ".join(sorted({place.device for place in places}))
         threads = "1 thread" if places[0].threads == 1 else f"{places[0].threads} threads"
         return (
-            f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to {search.budget.max_trials} trials "
-            f"of {search.max_epochs} epochs{limit}, {len(places)} at a time on {devices}, {threads} each.",
+            f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to "
+            f"{search.budget.max_trials} trials of {search.max_epochs} epochs{limit}, {len(places)} at a time on {devices}, {threads} each.",
         )
 
     def _may_start(self) -> bool:
@@ -236,12 +236,12 @@ class LocalEngine:
                     yield TrialUpdate(kind="progress", trial=record.trial)
                     self._answer(worker)
                 case "ended":
-                    yield self._finish(self._runs.pop(worker), **message)
+                    yield from self._finish(self._runs.pop(worker), **message)
                 case "failed":
-                    yield self._fail(self._runs.pop(worker), message["reason"])
+                    yield from self._fail(self._runs.pop(worker), message["reason"])
         if news.exit is not None and worker in self._runs:
             run = self._runs.pop(worker)
-            yield self._finish_stopped(run) if run.verdict == "stopped" else self._fail(run, news.exit)
+            yield from self._close(run, status="stopped") if run.verdict == "stopped" else self._fail(run, news.exit)
 
     def _answer(self, worker: Worker) -> None:
         """Say whether the trial goes on."""
@@ -267,7 +267,9 @@ class LocalEngine:
             elif time.monotonic() - run.told_at > STOP_PATIENCE:
                 worker.kill()
 
-    def _finish(self, run: _Run, outcome: str, history: list[dict[str, Any]], best_epoch: int | None) -> TrialUpdate:
+    def _finish(
+        self, run: _Run, outcome: str, history: list[dict[str, Any]], best_epoch: int | None
+    ) -> Iterator[TrialUpdate]:
         """A training that ended by itself or since it was told to."""
         epochs = tuple(Epoch(**epoch) for epoch in history)
         status: TrialStatus = "completed"
@@ -281,22 +283,19 @@ class LocalEngine:
         objective = None if best_epoch is None else epochs[best_epoch].validation_accuracy
         return self._close(run, status=status, note=note, history=epochs, objective=objective, best_epoch=best_epoch)
 
-    def _finish_stopped(self, run: _Run) -> TrialUpdate:
-        """A training whose worker had to be ended: it keeps what it had told."""
-        return self._close(run, status="stopped")
-
-    def _fail(self, run: _Run, reason: str) -> TrialUpdate:
+    def _fail(self, run: _Run, reason: str) -> Iterator[TrialUpdate]:
         """A training that failed. What it had reached does not count: nobody knows whether its model is whole."""
         trial = run.record.trial
         reason = f"{reason.rstrip('.')} (log: {trial.log_uri})"
         return self._close(run, status="failed", failure_reason=reason, objective=None, best_epoch=None)
 
-    def _close(self, run: _Run, **changes: Any) -> TrialUpdate:
-        """Write down the end of a trial."""
+    def _close(self, run: _Run, **changes: Any) -> Iterator[TrialUpdate]:
+        """Write down the end of a trial, and tell of it and of those whose models had to go."""
         record = run.record
         trial = replace(record.trial, finished_at=time.time(), **changes)
         if trial.objective is not None:
             trial = replace(trial, model_uri=str(self._files.model(trial.name)))
         self._journal.add_finished(record, trial)
-        self._files.tidy(self._journal.records)
-        return TrialUpdate(kind="finished", trial=record.trial)
+        others = [record for record in self._files.tidy(self._journal.records) if record is not run.record]
+        yield from (TrialUpdate(kind="waiting", trial=other.trial) for other in others)
+        yield TrialUpdate(kind="finished", trial=record.trial)

@@ -51,11 +51,7 @@ class Journal:
         self._file: BufferedRandom = self._path.open("a+b")
         try:
             self._lock()
-            lines = self._read_lines()
-            if lines:
-                self._check(lines[0], search)
-                self._replay(lines[1:])
-            else:
+            if not self._read(search):
                 header = {"schema_version": SCHEMA_VERSION, "fingerprint": search.fingerprint}
                 self._append("search", **header, started_at=self.started_at, search=search.to_document())
         except BaseException:
@@ -119,19 +115,23 @@ class Journal:
             # A file system without locks: then it is the user's care.
             return
 
-    def _read_lines(self) -> list[dict[str, Any]]:
-        """All whole lines; a last one that a kill cut short is removed."""
+    def _read(self, search: Search) -> bool:
+        """Take up what is there, if anything is; a last line that a kill cut short is removed."""
         self._file.seek(0)
         content = self._file.read()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             self._file.truncate(whole)
         try:
-            return [json.loads(line) for line in content[:whole].splitlines()]
-        except ValueError as error:
+            lines = [json.loads(line) for line in content[:whole].splitlines()]
+            if lines:
+                self._check(lines[0], search)
+                self._replay(lines[1:])
+        except (ValueError, KeyError, IndexError, TypeError) as error:
             raise DocumentError(
                 f"{self._path}: is damaged ({error}); choose another work directory, or delete this one to start anew"
             ) from None
+        return bool(lines)
 
     def _check(self, header: Mapping[str, Any], search: Search) -> None:
         """Refuse the journal of another search."""

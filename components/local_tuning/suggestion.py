@@ -79,8 +79,8 @@ def make_grid(search: Search) -> list[dict[str, Any]]:
     if len(fitting) > search.budget.max_trials:
         raise SearchSpaceError(
             f"grid: the smallest grid, with two steps of each range, has {len(fitting)} combinations, the budget "
-            f"{search.budget.max_trials} trials; allow {len(fitting)} trials, tune fewer hyperparameters or optimizers, "
-            "or use another strategy"
+            f"{search.budget.max_trials} trials; allow {len(fitting)} trials, tune fewer hyperparameters or "
+            "optimizers, or use another strategy"
         )
     for steps in range(3, MOST_GRID_STEPS + 1):
         finer = _combine(search, steps)

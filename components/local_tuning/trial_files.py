@@ -38,15 +38,21 @@ class TrialFiles:
         """Where the state of a trial's training goes."""
         return self._directory / name / "checkpoint"
 
-    def tidy(self, records: Sequence[Record]) -> None:
-        """Remove checkpoints of trials that are done, and the models of all but the best of them."""
+    def tidy(self, records: Sequence[Record]) -> list[Record]:
+        """Remove checkpoints of trials that are done, and the models of all but the best of them.
+
+        Returns:
+            The trials that have lost their model.
+        """
         for record in records:
             if record.trial.status in ("completed", "early_stopped", "failed"):
                 shutil.rmtree(self.checkpoint(record.trial.name), ignore_errors=True)
         finished = [record for record in records if record.trial.is_finished and record.trial.model_uri]
-        for record in sorted(finished, key=lambda record: (-record.score, record.number))[KEPT_MODELS:]:
+        worse = sorted(finished, key=lambda record: (-record.score, record.number))[KEPT_MODELS:]
+        for record in worse:
             shutil.rmtree(self.model(record.trial.name), ignore_errors=True)
             record.trial = replace(record.trial, model_uri=None)
+        return worse
 
     def forget_missing(self, records: Sequence[Record]) -> None:
         """Correct records of models that were removed after the records were written."""

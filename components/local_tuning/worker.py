@@ -31,8 +31,8 @@ from kfp_image_tuning.tuning.errors import ImageTuningError
 from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 POINT_STEPS = 20
-"""Every so many steps of the first epoch the search is asked whether to go on. A number of steps, not of seconds, so that
-the same trial asks at the same places again."""
+"""Every so many steps of the first epoch the search is asked whether to go on. A number of steps, not of seconds, so
+that the same trial asks at the same places again."""
 
 
 class Connection:
