@@ -73,14 +73,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             return
         data = path.read_bytes()
         start = start_of(dict(self.headers))
+        end = start + server.cut_after if server.cuts > 0 else len(data)
+        server.cuts -= 1
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(data) - start))
         self.send_header("ETag", '"one"')
         self.end_headers()
-        end = start + server.cut_after if server.cuts > 0 else len(data)
-        server.cuts -= 1
         with contextlib.suppress(OSError):
             self.wfile.write(data[start:end])
 
