@@ -30,8 +30,8 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
             f"  {values}",
         ]
     if evaluation.verdict is not None and evaluation.verdict.checks:
-        outcome = "PASSED" if evaluation.verdict.passed else "NOT PASSED"
-        lines.append(f"{outcome}: " + " ".join(evaluation.verdict.reasons))
+        lines.append("The model passes." if evaluation.verdict.passed else "The model DOES NOT PASS:")
+        lines += [f"  {check.reason}" for check in evaluation.verdict.checks if not check.passed]
     lines.append("")
     for path, what in (
         (directory.report, "all of it on one page: open it in a browser"),

@@ -132,6 +132,15 @@ class RunDirectory:
         """Remove what the last execution of the pipeline left; the search's state stays."""
         shutil.rmtree(self.pipeline_root, ignore_errors=True)
 
+    def forget_if_empty(self) -> None:
+        """Leave nothing of a run that came to nothing, so that the next one need not be told to go on with it."""
+        if self.dataset.exists() or self.result.exists():
+            return
+        shutil.rmtree(self.work, ignore_errors=True)
+        self._description.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
     def collect(self, artifacts: Mapping[str, str]) -> None:
         """Move the pipeline's results to their places.
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation, evaluate_model
+from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
+from kfp_image_tuning.components.model_evaluation.evaluation import evaluate_model
 from kfp_image_tuning.components.model_evaluation.gate import judge
 from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics
 from kfp_image_tuning.dataset.document import Dataset
@@ -56,8 +57,9 @@ def launch(
     Raises:
         ImageTuningError: If model, data set and documents do not fit each other or cannot be read.
     """
+    # First of all: what is missing is to be told before the images are read.
     result = TuningResult.load(Path(tuning_result)) if tuning_result else None
-    baseline = Evaluation.load(Path(baseline_evaluation)) if baseline_evaluation else None
+    baseline = load_baseline(baseline_evaluation) if baseline_evaluation else None
     measured = evaluate_model(model, dataset, result=result, progress=_show_progress)
     verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
     measured = measured.with_verdict(verdict)

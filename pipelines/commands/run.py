@@ -71,10 +71,11 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
         The exit code.
     """
     from kfp_image_tuning.pipelines.closing_screen import closing_lines
-    from kfp_image_tuning.pipelines.local_run import RunStopped, run_pipeline
+    from kfp_image_tuning.pipelines.local_run import RunError, RunStopped, run_pipeline
     from kfp_image_tuning.pipelines.run_directory import path_for_reader
 
     complete = _check(options)
+    earlier = directory.load_options() if directory.is_run else None
     directory.save_options(_without_secrets(complete))
     go_on = shlex.join(["kfp-image-tuning", "run", "--resume", "--output", path_for_reader(directory.path)])
     try:
@@ -82,6 +83,12 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
     except RunStopped as stop:
         print(f"Stopped. Go on with: {go_on}", file=sys.stderr)
         return 128 + stop.number
+    except RunError:
+        # What was asked for did not work: a later --resume must not ask for it again.
+        if earlier is not None:
+            directory.save_options(earlier)
+        directory.forget_if_empty()
+        raise
     for line in closing_lines(directory, go_on):
         _show(line)
     return 0 if outputs["passed"] else GATE_EXIT_CODE
@@ -89,6 +96,7 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
 
 def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
+    from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
     from kfp_image_tuning.pipelines.commands.search_settings import settings_from
     from kfp_image_tuning.pipelines.run_directory import RunDirectoryError
 
@@ -103,6 +111,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     complete["data"] = _absolute(options["data"])
     if "baseline" in options:
         complete["baseline"] = _absolute(options["baseline"])
+        load_baseline(complete["baseline"])
     return complete
 
 

@@ -1,0 +1,29 @@
+"""The evaluation of the model that has to be beaten: a file, or an address in an object store or on the web."""
+
+import tempfile
+from pathlib import Path
+
+from kfp_image_tuning.components.data_preparation.remote import RemoteSource, is_remote
+from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
+from kfp_image_tuning.tuning.errors import DocumentError
+
+
+def load_baseline(place: str) -> Evaluation:
+    """Read ``evaluation.json``.
+
+    Args:
+        place: A path, or an ``s3://``, ``gs://``, ``minio://`` or ``https://`` address.
+
+    Raises:
+        DocumentError: If there is none, or it is no evaluation of a known version and form.
+        DatasetError: If the store does not deliver.
+    """
+    if not is_remote(place):
+        return Evaluation.load(Path(place))
+    source = RemoteSource(place)
+    item = source.look_up()
+    with tempfile.TemporaryDirectory() as directory:
+        files = source.download([item], Path(directory), lambda _line: None)
+        if item.key not in files:
+            raise DocumentError(f"{source.uri}: there is no such file; give the address of an evaluation.json")
+        return Evaluation.load(files[item.key])
