@@ -5,6 +5,7 @@ Here only stands what must come before PyTorch: OpenMP reads its settings once, 
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kfp_image_tuning.dataset.cores import available_cores
@@ -16,7 +17,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     # Threads that wait by spinning starve the other processes of a shared machine (a tenfold slowdown was measured).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ["OMP_NUM_THREADS"] = str(_threads(arguments))
+    os.environ["OMP_NUM_THREADS"] = str(choose_threads(arguments, os.environ, available_cores()))
     root = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     if arguments == ["train"] or (not arguments and sagemaker_container.is_here(root)):
         return sagemaker_container.train_in(root)
@@ -25,17 +26,23 @@ def main() -> int:
     return command_line.main(arguments)
 
 
-def _threads(arguments: list[str]) -> int:
-    """What ``--threads`` says, else the environment, else the cores of this pod or machine, shared by its processes."""
-    for position, argument in enumerate(arguments):
+def choose_threads(arguments: Sequence[str], environment: Mapping[str, str], cores: int) -> int:
+    """What ``--threads`` says, else the environment, else this process's share of the cores.
+
+    Args:
+        arguments: The command line's.
+        environment: The process's variables; torchrun says there how many processes share this machine.
+        cores: That the pod or the machine allows.
+    """
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, value = argument.partition("=")
-        if name == "--threads":
-            value = value if equals else "".join(arguments[position + 1 : position + 2])
-            # Anything else is refused by the parser, with its usual words.
-            return max(1, int(value)) if value.isdigit() else 1
-    if os.environ.get("OMP_NUM_THREADS", "").isdigit():
-        return int(os.environ["OMP_NUM_THREADS"])
-    return max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        number = value if equals else following
+        # Anything but a number is refused later by the parser, with its usual words.
+        if name == "--threads" and number.isdigit():
+            return max(1, int(number))
+    if environment.get("OMP_NUM_THREADS", "").isdigit():
+        return int(environment["OMP_NUM_THREADS"])
+    return max(1, cores // int(environment.get("LOCAL_WORLD_SIZE", "1")))
 
 
 if __name__ == "__main__":

@@ -39,10 +39,11 @@ def train_in(root: Path) -> int:
         root: The contract's folder, ``/opt/ml`` in a container.
     """
     try:
+        hyperparameters = _read_hyperparameters(root / "input/config/hyperparameters.json")
         command = launch_command(*_read_hosts(root / "input/config/resourceconfig.json"))
         if command is not None:
             os.execv(command[0], command)
-        _train(root)
+        _train(root, hyperparameters)
     except ImageTuningError as error:
         return _fail(root, str(error))
     except Exception as error:
@@ -74,12 +75,11 @@ def launch_command(hosts: list[str], this_host: str) -> list[str] | None:
     ]
 
 
-def _train(root: Path) -> None:
+def _train(root: Path, hyperparameters: Hyperparameters) -> None:
     from kfp_image_tuning.dataset.pixel_store import PixelStore
     from kfp_image_tuning.trainer.devices import process_group
     from kfp_image_tuning.trainer.training import train
 
-    hyperparameters = Hyperparameters.from_strings(_read_hyperparameters(root / "input/config/hyperparameters.json"))
     channels, height, width = hyperparameters.image_shape
     data = root / "input/data"
     records = [_record_files(data / name) for name in ("train", "validation")]
@@ -102,14 +102,14 @@ def _train(root: Path) -> None:
         )
 
 
-def _read_hyperparameters(path: Path) -> dict[str, object]:
-    """The algorithm's hyperparameters, without those of SageMaker's SDK and without its second quotation marks."""
-    values = _read_object(path)
-    return {
+def _read_hyperparameters(path: Path) -> Hyperparameters:
+    """Read the algorithm's, without those of SageMaker's SDK and without its second quotation marks."""
+    values = {
         name: value.strip('"') if isinstance(value, str) else value
-        for name, value in values.items()
+        for name, value in _read_object(path).items()
         if not name.startswith("sagemaker_")
     }
+    return Hyperparameters.from_strings(values)
 
 
 def _read_hosts(path: Path) -> tuple[list[str], str]:

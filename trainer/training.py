@@ -234,7 +234,8 @@ class _Trial:
         self.optimizer.zero_grad()
         # Gradients are averaged over processes, whose shares of the batch may differ by an image.
         self.scaler.scale(loss * (self.processes.count / self.batch)).backward()  # type: ignore[no-untyped-call]
-        self.scaler.step(self.optimizer)
+        # It needs of an optimizer but its weights and its step.
+        self.scaler.step(self.optimizer)  # type: ignore[arg-type]
         self.scaler.update()
         measures.add(logits.detach(), labels, loss.detach())
 
