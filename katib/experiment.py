@@ -1,0 +1,270 @@
+"""A search as Katib Experiments (``kubeflow.org/v1beta1``), as plain data.
+
+A flat search is one Experiment. Katib knows no conditional hyperparameters, so a conditional search is one Experiment for
+each optimizer, with just what that optimizer uses. They are started together, end in one result, and share the budget by
+one rule: evenly, and what cannot be split goes to the optimizers that stand first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kfp_image_tuning.katib.algorithms import (
+    ALGORITHMS,
+    STRATEGY_ALGORITHMS,
+    choose_eta,
+    smallest_bracket,
+)
+from kfp_image_tuning.katib.names import FINGERPRINT_ANNOTATION, base_name, digest_of, fingerprint_of, labels_of
+from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.katib.parameters import TunedParameter, choose_parameters, count_combinations, encode_trial
+from kfp_image_tuning.katib.trial_pod import build_environment
+from kfp_image_tuning.katib.trial_template import build_trial_template
+from kfp_image_tuning.tuning.errors import BudgetError, SearchSpaceError
+from kfp_image_tuning.tuning.hyperparameters import Value
+from kfp_image_tuning.tuning.ranges import IntegerRange
+from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.tuning.search_space import SearchSpace
+
+API_VERSION = "kubeflow.org/v1beta1"
+OBJECTIVE_METRIC = "Validation-accuracy"
+"""``validation:accuracy`` as the trainer, like the built-in algorithm, prints it: ``Epoch[3] Validation-accuracy=0.9312``.
+Katib's names hold no colon."""
+TRAINING_METRIC = "Train-accuracy"
+METRICS_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d+(\.\d+)?([Ee][+-]?\d+)?)"
+"""Katib's own filter, but with a digit at least: the collector dies of a value that is no number, such as ``nan``."""
+USUAL_PARALLEL_TRIALS = 3
+"""Katib's own default."""
+MEDIAN_STOP_TRIALS = 3
+"""Finished trials that the median is taken of, at least (``min_trials_required``; Katib's default)."""
+MEDIAN_STOP_EPOCH = 4
+"""Epoch after which it acts (``start_step``; Katib's default)."""
+MOST_GRID_STEPS = 10
+
+
+@dataclass(frozen=True)
+class PlannedExperiment:
+    """One Experiment, and what reads its trials.
+
+    Attributes:
+        space: What it searches: all optimizers, or one.
+        parameters: What Katib tunes.
+        document: The Experiment.
+    """
+
+    space: SearchSpace
+    parameters: tuple[TunedParameter, ...]
+    document: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.document["metadata"]["name"])
+
+    def decode(self, assignments: Mapping[str, str]) -> dict[str, Value]:
+        """The tuned hyperparameters of a trial from Katib's assignments, by their own names."""
+        known = {parameter.parameter_name: parameter for parameter in self.parameters}
+        return {
+            parameter.name: parameter.decode(assignments[name])
+            for name, parameter in known.items()
+            if name in assignments
+        }
+
+
+def algorithm_of(search: Search, options: KatibOptions) -> str:
+    """Katib's algorithm for a search.
+
+    Raises:
+        SearchSpaceError: If the user asks for one that does not exist.
+    """
+    name = options.algorithm or STRATEGY_ALGORITHMS[search.strategy]
+    if name not in ALGORITHMS:
+        raise SearchSpaceError(f"algorithm: {name!r} is none of Katib's; choose one of {', '.join(ALGORITHMS)}")
+    return name
+
+
+def stops_bad_trials(search: Search, options: KatibOptions) -> bool:
+    """Whether Katib's median stopping is on: Hyperband fails when one of its trials was ended by somebody else."""
+    return search.stop_bad_trials and ALGORITHMS[algorithm_of(search, options)].allows_early_stopping
+
+
+def run_digest(search: Search, options: KatibOptions) -> str:
+    """The identity of the run; without one, that of everything that is asked for."""
+    return digest_of(options.run or [search.to_document(), options.to_document()])
+
+
+def build_experiments(search: Search, options: KatibOptions) -> tuple[PlannedExperiment, ...]:
+    """Make the Experiments of a search; the same search always gives the same ones.
+
+    Raises:
+        SearchSpaceError: If Katib cannot search the space.
+        BudgetError: If it cannot keep the budget.
+        EngineError: If data or models lie where pods cannot reach.
+    """
+    algorithm = algorithm_of(search, options)
+    spaces = search_branches(search)
+    if algorithm == "hyperband" and "epochs" in search.space.ranges:
+        raise SearchSpaceError("epochs: are set by hyperband itself and cannot be tuned; fix them to the most wanted")
+    trials = share(search.budget.max_trials, len(spaces))
+    if min(trials) < 1:
+        raise BudgetError(
+            f"trials: {search.budget.max_trials} cannot be shared by {len(spaces)} Experiments, one for each optimizer; "
+            f'allow at least {len(spaces)}, or use search_mode "flat"'
+        )
+    steps = _choose_grid_steps(search, spaces) if algorithm == "grid" else 0
+    parallel = _share_parallel(search, algorithm, trials)
+    built = []
+    for number, space in enumerate(spaces):
+        parameters = choose_parameters(algorithm, space.ranges, steps)
+        counts = _Counts(trials[number], parallel[number])
+        if algorithm == "grid":
+            combinations = count_combinations(parameters)
+            counts = _Counts(combinations, min(parallel[number], combinations))
+        elif algorithm == "hyperband":
+            eta = _eta(options, search.max_epochs, counts.parallel)
+            counts = _Counts(counts.trials, smallest_bracket(search.max_epochs, eta), eta)
+            parameters = (*parameters, TunedParameter("epochs", IntegerRange(1, search.max_epochs)))
+        built.append(_build(search, options, space, parameters, counts))
+    return tuple(built)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    trials: int
+    parallel: int
+    eta: int = 0
+
+
+def search_branches(search: Search) -> tuple[SearchSpace, ...]:
+    """The space of each Experiment."""
+    if search.search_mode == "flat" or len(search.space.optimizers) == 1:
+        return (search.space,) if "optimizer" in search.space.ranges else tuple(search.space.branches())
+    branches = tuple(search.space.branches())
+    empty = [str(branch.fixed["optimizer"]) for branch in branches if not branch.ranges]
+    if empty:
+        raise SearchSpaceError(
+            f'{", ".join(empty)}: nothing is tuned with it, and Katib needs a parameter; use search_mode "flat"'
+        )
+    return branches
+
+
+def share(total: int, parts: int) -> list[int]:
+    """Split evenly; what is left over goes to the first."""
+    return [total // parts + (number < total % parts) for number in range(parts)]
+
+
+def _share_parallel(search: Search, algorithm: str, trials: Sequence[int]) -> list[int]:
+    """How many trials each Experiment may run at a time."""
+    total = search.budget.parallel_trials
+    if total is None:
+        # Hyperband starts a whole bracket at once, so it may use all there is.
+        total = sum(trials) if algorithm == "hyperband" else max(USUAL_PARALLEL_TRIALS, len(trials))
+    shares = share(total, len(trials))
+    if min(shares) < 1:
+        raise BudgetError(
+            f"parallel trials: {total} at a time cannot be shared by {len(trials)} Experiments, one for each optimizer, "
+            f'that run side by side; allow {len(trials)}, or use search_mode "flat"'
+        )
+    return [min(wanted, most) for wanted, most in zip(shares, trials, strict=True)]
+
+
+def _eta(options: KatibOptions, epochs: int, limit: int) -> int:
+    given = options.algorithm_settings.get("eta", "")
+    if not given.isdigit() or int(given) < 2:
+        return choose_eta(epochs, limit)
+    least = smallest_bracket(epochs, int(given))
+    if least > limit:
+        raise BudgetError(
+            f"eta: with {given}, Hyperband starts {least} trials at once for {epochs} epochs, the budget has room for "
+            f"{limit}; leave eta to us, or raise parallel_trials"
+        )
+    return int(given)
+
+
+def _choose_grid_steps(search: Search, spaces: Sequence[SearchSpace]) -> int:
+    """The most steps with which the grid of all Experiments together fits the budget."""
+
+    def count(steps: int) -> int:
+        return sum(count_combinations(choose_parameters("grid", space.ranges, steps)) for space in spaces)
+
+    most = search.budget.max_trials
+    if count(2) > most:
+        raise SearchSpaceError(
+            f"grid: the smallest grid, with two steps of each range, has {count(2)} combinations, the budget {most} "
+            f"trials; allow {count(2)} trials, tune fewer hyperparameters or optimizers, or use another strategy"
+        )
+    return max(steps for steps in range(2, MOST_GRID_STEPS + 1) if count(steps) <= most)
+
+
+def _build(
+    search: Search,
+    options: KatibOptions,
+    space: SearchSpace,
+    parameters: tuple[TunedParameter, ...],
+    counts: _Counts,
+) -> PlannedExperiment:
+    digest = run_digest(search, options)
+    base = base_name(options.name_prefix, digest)
+    name = base if "optimizer" in space.ranges else f"{base}-{space.optimizers[0]}"
+    tuned = {parameter.name for parameter in parameters}
+    fixed = {key: value for key, value in space.fixed.items() if key not in tuned}
+    environment = build_environment(options, encode_trial(parameters, fixed), name, search.seed)
+    budget = search.budget
+    objective: dict[str, Any] = {
+        "type": "maximize",
+        "objectiveMetricName": OBJECTIVE_METRIC,
+        "additionalMetricNames": [TRAINING_METRIC],
+        # The best epoch, because that is the model which a trial leaves behind.
+        "metricStrategies": [
+            {"name": OBJECTIVE_METRIC, "value": "max"},
+            {"name": TRAINING_METRIC, "value": "latest"},
+        ],
+    }
+    if budget.target_objective is not None:
+        objective["goal"] = budget.target_objective
+    spec: dict[str, Any] = {
+        "maxTrialCount": counts.trials,
+        "parallelTrialCount": counts.parallel,
+        # Katib gives up at this number, we at one more than are borne.
+        "maxFailedTrialCount": min(budget.failures_borne + 1, counts.trials),
+        "resumePolicy": options.resume_policy,
+        "objective": objective,
+        "algorithm": {"algorithmName": algorithm_of(search, options), **_settings(search, options, counts)},
+        "parameters": [parameter.to_katib() for parameter in parameters],
+        "metricsCollectorSpec": {
+            "collector": {"kind": "StdOut"},
+            "source": {"filter": {"metricsFormat": [METRICS_FILTER]}},
+        },
+        "trialTemplate": build_trial_template(
+            options, parameters, environment, code_config_map_name(search, options), budget.max_seconds
+        ),
+    }
+    if stops_bad_trials(search, options):
+        spec["earlyStopping"] = {
+            "algorithmName": "medianstop",
+            "algorithmSettings": [
+                {"name": "min_trials_required", "value": str(MEDIAN_STOP_TRIALS)},
+                {"name": "start_step", "value": str(MEDIAN_STOP_EPOCH)},
+            ],
+        }
+    metadata: dict[str, Any] = {"name": name}
+    if options.namespace:
+        metadata["namespace"] = options.namespace
+    metadata |= {"labels": labels_of(digest), "annotations": {FINGERPRINT_ANNOTATION: fingerprint_of(spec)}}
+    document = {"apiVersion": API_VERSION, "kind": "Experiment", "metadata": metadata, "spec": spec}
+    return PlannedExperiment(space, parameters, document)
+
+
+def _settings(search: Search, options: KatibOptions, counts: _Counts) -> dict[str, Any]:
+    values = dict(options.algorithm_settings)
+    if ALGORITHMS[algorithm_of(search, options)].takes_seed:
+        values.setdefault("random_state", str(search.seed))
+    if counts.eta:
+        values |= {"resource_name": "epochs", "r_l": str(search.max_epochs), "eta": str(counts.eta)}
+    settings = [{"name": name, "value": str(value)} for name, value in sorted(values.items())]
+    return {"algorithmSettings": settings} if settings else {}
+
+
+def code_config_map_name(search: Search, options: KatibOptions) -> str:
+    """Name of the ConfigMap with the trainer's code."""
+    return base_name(options.name_prefix, run_digest(search, options)) + "-code"

@@ -1,0 +1,102 @@
+"""Where data and models lie, as a pod sees them: on a volume claim, or in an object store."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.tuning.errors import EngineError
+
+KUBEFLOW_STORE_SECRET = "mlpipeline-minio-artifact"
+KUBEFLOW_STORE_ADDRESS = "http://minio-service.kubeflow:9000"
+"""Kubeflow's own object store: MinIO, and in newer releases SeaweedFS under the same name."""
+
+_CREDENTIALS: Mapping[str, Mapping[str, str]] = {
+    "s3": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY"},
+    "minio": {"AWS_ACCESS_KEY_ID": "accesskey", "AWS_SECRET_ACCESS_KEY": "secretkey"},
+    "gs": {"GOOGLE_SERVICE_ACCOUNT_KEY": "key.json"},
+}
+"""Environment variable to key in the secret, as each store's secrets are usually made."""
+
+_FORM = re.compile(r"(?P<scheme>pvc|s3|gs|minio)://(?P<place>[^/?#@\s]+)(?P<path>/[^?#\s]*)?")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A folder.
+
+    Attributes:
+        scheme: ``pvc``, ``s3``, ``gs`` or ``minio``.
+        place: Volume claim or bucket.
+        path: Below it, without slashes at its ends.
+    """
+
+    scheme: str
+    place: str
+    path: str
+
+    @classmethod
+    def parse(cls, field: str, uri: str) -> "Location":
+        """Read a URI.
+
+        Raises:
+            EngineError: If it has another form.
+        """
+        match = _FORM.fullmatch(uri)
+        if match is None or ".." in (match["path"] or "").split("/"):
+            # A URI of another form may hold a password or a signature.
+            shown = re.sub(r"//[^/]*@", "//", uri).partition("?")[0]
+            raise EngineError(
+                f"{field}: {shown!r} is no place that a pod can reach; give pvc://CLAIM/path, s3://BUCKET/path, "
+                "gs://BUCKET/path or minio://BUCKET/path, without credentials in it"
+            )
+        return cls(match["scheme"], match["place"], (match["path"] or "").strip("/"))
+
+    @property
+    def uri(self) -> str:
+        """Its full name."""
+        return f"{self.scheme}://{self.place}/{self.path}".rstrip("/")
+
+    @property
+    def is_volume(self) -> bool:
+        """Whether pods mount it."""
+        return self.scheme == "pvc"
+
+    def below(self, *parts: str) -> "Location":
+        """A folder in it."""
+        return Location(self.scheme, self.place, "/".join([*([self.path] if self.path else []), *parts]))
+
+
+def volume_and_mount(
+    location: Location, name: str, path: str, read_only: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pod's volume for a location on a claim, and the container's mount of it."""
+    claim: dict[str, Any] = {"claimName": location.place}
+    mount: dict[str, Any] = {"name": name, "mountPath": path}
+    if read_only:
+        claim["readOnly"] = mount["readOnly"] = True
+    if location.path:
+        mount["subPath"] = location.path
+    return {"name": name, "persistentVolumeClaim": claim}, mount
+
+
+def store_environment(options: KatibOptions) -> list[dict[str, Any]]:
+    """Environment variables by which a pod reaches the object store; credentials come from the secret alone."""
+    uris = {"data": options.data, "models": options.models}
+    stores = [location for name, uri in uris.items() if not (location := Location.parse(name, uri)).is_volume]
+    if not stores:
+        return []
+    scheme = stores[0].scheme
+    is_kubeflow = scheme == "minio"
+    environment: list[dict[str, Any]] = []
+    if endpoint := options.endpoint_url or (KUBEFLOW_STORE_ADDRESS if is_kubeflow else ""):
+        environment.append({"name": "AWS_ENDPOINT_URL", "value": endpoint})
+    if region := options.region or ("us-east-1" if is_kubeflow else ""):
+        environment.append({"name": "AWS_REGION", "value": region})
+    if secret := options.credentials_secret or (KUBEFLOW_STORE_SECRET if is_kubeflow else ""):
+        keys = options.credentials_keys or _CREDENTIALS[scheme]
+        environment += [
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for name, key in keys.items()
+        ]
+    return environment

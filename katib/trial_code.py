@@ -1,0 +1,66 @@
+"""How our trainer comes into a public image: a ConfigMap with an archive of its code, mounted into the trial pods.
+
+The archive is the one that compiled pipelines carry; whoever builds it hands it in, together with the program that
+unpacks it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.katib.names import labels_of
+from kfp_image_tuning.tuning.errors import EngineError
+
+MOUNT_PATH = "/kfp-image-tuning"
+ARCHIVE_NAME = "code.txt"
+UNPACKER_NAME = "unpack.py"
+START_NAME = "start.py"
+ENTRY_MODULE = "kfp_image_tuning.katib.trial"
+"""What runs in the pod; an archive holds it and all that it imports."""
+
+LARGEST_CONFIG_MAP = 1 << 20
+"""Kubernetes' limit for the data of a ConfigMap."""
+
+TRIAL_PACKAGES = ("safetensors>=0.5", "simplejpeg>=1.8", "opencv-python-headless>=4.10", "obstore>=0.8")
+"""What the trainer needs and a PyTorch image lacks; NumPy and Pillow are there."""
+
+
+@dataclass(frozen=True)
+class TrialCode:
+    """The code that trials run.
+
+    Attributes:
+        archive: Text, as `unpacker` reads it from standard input.
+        unpacker: Source of a program of the standard library alone, which takes the target folder as its argument.
+    """
+
+    archive: str
+    unpacker: str
+
+    def to_config_map(self, name: str, digest: str) -> dict[str, Any]:
+        """The ConfigMap.
+
+        Args:
+            name: Its name.
+            digest: Of the run.
+
+        Raises:
+            EngineError: If it would be too large.
+        """
+        data = {
+            ARCHIVE_NAME: self.archive,
+            UNPACKER_NAME: self.unpacker,
+            START_NAME: (Path(__file__).parent / START_NAME).read_text(encoding="utf-8"),
+        }
+        size = sum(len(text.encode()) for text in data.values())
+        if size >= LARGEST_CONFIG_MAP:
+            raise EngineError(
+                f"the trainer's code has {size:,} bytes, a ConfigMap holds less than {LARGEST_CONFIG_MAP:,}; "
+                "use an image of your own (image)"
+            )
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "labels": labels_of(digest)},
+            "data": data,
+        }

@@ -1,0 +1,141 @@
+"""The pod of a trial: what it runs, what it reads and writes, and what it needs of the cluster.
+
+It meets Kubernetes' "restricted" pod security. Fields that mean nothing are left out altogether: Katib compares what it
+reads with what was written, and refuses a template in which an empty field was lost.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kfp_image_tuning.katib.locations import Location, store_environment, volume_and_mount
+from kfp_image_tuning.katib.options import DEFAULT_IMAGE, KatibOptions
+from kfp_image_tuning.katib.trial_code import ENTRY_MODULE, MOUNT_PATH, START_NAME, TRIAL_PACKAGES
+
+SCRATCH = "/scratch"
+DATA = "/data"
+MODELS = "/models"
+TRIAL_NAME_PARAMETER = "trial_name"
+
+
+def build_environment(options: KatibOptions, hyperparameters: str, experiment: str, seed: int) -> list[dict[str, Any]]:
+    """Environment variables of the trial's container; `trial` reads those that start with TRIAL.
+
+    Args:
+        options: The user's.
+        hyperparameters: `parameters.encode_trial`'s.
+        experiment: Its name, under which models are written.
+        seed: Of the training.
+    """
+    data, models = Location.parse("data", options.data), Location.parse("models", options.models)
+    values = {
+        "TRIAL_NAME": f"${{trialParameters.{TRIAL_NAME_PARAMETER}}}",
+        "TRIAL_HYPERPARAMETERS": hyperparameters,
+        "TRIAL_DATA": DATA if data.is_volume else data.uri,
+        "TRIAL_MODELS": f"{MODELS}/{experiment}" if models.is_volume else models.below(experiment).uri,
+        "TRIAL_INITIAL_MODEL": options.initial_model,
+        "TRIAL_SEED": str(seed),
+        "TRIAL_PROCESSES": str(max(1, options.pods.gpus)),
+        # The root file system is read-only; everything that libraries write goes here.
+        "HOME": SCRATCH,
+        "TMPDIR": SCRATCH,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if not options.pods.image:
+        values["TRIAL_MODULE"] = ENTRY_MODULE
+        values["TRIAL_PACKAGES"] = " ".join(TRIAL_PACKAGES)
+        values["PIP_INDEX_URL"] = options.pods.packages_index
+    plain: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items() if value]
+    return [*plain, *store_environment(options), *map(dict, options.pods.env)]
+
+
+def build_command(options: KatibOptions) -> list[str]:
+    """The command, in the one form that survives Katib's wrapping.
+
+    Katib joins a command with spaces, unquoted, and appends redirections and markers; a script after ``sh -c`` it keeps.
+    It must be a single simple command, or only the end of it would be redirected, and collected.
+    """
+    program = f"-m {ENTRY_MODULE}" if options.pods.image else f"{MOUNT_PATH}/{START_NAME}"
+    return ["sh", "-c", f"python3 {program}"]
+
+
+def build_resources(options: KatibOptions) -> dict[str, Any]:
+    """CPU and memory asked for and allowed, and GPUs, which are only ever allowed whole."""
+    pods = options.pods
+    amounts = {"cpu": pods.cpu, "memory": pods.memory}
+    limits = {name: amount for name, amount in amounts.items() if amount}
+    requests = dict(limits)
+    if pods.gpus:
+        limits[pods.gpu_resource] = requests[pods.gpu_resource] = str(pods.gpus)
+    return {"requests": requests, "limits": limits} if limits else {}
+
+
+def build_volumes(options: KatibOptions, code_config_map: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The pod's volumes, and the container's mounts of them."""
+    pods = options.pods
+    scratch = {"sizeLimit": pods.scratch} if pods.scratch else {}
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"name": "scratch", "emptyDir": scratch}, {"name": "scratch", "mountPath": SCRATCH}),
+        (
+            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": pods.shared_memory}},
+            {"name": "shared-memory", "mountPath": "/dev/shm"},
+        ),
+    ]
+    data, models = Location.parse("data", options.data), Location.parse("models", options.models)
+    if data.is_volume:
+        pairs.append(volume_and_mount(data, "data", DATA, read_only=True))
+    if models.is_volume:
+        pairs.append(volume_and_mount(models, "models", MODELS, read_only=False))
+    if not pods.image:
+        code = {"name": "code", "configMap": {"name": code_config_map}}
+        pairs.append((code, {"name": "code", "mountPath": MOUNT_PATH, "readOnly": True}))
+    volumes, mounts = [volume for volume, _ in pairs], [mount for _, mount in pairs]
+    return [*volumes, *map(dict, pods.volumes)], [*mounts, *map(dict, pods.volume_mounts)]
+
+
+def build_tolerations(options: KatibOptions) -> list[dict[str, Any]]:
+    """The user's, and the taint that keeps other pods off GPU nodes."""
+    found = [dict(toleration) for toleration in options.pods.tolerations]
+    # Parts of a GPU (nvidia.com/mig-1g.10gb) lie on nodes with the same taint.
+    vendor = options.pods.gpu_resource.partition("/")[0]
+    gpu = {"key": f"{vendor}/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    return [*found, gpu] if options.pods.gpus and gpu not in found else found
+
+
+def pod_labels(options: KatibOptions) -> dict[str, str]:
+    """Labels of the trial's pods."""
+    istio = {} if options.pods.istio else {"sidecar.istio.io/inject": "false"}
+    return {**istio, **options.pods.labels}
+
+
+def pod_security(options: KatibOptions) -> dict[str, Any]:
+    """The pod's security context; Katib's own container in the pod runs under it as well."""
+    user = options.pods.user
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "runAsGroup": user,
+        "fsGroup": user,
+        # A whole claim need not be walked through at each start.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security() -> dict[str, Any]:
+    """The container's security context."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def image_of(options: KatibOptions) -> str:
+    """The image that trials run in."""
+    return options.pods.image or DEFAULT_IMAGE
+
+
+def without_empty(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document without fields that hold nothing."""
+    return {name: value for name, value in document.items() if value not in ({}, [], (), "", None)}
