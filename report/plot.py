@@ -139,7 +139,7 @@ def path(points: Iterable[tuple[float, float]], **attributes: str | float | bool
 def accuracy_axis(values: Sequence[float]) -> Axis:
     """An axis for accuracies: logarithmic in the error where they are high, else linear."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    if high < LOGARITHMIC_FROM:
+    if not values or high < LOGARITHMIC_FROM:
         return share_axis(low, high)
     errors = [1 - value for value in values]
     positive = [error for error in errors if error > 1e-9]

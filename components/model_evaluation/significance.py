@@ -37,7 +37,8 @@ def wilson_interval(right: int, images: int) -> Interval:
     share = right / images
     centre = (share + z * z / (2 * images)) / (1 + z * z / images)
     spread = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
-    return Interval(max(0.0, centre - spread), min(1.0, centre + spread), CONFIDENCE, "wilson")
+    # Rounding must not put the share itself outside, where it is 0 or 1.
+    return Interval(max(0.0, min(share, centre - spread)), min(1.0, max(share, centre + spread)), CONFIDENCE, "wilson")
 
 
 def mean_interval(shares: NDArray[np.float64]) -> Interval:

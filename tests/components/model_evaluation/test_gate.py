@@ -20,7 +20,7 @@ def with_answers(right: np.ndarray, *, images: str = "sha256:same") -> Evaluatio
     labels = np.zeros(len(right), dtype=np.int64)
     probabilities = np.where(right[:, None], [[0.9, 0.1]], [[0.2, 0.8]])
     return replace(
-        make_evaluation(CLASSES, images=len(right)),
+        make_evaluation(CLASSES, images=len(right), thumbnails=0),
         scores=score(labels, probabilities, CLASSES),
         right_answers=pack_answers(right[:, None]),
         split_fingerprint=images,
@@ -127,7 +127,7 @@ def test_baseline_for_other_classes_is_an_error() -> None:
 def test_a_model_that_is_no_better_rarely_passes() -> None:
     random = np.random.default_rng(4)
     passed = 0
-    for _ in range(200):
+    for _ in range(100):
         new, old = with_answers(random.random(300) < 0.95), with_answers(random.random(300) < 0.95)
         passed += judge(new, baseline=old).passed
-    assert passed <= 16
+    assert passed <= 10
