@@ -157,7 +157,7 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
 
 @cache
 def model_loader() -> Any:
-    """botocore's loader of service models, one for all: reading SageMaker's takes longer than a call to it."""
+    """Botocore's loader of service models, one for all: reading SageMaker's takes longer than a call to it."""
     # Imported here: planning code is imported where botocore may be missing.
     from botocore.session import get_session
 

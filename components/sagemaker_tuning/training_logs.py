@@ -24,6 +24,7 @@ _LONGEST_LINE = 200
 class _Log:
     """What was read of one training job's log."""
 
+    streams: list[str] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
     epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
@@ -44,8 +45,13 @@ class TrainingLogs:
         self._logs: dict[str, _Log] = {}
         self.denied = ""
 
-    def read_on(self, job_name: str) -> None:
+    def read_on(self, job_name: str, *, to_the_end: bool = False) -> None:
         """Read what a training job has written since the last time.
+
+        Args:
+            job_name: Of the training job.
+            to_the_end: It has ended: read all that is left. Otherwise a single call must do, since other training jobs
+                and other searches share the account's few calls per second.
 
         Raises:
             Setback: If it cannot be read now.
@@ -54,8 +60,11 @@ class TrainingLogs:
             return
         log = self._logs.setdefault(job_name, _Log())
         try:
-            for stream in self._streams(job_name):
-                self._read_stream(log, stream)
+            if to_the_end or not log.streams:
+                log.streams = self._streams(job_name)
+            for stream in log.streams:
+                while self._read_page(log, stream) and to_the_end:
+                    pass
         except Refusal as refusal:
             # There is no log before the first line.
             if refusal.code != "ResourceNotFoundException":
@@ -90,20 +99,18 @@ class TrainingLogs:
         )
         return sorted(stream["logStreamName"] for stream in answer["logStreams"])
 
-    def _read_stream(self, log: _Log, stream: str) -> None:
-        while True:
-            query: dict[str, Any] = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
-            if token := log.tokens.get(stream):
-                query["nextToken"] = token
-            answer = self._caller.logs("get_log_events", **query)
-            for event in answer["events"]:
-                self._take_line(log, event["message"])
-            # The same token again means that there is nothing more.
-            if answer["nextForwardToken"] == token:
-                return
-            log.tokens[stream] = answer["nextForwardToken"]
-            if not answer["events"]:
-                return
+    def _read_page(self, log: _Log, stream: str) -> bool:
+        """Read a page of a stream; whether there may be more."""
+        query: dict[str, Any] = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
+        token = log.tokens.get(stream)
+        if token:
+            query["nextToken"] = token
+        answer = self._caller.logs("get_log_events", **query)
+        for event in answer["events"]:
+            self._take_line(log, event["message"])
+        log.tokens[stream] = answer["nextForwardToken"]
+        # The same token again means that there is nothing more.
+        return bool(answer["nextForwardToken"] != token)
 
     @staticmethod
     def _take_line(log: _Log, line: str) -> None:

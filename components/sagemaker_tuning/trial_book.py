@@ -156,7 +156,7 @@ class TrialBook:
     def _read_last_lines(self, name: str) -> None:
         """Read an ended training job's log; while logs cannot be reached at all, trials go without."""
         try:
-            self.logs.read_on(name)
+            self.logs.read_on(name, to_the_end=True)
             self._log_failures = 0
         except Setback:
             self._log_failures += 1
