@@ -50,8 +50,8 @@ def head(text: str, number: bool = False) -> Markup:
 
 
 def number_cell(number: float | None, text: str) -> Markup:
-    """A table's cell that is sorted by its number."""
-    return element("td", text, class_="number", data_sort="-1" if number is None else f"{number:.6f}")
+    """A table's cell that is sorted by its number; what has none comes last."""
+    return element("td", text, class_="number", data_sort="" if number is None else f"{number:.6f}")
 
 
 def bar(share: float, kind: str = "") -> Markup:

@@ -18,6 +18,9 @@ from kfp_image_tuning.tuning.result import Trial
 HEIGHT, TOP, BOTTOM = 360.0, 44.0, 24.0
 SPACING, SIDE = 116.0, 66.0
 
+FEW = 40
+"""Up to so many lines, even the worst can be drawn strongly enough to be followed."""
+
 
 def parallel_coordinates(trials: Sequence[Trial], ranges: Mapping[str, Range]) -> Markup | None:
     """The chart; None if no trial has an accuracy."""
@@ -52,7 +55,13 @@ def parallel_coordinates(trials: Sequence[Trial], ranges: Mapping[str, Range]) -
     axes.append(_axis(len(names), "accuracy", ticks, False))
     text = f"{len(scored)} trials over {', '.join(names)}; the last axis is the validation accuracy."
     drawn = picture(
-        width, HEIGHT, "Parallel coordinates", text, element("g", *lines), element("g", *axes), class_="parallel"
+        width,
+        HEIGHT,
+        "Parallel coordinates",
+        text,
+        element("g", *lines),
+        element("g", *axes),
+        class_="parallel few" if len(scored) <= FEW else "parallel",
     )
     return scrolling(drawn, "Parallel coordinates")
 

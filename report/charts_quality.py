@@ -53,7 +53,7 @@ def _matrix_cell(number: int, total: int, true: str, predicted: str) -> Markup:
         "td",
         f"{number:,}",
         class_="right" if true == predicted else "wrong",
-        style=f"--shade:{round(12 + 58 * share**0.5)}%",
+        style=f"--shade:{round(10 + 32 * share**0.5)}%",
         title=f"{count(number, 'image')} of {true} taken for {predicted} ({percent(share)} of {true})",
     )
 
@@ -107,7 +107,7 @@ def class_table(evaluation: Evaluation) -> Markup:
             element(
                 "td",
                 bar(entry["f1"], "good" if entry["f1"] >= evaluation["macro_f1"] - 0.1 else "bad"),
-                percent(entry["f1"]),
+                element("span", percent(entry["f1"]), class_="amount"),
                 class_="number with-bar",
                 data_sort=f"{entry['f1']:.6f}",
             ),

@@ -25,7 +25,8 @@ function sort(table, body, original, cell, column) {
     cell.setAttribute("aria-sort", next);
     const sign = next === "ascending" ? 1 : -1;
     const compare = numeric ? (a, b) => a - b : (a, b) => a.localeCompare(b, undefined, { numeric: true });
-    rows.sort((a, b) => sign * compare(key(a), key(b)));
+    // What has no value comes last either way.
+    rows.sort((a, b) => (key(a) === "") - (key(b) === "") || sign * compare(key(a), key(b)));
   }
   body.append(...rows);
 }

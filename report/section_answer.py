@@ -56,7 +56,8 @@ def answer(result: TuningResult | None, dataset: Dataset | None, evaluation: Eva
     best = result.best_trial if result else None
     right = _best_card(result, best) if result and best else None
     parts.append(columns(*left, right))
-    if evaluation and evaluation["verdict"]:
+    # A gate without requirements passes everything, which is no news.
+    if evaluation and evaluation["verdict"] and evaluation["verdict"]["checks"]:
         parts.insert(0, _verdict(evaluation["verdict"]))
     if result:
         parts.append(_cost(result))
@@ -161,9 +162,7 @@ def _unmeasured_card(result: TuningResult, dataset: Dataset | None) -> Markup:
 
 def _verdict(verdict: Mapping[str, Any]) -> Markup:
     passed = verdict["passed"]
-    reasons = [element("li", check["reason"]) for check in verdict["checks"]] or [
-        element("li", "No requirement was set.")
-    ]
+    reasons = (element("li", check["reason"]) for check in verdict["checks"])
     return element(
         "div",
         element("b", "Go" if passed else "No-go", class_="stamp"),

@@ -53,7 +53,7 @@ def _mistakes(evaluation: Evaluation) -> Markup:
     wrong = evaluation["images"] - round(evaluation["exact_match"] * evaluation["images"])
     text = (
         f"{count(wrong, 'image')} of {evaluation['images']:,} are answered wrong; these are the ones that the model is "
-        "surest of. Some may be labelled wrong: look at them first."
+        "surest of. In red is what it said, and how sure it was. Some may be labelled wrong: look at them first."
     )
     return card("Most confidently wrong", note(text if gallery else "There is no mistake to show."), gallery)
 

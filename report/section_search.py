@@ -45,7 +45,7 @@ def search_section(result: TuningResult) -> Markup:
         "search",
         "The search",
         columns(
-            card("History", _history(result), history_legend(result.trials), note(accuracy_axis(accuracies).note)),
+            card("History", _history(result), history_legend(result.trials), _history_note(result.trials, accuracies)),
             card(
                 "Learning curves",
                 curves or note("No epochs are known of these trials."),
@@ -73,6 +73,13 @@ def _history(result: TuningResult) -> Markup:
     return element("div", *parts, class_="switch")
 
 
+def _history_note(trials: Sequence[Trial], accuracies: Sequence[float]) -> Markup:
+    sentences = [accuracy_axis(accuracies).note]
+    if any(trial.objective is None for trial in trials):
+        sentences.append("Trials without an accuracy stand at the lower edge.")
+    return note(" ".join(sentences).strip())
+
+
 def _importance(trials: Sequence[Trial], space: SearchSpace) -> Markup:
     importance = find_importance(trials, space.ranges)
     scored = [trial for trial in trials if trial.objective is not None]
@@ -94,7 +101,7 @@ def _importance(trials: Sequence[Trial], space: SearchSpace) -> Markup:
                 element("div", *slices, class_="slices"),
                 legend(kinds),
             )
-            if len(scored) > 1
+            if len(scored) > 2
             else ()
         ),
     )
