@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # One thread for each numerical library: trials and tests run side by side, not inside each other.
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help demo test compile lint format bench test-mxnet setup clean
+.PHONY: help demo test compile readmes lint format bench test-mxnet setup clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: setup lint  ## lint and all tests
 
 compile: setup  ## write the compiled pipelines that are kept in pipelines/compiled
 	@$(BIN)/kfp-image-tuning compile --engine local --output pipelines/compiled/local.yaml
+
+readmes: setup  ## write the components' README.md from their docstrings
+	@$(BIN)/python -m tests.components.component_readme
 
 lint: setup  ## ruff, format check, type check
 	@$(BIN)/ruff check .

@@ -1,0 +1,82 @@
+"""The typed faces of the components: what the console shows, what pipelines connect, what all tuning components share."""
+
+import ast
+import sys
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from google.protobuf.json_format import MessageToDict
+
+from kfp_image_tuning.components.tuning_settings import TuningSettings
+from tests.components.component_readme import FOLDERS, definitions, face_of, write_readme
+
+TUNING_FOLDERS = [folder for folder in FOLDERS if folder.name.endswith("_tuning")]
+
+TUNING_ARTIFACTS = {
+    "best_model": "system.Model",
+    "tuning_result": "system.Artifact",
+    "metrics": "system.Metrics",
+    "report": "system.HTML",
+}
+TUNING_PARAMETERS = {"best_objective": "NUMBER_DOUBLE", "best_hyperparameters": "STRUCT", "best_trial": "STRING"}
+@pytest.mark.parametrize("folder", TUNING_FOLDERS, ids=lambda folder: folder.name)
+def test_every_tuning_component_has_the_same_outputs(folder: Path) -> None:
+    artifacts = definitions(folder, "outputDefinitions", "artifacts")
+    parameters = definitions(folder, "outputDefinitions", "parameters")
+    assert {name: entry["artifactType"]["schemaTitle"] for name, entry in artifacts.items()} == TUNING_ARTIFACTS
+    assert {name: entry["parameterType"] for name, entry in parameters.items()} == TUNING_PARAMETERS
+
+
+@pytest.mark.parametrize("folder", TUNING_FOLDERS, ids=lambda folder: folder.name)
+def test_every_tuning_component_takes_the_shared_settings(folder: Path) -> None:
+    inputs = definitions(folder, "inputDefinitions", "parameters")
+    shared = {setting.name: setting for setting in fields(TuningSettings)}
+    assert set(shared) <= set(inputs)
+    for name in shared:
+        default = inputs[name].get("defaultValue", {} if name == "search_space" else None)
+        assert default == getattr(TuningSettings(), name), name
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_everything_that_goes_in_and_comes_out_is_described(folder: Path) -> None:
+    for direction in ("inputDefinitions", "outputDefinitions"):
+        for kind in ("parameters", "artifacts"):
+            for name, entry in definitions(folder, direction, kind).items():
+                assert len(entry.get("description", "")) > 10, f"{folder.name}: {name} is not described"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_only_kfp_and_the_standard_library_are_imported_at_the_top(folder: Path) -> None:
+    tree = ast.parse((folder / "component.py").read_text(encoding="utf-8"))
+    names = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    roots = {name.split(".")[0] for name in names}
+    assert roots <= {"kfp", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_catalogue_entry_is_whole(folder: Path) -> None:
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text(encoding="utf-8"))
+    assert metadata["name"] == folder.name
+    assert metadata["stability"] in ("experimental", "alpha", "beta", "stable")
+    assert metadata["dependencies"]["kubeflow"] == [{"name": "Pipelines", "version": ">=2.15"}]
+    assert metadata["tags"]
+    assert isinstance(metadata["lastVerified"], datetime)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_readme_is_up_to_date(folder: Path) -> None:
+    written = (folder / "README.md").read_text(encoding="utf-8")
+    assert written == write_readme(folder), "run `make readmes` and commit the changes"
+
+
+def test_components_of_torch_share_one_base_image() -> None:
+    images = {}
+    for folder in FOLDERS:
+        executor = next(iter(MessageToDict(face_of(folder).pipeline_spec)["deploymentSpec"]["executors"].values()))
+        images[folder.name] = executor["container"]["image"]
+    assert len({image for image in images.values() if "torch" in image}) == 1
+    assert not any("." in image.split("/")[0].split(":")[0] for image in images.values()), "a registry's host name"
