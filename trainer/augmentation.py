@@ -96,31 +96,29 @@ def jitter_color(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def rgb_to_hls(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Hue in 0..180, lightness and saturation in 0..255, rounded, as OpenCV's 8-bit ``COLOR_RGB2HLS``."""
-    red, green, blue = (images.float() / 255).unbind(-1)
-    high, low = images.amax(-1).float() / 255, images.amin(-1).float() / 255
-    spread = high - low
-    total = high + low
-    safe = spread.clamp(min=1e-12)
-    lightness = total / 2
-    saturation = spread / torch.where(lightness < 0.5, total, 2 - total).clamp(min=1e-12)
-    hue = torch.where(
-        high == red,
-        (green - blue) / safe,
-        torch.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    hue = torch.where(spread > 0, hue % 6 * 30, 0)
-    return hue.round() % 180, (lightness * 255).round(), (saturation * 255).round()
+    # One plane for each channel: three steps through memory instead of one are three times slower.
+    red, green, blue = images.permute(3, 0, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).unbind()
+    high = torch.maximum(torch.maximum(red, green), blue)
+    low = torch.minimum(torch.minimum(red, green), blue)
+    spread, total = high - low, high + low
+    saturation = spread / torch.minimum(total, 510 - total).clamp_(min=1)
+    green_or_blue = torch.where(high == green, blue - red + 2 * spread, red - green + 4 * spread)
+    hue = torch.where(high == red, green - blue, green_or_blue).mul_(30).div_(spread.clamp_(min=1)).round_()
+    hue = torch.where(hue < 0, hue + 180, hue)
+    return hue, total.div_(2).round_(), saturation.mul_(255).round_()
 
 
 def hls_to_rgb(hue: Tensor, lightness: Tensor, saturation: Tensor) -> Tensor:
     """The inverse of `rgb_to_hls`, as uint8."""
-    lightness, saturation = lightness / 255, saturation / 255
-    reach = saturation * torch.minimum(lightness, 1 - lightness)
-    channels = []
-    for offset in (0, 8, 4):
-        place = (offset + hue / 15) % 12
-        channels.append(lightness - reach * torch.minimum(place - 3, 9 - place).clamp(-1, 1))
-    return torch.stack(channels, dim=-1).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+    reach = torch.minimum(lightness, 255 - lightness).mul_(saturation).mul_(1 / 255)
+    images = torch.empty((*hue.shape, 3), dtype=torch.uint8, device=hue.device)
+    for channel, offset in enumerate((-6, 2, -2)):
+        # The place on a circle of twelve, counted from where this channel is strongest, from -6 to 6.
+        place = hue / 15 + offset
+        place = torch.where(place >= 6, place - 12, place)
+        strength = 3 - place.abs_()
+        images[..., channel] = torch.addcmul(lightness, reach, strength.clamp_(-1, 1), value=-1).round_()
+    return images
 
 
 def warp(images: Tensor, generator: torch.Generator) -> Tensor:
