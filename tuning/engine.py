@@ -97,7 +97,7 @@ class Engine(Protocol):
         ...
 
     def follow(self) -> Iterator[TrialUpdate]:
-        """Yield updates until every trial has ended."""
+        """Yield updates until every trial has ended; a note with the last one says why there are no more."""
         ...
 
     def stop(self) -> None:
@@ -158,7 +158,9 @@ def run_search(
                 engine_details=details,
             )
 
+        last_note = ""
         for update in engine.follow():
+            last_note = update.note
             if update.trial is not None:
                 trials[update.trial.name] = update.trial
             progress.show(update)
@@ -173,7 +175,7 @@ def run_search(
     status: SearchStatus = "completed"
     if interrupted():
         status, stop_reason = "stopped", f"stopped by {interrupted()}"
-    final = result(status, stop_reason or "the engine has no more trials to suggest", details)
+    final = result(status, stop_reason or last_note or "the engine has no more trials to suggest", details)
     return _conclude(final, search, result_path, show)
 
 

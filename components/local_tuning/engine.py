@@ -128,7 +128,7 @@ class LocalEngine:
                 yield TrialUpdate(kind="waiting")
                 if self._stopping:
                     self._end_trials()
-            yield TrialUpdate(kind="waiting")
+            yield TrialUpdate(kind="waiting", note=self._why_over())
         finally:
             if self._pool is not None:
                 self._pool.end()
@@ -161,13 +161,20 @@ class LocalEngine:
         threads = "1 thread" if places[0].threads == 1 else f"{places[0].threads} threads"
         return (
             f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to "
-            f"{search.budget.max_trials} trials of {search.max_epochs} epochs{limit}, {len(places)} at a time on {devices}, {threads} each.",
+            f"{search.budget.max_trials} trials of {search.max_epochs} epochs{limit}, "
+            f"{len(places)} at a time on {devices}, {threads} each.",
         )
 
     def _may_start(self) -> bool:
         """Whether there is another trial to start, and the time for it."""
         left = len(self._journal.records) < self._search.budget.max_trials and not self._exhausted
         return not self._stopping and bool(self._pending or left) and self._has_time()
+
+    def _why_over(self) -> str:
+        """Why no trial was started any more, if it was not the budget's or the user's doing."""
+        if self._exhausted:
+            return "every combination of the grid was tried"
+        return "" if self._stopping or self._has_time() else "no time is left for another whole trial"
 
     def _has_time(self) -> bool:
         """Whether a new trial can still come to something before the time limit.

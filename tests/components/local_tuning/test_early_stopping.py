@@ -1,6 +1,8 @@
 """Which trials are ended early."""
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from kfp_image_tuning.tuning.result import Epoch
 from kfp_image_tuning.tuning.search import Search
 from tests.components.local_tuning.searching import make_trial
 from tests.tuning.searches import make_search
+
+CURVES = Path(__file__).parents[2] / "data" / "local_tuning_curves.json"
 
 
 def at(*points: tuple[int, float]) -> Record:
@@ -97,7 +101,7 @@ def test_only_hyperband_ends_trials_against_the_users_wish(settings: dict[str, A
 
 
 def follow(search: Search, curves: list[list[float]]) -> list[bool]:
-    """Whether each trial was ended early, one after the other. A curve is accuracy at 1,000 to 3,000 images, then epochs."""
+    """Whether each trial was ended early. A curve is the accuracy at 1,000, 2,000, 3,000 images, then after epochs."""
     records: list[Record] = []
     ended = []
     for curve in curves:
@@ -128,3 +132,44 @@ def test_never_all_are_ended_and_the_best_goes_on(strategy: str) -> None:
         assert not all(ended)
         assert not ended[final.index(max(final))]
         assert sum(ended) >= 4
+
+
+def run_recorded(search: Search, curves: list[dict[str, Any]]) -> tuple[float, list[float]]:
+    """Epochs trained in all, and what the trials that were not ended early reached."""
+    records: list[Record] = []
+    epochs, reached = 0.0, []
+    for curve in curves:
+        record = at()
+        records.append(record)
+        steps = [Point(images, 1.0, accuracy) for images, accuracy in curve["points"]]
+        steps += [
+            Epoch(epoch=number, train_accuracy=trained, validation_accuracy=validated)
+            for number, (trained, validated) in enumerate(curve["epochs"])
+        ]
+        spent, reason = 0.0, None
+        for step in steps:
+            if isinstance(step, Point):
+                record.points.append(step)
+                spent = step.images / search.dataset.num_training_samples
+            else:
+                record.trial = make_trial(0, history=(*record.trial.history, step))
+                spent = step.epoch + 1
+            reason = find_reason_to_stop(search, record, records)
+            if reason:
+                break
+        epochs += spent
+        if not reason:
+            reached.append(max(validated for _, validated in curve["epochs"]))
+    return epochs, reached
+
+
+@pytest.mark.parametrize("strategy", ["random", "hyperband"])
+def test_real_trainings_are_told_apart_for_a_third_of_their_cost(strategy: str) -> None:
+    curves = json.loads(CURVES.read_text())["curves"]
+    best = max(validated for curve in curves for _, validated in curve["epochs"])
+    search = make_search(strategy=strategy, epochs=3)
+    for seed in range(20):
+        order = [*curves[:4], *random.Random(seed).sample(curves[4:], len(curves) - 4)]
+        epochs, reached = run_recorded(search, order)
+        assert epochs < 3 * len(curves) / 3
+        assert max(reached) > best - 0.002

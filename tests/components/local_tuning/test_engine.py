@@ -18,7 +18,7 @@ from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME
 from kfp_image_tuning.components.local_tuning.trial_files import KEPT_MODELS
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.errors import EngineError, SearchSpaceError
 from kfp_image_tuning.tuning.result import TuningResult
 from tests.components.local_tuning.searching import make_engine, make_search, tune, what_was_tried
 
@@ -101,7 +101,9 @@ def test_every_strategy_runs_several_trials_at_a_time(
 ) -> None:
     result = tune(digits_dataset, tmp_path, max_trials=5, parallel_trials=2, **settings)
     assert result.status == "completed"
-    assert len(result.trials) == (4 if settings["strategy"] == "grid" else 5)
+    tried_all = settings["strategy"] == "grid"
+    assert len(result.trials) == (4 if tried_all else 5)
+    assert result.stop_reason == ("every combination of the grid was tried" if tried_all else "all 5 trials are done")
     assert result.best_trial is not None
 
 
@@ -144,6 +146,28 @@ def test_the_time_limit_ends_running_trials_with_their_best_epoch(digits_dataset
     last = result.trials[-1]
     assert (last.status, last.objective) == ("stopped", max(e.validation_accuracy for e in last.history))
     assert load_model(tmp_path / "model").document.validation_accuracy == last.objective
+
+
+def test_a_plan_is_the_same_each_time_and_says_what_will_run(digits_dataset: Path, tmp_path: Path) -> None:
+    engine = make_engine(digits_dataset, tmp_path)
+    settings = {"strategy": "hyperband", "stop_bad_trials": False, "max_trials": 9, "max_seconds": 60}
+    plan = engine.plan(make_search(digits_dataset, **settings))
+    assert plan == engine.plan(make_search(digits_dataset, **settings))
+    assert json.loads(json.dumps(plan.request)) == plan.request
+    (line,) = plan.summary
+    assert line.startswith(
+        "Local search, hyperband over sgd, adam, rmsprop, nag: up to 9 trials of 1 epochs in 60 s, 1 at a time on cpu, "
+    )
+    assert "hyperband ends bad trials by its nature; choose random to let all of them run" in plan.warnings
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_grid_that_the_budget_cannot_hold_is_refused_before_anything_starts(
+    digits_dataset: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SearchSpaceError, match="the smallest grid"):
+        tune(digits_dataset, tmp_path, strategy="grid", max_trials=20)
+    assert not (tmp_path / "search").exists()
 
 
 def test_a_data_set_other_than_the_searchs_is_refused(digits_dataset: Path, tmp_path: Path) -> None:
