@@ -1,6 +1,6 @@
 """What a trial of the local engine costs besides its training, against a process of its own for each trial.
 
-Trials on the same images: once by warm workers, once by ``python -m kfp_image_tuning.trainer`` for each, with the images
+Trials on the same images: once by warm workers, once by ``python -m kfp_image_tuning.trainer`` for each; the images are
 decoded already. Told is the median of what a trial takes from start to end beyond its epochs: in a warm worker building
 the network, files and messages; in a process of its own also Python, torch, opening the images and validating a hundred
 of them. Run it with ``python benchmarks/local_startup.py``.
