@@ -283,7 +283,7 @@ def workers_of(process: int) -> set[int]:
 
 def wait_until_gone(processes: set[int]) -> None:
     """Wait until none of the processes is left."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(Path(f"/proc/{process}/cmdline").exists() and is_alive(process) for process in processes):
         assert time.monotonic() < deadline, f"left behind: {processes}"
         time.sleep(0.05)
