@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Patience, Refusal, Setback, SetbackKind
 from kfp_image_tuning.components.sagemaker_tuning.job_names import REQUEST_TAG, console_url, log_url, request_hash
+from kfp_image_tuning.components.sagemaker_tuning.limits import count_trials
 from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.outcome import describe_outcome, refuse_outcome
 from kfp_image_tuning.components.sagemaker_tuning.planning import ENGINE_NAME, plan_search
@@ -98,7 +99,7 @@ class SageMakerEngine:
         while True:
             wait = self._options.poll_seconds
             try:
-                yield from self._look()
+                yield from self._look(whole=late_looks > 0)
                 patience.forget()
                 if self._is_over():
                     late_looks += 1
@@ -111,6 +112,8 @@ class SageMakerEngine:
 
     def stop(self) -> None:
         """Stop the tuning job: the call is sent at once, by a thread that is waiting for it."""
+        if self._tuning_job and (self._is_over() or self._has_run_all_trials()):
+            return
         self._stop_wished = True
         if self._stopper is not None:
             self._stopper.stop()
@@ -198,14 +201,18 @@ class SageMakerEngine:
     def _describe(self) -> dict[str, Any]:
         return self._caller.sagemaker("describe_hyper_parameter_tuning_job", HyperParameterTuningJobName=self._job_name)
 
-    def _look(self) -> Iterator[TrialUpdate]:
+    def _look(self, *, whole: bool) -> Iterator[TrialUpdate]:
         try:
             self._tuning_job = self._describe()
-            yield from self._book.look(self._tuning_job)
+            yield from self._book.look(self._tuning_job, whole=whole)
         except Refusal as refusal:
             if refusal.code == "ResourceNotFound":
                 raise EngineError(f"tuning job {self._job_name} is gone: somebody has deleted it") from refusal
             raise EngineError(f"{refusal}. {self._goes_on()}") from refusal
+
+    def _has_run_all_trials(self) -> bool:
+        """Whether nothing is left that could be stopped, though SageMaker may not have drawn the line yet."""
+        return not self._book.unfinished and len(self._book.trials) >= count_trials(self._search)
 
     def _is_over(self) -> bool:
         return self._tuning_job["HyperParameterTuningJobStatus"] in ENDED

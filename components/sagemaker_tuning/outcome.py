@@ -57,7 +57,7 @@ def refuse_outcome(
     name, status = tuning_job["HyperParameterTuningJobName"], tuning_job["HyperParameterTuningJobStatus"]
     region = options.resolved_region
     trials = list(book.trials.values())
-    if find_best_trial(trials) is None and not stopped_by_us:
+    if find_best_trial(trials) is None and not (stopped_by_us and status == "Stopped"):
         failed = [trial for trial in trials if trial.status == "failed"]
         reasons = list(dict.fromkeys(trial.failure_reason or "no reason known" for trial in failed))
         said = f" ({tuning_job['FailureReason']})" if tuning_job.get("FailureReason") else ""

@@ -103,9 +103,9 @@ def early_stopping_type(search: Search, options: SageMakerOptions) -> str:
 
 
 def _branch(name: str, space: SearchSpace, options: SageMakerOptions) -> Branch:
-    defaults = {key: value for optimizer in space.optimizers for key, value in space.default_values(optimizer).items()}
-    optimizer = space.optimizers[0]
-    fixed: dict[str, Any] = {**space.fixed, **defaults, "optimizer": optimizer}
+    optimizers = space.optimizers
+    defaults = {key: value for optimizer in optimizers for key, value in space.default_values(optimizer).items()}
+    fixed: dict[str, Any] = {**space.fixed, **defaults, "optimizer": optimizers[0]}
     if _instances(options) > 1:
         # Without a mode of synchronization every machine would train a model of its own.
         fixed.setdefault("kv_store", "dist_sync")
@@ -113,7 +113,7 @@ def _branch(name: str, space: SearchSpace, options: SageMakerOptions) -> Branch:
     statics = {
         key: text
         for key, text in strings.items()
-        if key not in space.ranges and any(is_active(key, used) for used in space.optimizers)
+        if key not in space.ranges and any(is_active(key, optimizer) for optimizer in optimizers)
     }
     auto = {key: statics.pop(key) for key in options.auto_parameters if key in statics}
     return Branch(name, space.ranges, statics, auto)

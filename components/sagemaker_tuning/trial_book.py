@@ -47,16 +47,17 @@ class TrialBook:
         """Names of the training jobs that have not ended."""
         return {name for name, trial in self.trials.items() if not trial.is_finished}
 
-    def look(self, tuning_job: Mapping[str, Any]) -> Iterator[TrialUpdate]:
+    def look(self, tuning_job: Mapping[str, Any], *, whole: bool = False) -> Iterator[TrialUpdate]:
         """Look at the training jobs and yield what is new.
 
         Args:
             tuning_job: The tuning job's description, no older than this look.
+            whole: List all training jobs, since some are missing.
 
         Raises:
             Setback: If a call failed; what was yielded before it stands.
         """
-        for summary in self._news(str(tuning_job["HyperParameterTuningJobName"])):
+        for summary in self._news(str(tuning_job["HyperParameterTuningJobName"]), whole=whole):
             name = str(summary["TrainingJobName"])
             if name not in self.trials:
                 self.trials[name] = self._started(summary)
@@ -67,11 +68,11 @@ class TrialBook:
             elif self._read_epochs(name):
                 yield TrialUpdate(kind="progress", trial=self.trials[name])
 
-    def _news(self, tuning_job_name: str) -> list[dict[str, Any]]:
+    def _news(self, tuning_job_name: str, *, whole: bool) -> list[dict[str, Any]]:
         """The training jobs that are not known to have ended, oldest first.
 
-        They are listed newest first, and the rest is left unread as soon as nothing new can follow: a long search is
-        not listed whole every time.
+        They are listed newest first, and the rest is left unread as soon as what follows is known to have ended: a
+        long search is not listed whole every time.
         """
         news: list[dict[str, Any]] = []
         waiting = self.unfinished
@@ -88,7 +89,8 @@ class TrialBook:
             unseen = names - set(self.trials)
             news += [s for s in page if s["TrainingJobName"] in unseen or s["TrainingJobName"] in waiting]
             waiting -= names
-            if not answer.get("NextToken") or (not unseen and not waiting):
+            rest_is_known = bool(page) and page[-1]["TrainingJobName"] in self.trials and not waiting
+            if not answer.get("NextToken") or (rest_is_known and not whole):
                 return news[::-1]
             query["NextToken"] = answer["NextToken"]
 

@@ -1,0 +1,22 @@
+"""A launcher as a pod runs it: one process that runs a search on SageMaker. Started by the tests of restarts."""
+
+import json
+import sys
+from pathlib import Path
+
+from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.tuning.engine import run_search
+from kfp_image_tuning.tuning.search import Search
+
+
+def main() -> None:
+    """Run the search of the document in the first argument; the result goes to the second."""
+    document = json.loads(Path(sys.argv[1]).read_text())
+    engine = SageMakerEngine(SageMakerOptions.from_document(document["options"]))
+    search = Search.from_document(document["search"])
+    run_search(engine, search, Path(sys.argv[2]), show=lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main()
