@@ -147,7 +147,8 @@ together, and takes every range as it is."""
 
 def smallest_bracket(epochs: float, eta: int) -> int:
     """Trials that Hyperband starts at once: Katib refuses an Experiment with a smaller ``parallelTrialCount``."""
-    return int(math.ceil(eta ** _halvings(epochs, eta)))
+    halvings = _halvings(epochs, eta)
+    return int(eta**halvings)
 
 
 def count_hyperband_trials(epochs: float, eta: int) -> int:
@@ -172,7 +173,7 @@ def choose_eta(epochs: int, limit: int) -> int:
     Raises:
         BudgetError: If no bracket fits.
     """
-    etas = [*range(3, epochs + 1), 2] if epochs >= 2 else []
+    etas: list[int] = [*range(3, epochs + 1), 2] if epochs >= 2 else []
     for eta in etas:
         if smallest_bracket(epochs, eta) <= limit:
             return eta
@@ -186,5 +187,5 @@ def choose_eta(epochs: int, limit: int) -> int:
 
 
 def _halvings(epochs: float, eta: int) -> int:
-    # In the words of Katib's service, rounding errors included.
+    # Computed as Katib's service does, rounding errors included.
     return int(math.log(epochs) / math.log(eta))

@@ -1,8 +1,8 @@
 """A search as Katib Experiments (``kubeflow.org/v1beta1``), as plain data.
 
-A flat search is one Experiment. Katib knows no conditional hyperparameters, so a conditional search is one Experiment for
-each optimizer, with just what that optimizer uses. They are started together, end in one result, and share the budget by
-one rule: evenly, and what cannot be split goes to the optimizers that stand first.
+A flat search is one Experiment. Katib knows no conditional hyperparameters, so a conditional search is one Experiment
+for each optimizer, with just what that optimizer uses. They are started together, end in one result, and share the
+budget by one rule: evenly, and what cannot be split goes to the optimizers that stand first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ from kfp_image_tuning.tuning.search_space import SearchSpace
 
 API_VERSION = "kubeflow.org/v1beta1"
 OBJECTIVE_METRIC = "Validation-accuracy"
-"""``validation:accuracy`` as the trainer, like the built-in algorithm, prints it: ``Epoch[3] Validation-accuracy=0.9312``.
-Katib's names hold no colon."""
+"""``validation:accuracy`` as the trainer, like the built-in algorithm, prints it:
+``Epoch[3] Validation-accuracy=0.9312``. The names that Katib's filter reads hold no colon."""
 TRAINING_METRIC = "Train-accuracy"
 METRICS_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d+(\.\d+)?([Ee][+-]?\d+)?)"
 """Katib's own filter, but with a digit at least: the collector dies of a value that is no number, such as ``nan``."""
@@ -108,8 +108,8 @@ def build_experiments(search: Search, options: KatibOptions) -> tuple[PlannedExp
     trials = share(search.budget.max_trials, len(spaces))
     if min(trials) < 1:
         raise BudgetError(
-            f"trials: {search.budget.max_trials} cannot be shared by {len(spaces)} Experiments, one for each optimizer; "
-            f'allow at least {len(spaces)}, or use search_mode "flat"'
+            f"trials: {search.budget.max_trials} cannot be shared by {len(spaces)} Experiments, one for each "
+            f'optimizer; allow at least {len(spaces)}, or use search_mode "flat"'
         )
     steps = _choose_grid_steps(search, spaces) if algorithm == "grid" else 0
     parallel = _share_parallel(search, algorithm, trials)
@@ -162,8 +162,8 @@ def _share_parallel(search: Search, algorithm: str, trials: Sequence[int]) -> li
     shares = share(total, len(trials))
     if min(shares) < 1:
         raise BudgetError(
-            f"parallel trials: {total} at a time cannot be shared by {len(trials)} Experiments, one for each optimizer, "
-            f'that run side by side; allow {len(trials)}, or use search_mode "flat"'
+            f"parallel trials: {total} at a time cannot be shared by {len(trials)} Experiments, one for each "
+            f'optimizer, that run side by side; allow {len(trials)}, or use search_mode "flat"'
         )
     return [min(wanted, most) for wanted, most in zip(shares, trials, strict=True)]
 

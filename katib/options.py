@@ -1,7 +1,7 @@
 """What a user says about a search on Katib beyond the search itself: where it runs, on what, reading what.
 
-Field names are plain words; their documentation names the field of Katib or Kubernetes. Only their form is checked here:
-`validation` checks the finished documents, all of it at once.
+Field names are plain words; their documentation names the field of Katib or Kubernetes. Only their form is checked
+here: `validation` checks the finished documents, all of it at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -158,7 +158,9 @@ class KatibOptions:
         ]
         if problems:
             raise EngineError.from_problems(problems)
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in pods.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in pods.items()
+        }
         return cls(**{**document, "pods": TrialPodOptions(**values)})
 
     def to_document(self) -> dict[str, Any]:

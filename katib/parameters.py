@@ -2,8 +2,8 @@
 
 Katib knows two scalings, uniform and logUniform, and most of its algorithms know only one. Where a range's scaling is
 another one, the Experiment tunes not the value but its *position* in the range, and the trial turns that into the value
-with the range's own ``from_unit``. So every algorithm searches every range with the scaling that it has on this machine,
-and no algorithm ever meets a minimum of 0 that it cannot bear.
+with the range's own ``from_unit``. So every algorithm searches every range with the scaling that it has on this
+machine, and no algorithm ever meets a minimum of 0 that it cannot bear.
 """
 
 import json
@@ -59,6 +59,7 @@ class TunedParameter:
 
     def to_katib(self) -> dict[str, Any]:
         """The entry of ``spec.parameters``; every number in it is text."""
+        space: dict[str, Any]
         if isinstance(self.range, CategoricalRange):
             kind, space = "categorical", {"list": [format_value(self.name, value) for value in self.range.values]}
         elif self.steps:

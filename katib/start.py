@@ -1,7 +1,7 @@
 """First thing in a trial's pod with a public image: unpack our trainer, install what the image lacks, run the trial.
 
-Mounted as a file and run by its path, so it imports the standard library alone. It becomes the trial by ``exec``: Katib's
-metrics collector ends a trial early only if the container's shell has exactly one child.
+Mounted as a file and run by its path, so it imports the standard library alone. It becomes the trial by ``exec``:
+Katib's metrics collector ends a trial early only if the container's shell has exactly one child.
 """
 
 import os

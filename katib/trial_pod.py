@@ -52,8 +52,8 @@ def build_environment(options: KatibOptions, hyperparameters: str, experiment: s
 def build_command(options: KatibOptions) -> list[str]:
     """The command, in the one form that survives Katib's wrapping.
 
-    Katib joins a command with spaces, unquoted, and appends redirections and markers; a script after ``sh -c`` it keeps.
-    It must be a single simple command, or only the end of it would be redirected, and collected.
+    Katib joins a command with spaces, unquoted, and appends redirections and markers; a script after ``sh -c`` it
+    keeps. It must be a single simple command, or only the end of it would be redirected, and collected.
     """
     program = f"-m {ENTRY_MODULE}" if options.pods.image else f"{MOUNT_PATH}/{START_NAME}"
     return ["sh", "-c", f"python3 {program}"]
