@@ -1,4 +1,4 @@
-"""How a component fails: with the message alone where the user can mend it, with a traceback where the defect is ours."""
+"""How a component fails: with the message alone where users can mend it, with a traceback where they cannot."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -36,7 +36,7 @@ class TuningOutcome:
         best = result.best_trial
         if best is None or best.objective is None:
             raise EngineError(f"the search has no best trial: {result.stop_reason}")
-        counts = {status: 0 for status in ("completed", "early_stopped", "failed", "stopped")}
+        counts = dict.fromkeys(("completed", "early_stopped", "failed", "stopped"), 0)
         for trial in result.trials:
             if trial.status in counts:
                 counts[trial.status] += 1

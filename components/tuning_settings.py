@@ -1,7 +1,7 @@
-"""The parameters that all tuning components share, in the form in which KFP passes them, and the search that they describe.
+"""The parameters that all tuning components share, in KFP's form, and the search that they describe.
 
-KFP has no "not set" for numbers that every backend understands, so 0 (for failed trials -1) stands for it. And it passes every number
-inside a JSON object as a float.
+KFP has no "not set" for numbers that every backend understands, so 0 (for failed trials -1) stands for it. And it
+passes every number inside a JSON object as a float.
 """
 
 import json

@@ -20,13 +20,14 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
     best = result.best_trial
     lines = [
         "",
-        f"Test accuracy {_percent(evaluation.accuracy)} (95 % interval {_percent(interval.low)} to {_percent(interval.high)}), "
-        f"on {evaluation.images} images that no trial saw.",
+        f"Test accuracy {_percent(evaluation.accuracy)} (95 % interval {_percent(interval.low)} to "
+        f"{_percent(interval.high)}), on {evaluation.images} images that no trial saw.",
     ]
     if best is not None and best.objective is not None:
         values = ", ".join(f"{name} {_short(value)}" for name, value in best.hyperparameters.items())
         lines += [
-            f"Best of {len(result.trials)} trials in {result.seconds:.0f} s: {best.name}, validation accuracy {_percent(best.objective)}",
+            f"Best of {len(result.trials)} trials in {result.seconds:.0f} s: {best.name}, "
+            f"validation accuracy {_percent(best.objective)}",
             f"  {values}",
         ]
     if evaluation.verdict is not None and evaluation.verdict.checks:

@@ -1,8 +1,8 @@
 """Unpack the code that travels inside a compiled pipeline; runs in the pod, before anything is installed there.
 
-The text of this file goes into the pipeline's YAML and is run as ``python3 -c``, so it imports the standard library alone. The archive
-is one JSON object of paths and texts, compressed and base64-coded: it cannot hold links, devices or modes, and what remains to be
-refused is a path that leads out of the folder and a size that no program has.
+The text of this file goes into the pipeline's YAML and is run as ``python3 -c``, so it imports the standard library
+alone. The archive is one JSON object of paths and texts, compressed and base64-coded: it cannot hold links, devices or
+modes, and what remains to be refused is a path that leads out of the folder and a size that no program has.
 """
 
 import base64

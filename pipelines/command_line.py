@@ -1,6 +1,7 @@
 """The command line ``kfp-image-tuning``.
 
-Each command lives in a module of ``commands/`` and imports what it needs when it runs: ``--help`` is not kept waiting by torch or kfp.
+Each command lives in a module of ``commands/`` and imports what it needs when it runs: ``--help`` is not kept waiting
+by torch or kfp.
 """
 
 import argparse
@@ -23,7 +24,8 @@ Tune an image classifier: give labelled images, get the best model that a budget
 """
 
 _EXIT_CODES = """\
-exit codes: 0 it worked, 1 it did not, 2 the command is wrong, 3 it worked but the model did not pass --min-accuracy or --baseline
+exit codes: 0 it worked, 1 it did not, 2 the command is wrong, 3 it worked, but the model does not pass --min-accuracy
+or --baseline
 """
 
 
@@ -40,7 +42,8 @@ class _ShowVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(0, f"{PROGRAM} {version('kfp-image-tuning')}\n")
+        print(f"{PROGRAM} {version('kfp-image-tuning')}")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:

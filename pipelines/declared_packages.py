@@ -1,4 +1,4 @@
-"""What a component installs at its start: read from this distribution's own metadata, so that ``setup.cfg`` alone says it."""
+"""What a component installs at its start, read from this distribution's metadata: ``setup.cfg`` alone says it."""
 
 import re
 from collections.abc import Iterable

@@ -1,8 +1,9 @@
 """How our code reaches the pods: compile a pipeline into YAML that works for someone who has only that file.
 
-Components are lightweight ones whose bodies import ``kfp_image_tuning``. Compiled plainly, they would need an image that holds it.
-Here each container's command is given a prelude that installs the component's declared packages and unpacks the code
-that the YAML carries (`embedded_code`); with an image of one's own, the command stays as it is and nothing is installed.
+Components are lightweight ones whose bodies import ``kfp_image_tuning``. Compiled plainly, they would need an image
+that holds it. Here each container's command is given a prelude that installs the component's declared packages and
+unpacks the code that the YAML carries (`embedded_code`); with an image of one's own, the command stays as it is and
+nothing is installed.
 """
 
 import ast
@@ -70,11 +71,21 @@ def compile_pipeline(pipeline: Any, *, image: str | None = None) -> str:
     for executor in documents[0]["deploymentSpec"]["executors"].values():
         if "container" in executor:
             _deliver(executor["container"], image)
+    _join_descriptions(documents[0])
     # The patch release of the SDK changes nothing in the pipeline; the file would be out of date with each.
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]
     check_specification(documents)
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     return header + _dump(documents)
+
+
+def _join_descriptions(part: Any) -> None:
+    """Take the docstrings' line breaks out of descriptions: the console shows them as they are."""
+    if isinstance(part, dict):
+        if isinstance(part.get("description"), str):
+            part["description"] = " ".join(part["description"].split())
+        for value in part.values():
+            _join_descriptions(value)
 
 
 def _deliver(container: dict[str, Any], image: str | None) -> None:
@@ -119,7 +130,7 @@ def _unpacking_program() -> str:
 class _ReadableDumper(yaml.SafeDumper):
     """Writes text of several lines as it is, so that people can read what a pod will run."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         return True
 
 

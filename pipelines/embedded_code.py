@@ -1,7 +1,7 @@
 """The archive of our own code that a compiled pipeline carries: just the modules that one component needs.
 
-What a component needs is read from the code itself: its imports, and theirs. The same sources give the same archive, byte for byte;
-it holds no times, owners or modes.
+What a component needs is read from the code itself: its imports, and theirs. The same sources give the same archive,
+byte for byte; it holds no times, owners or modes.
 """
 
 import ast
@@ -27,8 +27,8 @@ _LINE_LENGTH = 160
 def collect_files(source: str) -> dict[str, str]:
     """The files that a piece of code needs of this project.
 
-    A module counts as needed when it is imported anywhere (also inside a function), or when its name stands alone in a string,
-    as in ``[sys.executable, "-m", "kfp_image_tuning.trainer"]``.
+    A module counts as needed when it is imported anywhere (also inside a function), or when its name stands alone in a
+    string, as in ``[sys.executable, "-m", "kfp_image_tuning.trainer"]``.
 
     Args:
         source: Python source, such as a component's.
@@ -57,7 +57,8 @@ def collect_files(source: str) -> dict[str, str]:
 def build_archive(files: Mapping[str, str]) -> str:
     """Pack files for `code_unpacking`.
 
-    Base64 rather than the denser base85, whose ``{``, ``$``, ``&`` and ``<`` mean something to Argo, Kubernetes or Go's JSON.
+    Base64 rather than the denser base85, whose ``{``, ``$``, ``&`` and ``<`` mean something to Argo, Kubernetes or Go's
+    JSON.
     """
     content = json.dumps(dict(sorted(files.items())), ensure_ascii=False, separators=(",", ":")).encode()
     packed = lzma.compress(content, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)

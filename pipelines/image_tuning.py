@@ -26,10 +26,10 @@ class ImageTuningOutputs(NamedTuple):
     passed: bool
 
 
-@dsl.pipeline(
+@dsl.pipeline(  # type: ignore[untyped-decorator]
     name="image-tuning-local",
     display_name="Image classification tuning, in one pod",
-    description="Prepare labelled images, search the hyperparameters of an image classifier in one pod, evaluate the best model.",
+    description="Prepare labelled images, search an image classifier's hyperparameters, evaluate the best model.",
 )
 def image_tuning_local(
     data_images: str,
@@ -40,7 +40,7 @@ def image_tuning_local(
     data_max_bad: str = "1%",
     data_seed: int = 0,
     data_work_directory: str = "",
-    tune_search_space: dict = {},  # noqa: B006  # KFP takes the default as JSON and never changes it  # type: ignore[type-arg]
+    tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
     tune_search_mode: str = "conditional",
@@ -60,17 +60,19 @@ def image_tuning_local(
     """Prepare images, search in one pod, evaluate the best model.
 
     Args:
-        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or .rec files; a
-            path, or an s3://, gs:// or https:// address.
-        data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the images.
+        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
+            .rec files; a path, or an s3://, gs:// or https:// address.
+        data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
+            images.
         data_validation_fraction: Share of the images on which trials are compared.
         data_test_fraction: Share of the images that no trial sees, for the evaluation.
         data_shards: Number of files that the training images are written to.
         data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
         data_seed: Seed of the split.
-        data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty: none.
-        tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of choices, or a fixed
-            value.
+        data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
+            empty: none.
+        tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
+            choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
         tune_strategy: bayesian, random, grid or hyperband.
         tune_search_mode: conditional (a trial gets what its optimizer uses) or flat (everything, and ignores the rest).
@@ -83,9 +85,11 @@ def image_tuning_local(
         tune_max_failed_trials: Failed trials that are borne; -1: a quarter of tune_max_trials, at least 3.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
-        tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search; empty: none.
+        tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
+            empty: none.
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
-        eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise; empty: none.
+        eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
+            empty: none.
 
     Returns:
         dataset: The data set: dataset.json with train, validation and test record files.

@@ -1,7 +1,7 @@
 """What a reader sees of a pipeline that KFP runs on this machine: the components' own lines.
 
-KFP frames them with lines of its own (its executor's log with the whole input in JSON, rules, task results); these are left out, but
-for the start of a step, which becomes a heading.
+KFP frames them with lines of its own (its executor's log with the whole input in JSON, rules, task results); these are
+left out, but for the start of a step, which becomes a heading.
 """
 
 import re
@@ -22,7 +22,8 @@ class OutputFilter:
         headings: What to show when a task starts, by task name.
 
     Attributes:
-        error: What the component that failed said last, line by line; empty if none failed in a way that the user can mend.
+        error: What the component that failed said last, line by line; empty if none failed in a way that the user can
+            mend.
     """
 
     def __init__(self, headings: Mapping[str, str]) -> None:

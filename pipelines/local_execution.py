@@ -1,7 +1,8 @@
-"""Run the pipeline with ``kfp.local``, in a process group of its own: ``python -m kfp_image_tuning.pipelines.local_execution``.
+"""Run the pipeline with ``kfp.local``: ``python -m kfp_image_tuning.pipelines.local_execution``.
 
-`local_run` starts this program. The first line on standard input is the request (JSON: ``pipeline_root``, ``parameters``, ``outputs_path``);
-then the stream stays open as long as the one who asked is alive, and its end ends this process group.
+`local_run` starts this program, in a process group of its own. The first line on standard input is the request (JSON:
+``pipeline_root``, ``parameters``, ``outputs_path``); then the stream stays open as long as the one who asked is alive,
+and its end ends this process group.
 """
 
 import json
@@ -22,7 +23,8 @@ def main() -> int:
     """Run the pipeline that standard input asks for; 0 if every task ended well."""
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
-    # The whole process group gets a signal. The component ends in its own way, its task is a failed one, and so the pipeline ends.
+    # The whole process group gets a signal. The component ends in its own way, its task is a failed one, and so the
+    # pipeline ends.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     return execute(request["pipeline_root"], request["parameters"], Path(request["outputs_path"]))

@@ -1,7 +1,7 @@
-"""Run the pipeline on this machine: start it in a process group of its own, show what its components say, end it in order.
+"""Run the pipeline on this machine, in a process group of its own: show what its components say, end it in order.
 
-Nothing that runs below outlives this process: a signal is passed on to the whole group, and when this process is killed, the group
-notices and ends.
+Nothing that runs below outlives this process: a signal is passed on to the whole group, and when this process is
+killed, the group notices and ends.
 """
 
 import json
@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -121,7 +120,11 @@ def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None])
 
 @contextmanager
 def _pass_signals_on(process: "subprocess.Popen[str]") -> Iterator[list[int]]:
-    """Ask the group to end at the first signal and end it at the second, or when it takes too long; yields the signals received."""
+    """Ask the group to end at the first signal, and end it at the second or when it takes too long.
+
+    Yields:
+        The signals received so far.
+    """
     received: list[int] = []
     timer = threading.Timer(GRACE_SECONDS, _end_group, (process, signal.SIGKILL))
     timer.daemon = True
@@ -154,8 +157,8 @@ def _end_group(process: "subprocess.Popen[str]", number: int) -> None:
 
 def _unexplained() -> str:
     return (
-        "a step ended without saying why; its last words stand above. If it was ended by the system, it may have run out of memory: "
-        "try --parallel 1 or a smaller --image-shape"
+        "a step ended without saying why; its last words stand above. If the system ended it, it may have run out of "
+        "memory: try --parallel 1 or a smaller --image-shape"
     )
 
 

@@ -121,7 +121,7 @@ class RunDirectory:
                 if time.monotonic() > deadline:
                     os.close(descriptor)
                     raise RunDirectoryError(
-                        f"{self.path}: another run is at work in this folder; wait for it, stop it, or give another folder"
+                        f"{self.path}: another run is at work here; wait for it, stop it, or give another folder"
                     ) from None
             if not told:
                 show(f"Waiting for the earlier run in {self.path} to end.")

@@ -33,8 +33,9 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None) -> list[str]:
             *_limits(settings),
             *warnings,
             "",
-            "Depth of the network, image shape, learning rate schedule and the largest mini-batch depend on the images. For the whole",
-            "plan: kfp-image-tuning prepare --data IMAGES --output DATASET, then kfp-image-tuning plan --data DATASET",
+            "Depth of the network, image shape, learning rate schedule and largest mini-batch depend on the images.",
+            "For the whole plan: kfp-image-tuning prepare --data IMAGES --output DATASET, then",
+            "kfp-image-tuning plan --data DATASET",
         ]
     search = settings.to_search(dataset)
     return [
@@ -44,7 +45,11 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None) -> list[str]:
         *_indent(line for line in search.space.explain() if " fixed: " not in line),
         "",
         "Every trial:",
-        *_indent(f"{name:<20} {format_value(name, value)}" for name, value in search.space.fixed.items() if name not in _DATA_FACTS),
+        *_indent(
+            f"{name:<20} {format_value(name, value)}"
+            for name, value in search.space.fixed.items()
+            if name not in _DATA_FACTS
+        ),
         "",
         *_limits(settings),
         *_engine_lines(search, dataset),

@@ -1,7 +1,7 @@
 """Source code without docstrings and comments, for the archive that a pod unpacks and nobody reads.
 
-They are a third of the archive, which has to fit into one command-line argument. Every line stays in its place, so that a traceback from a
-pod names the lines of the repository.
+They are a third of the archive, which has to fit into one command-line argument. Every line stays in its place, so that
+a traceback from a pod names the lines of the repository.
 """
 
 import ast

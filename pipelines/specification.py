@@ -1,7 +1,8 @@
-"""Checks of a compiled pipeline: what the KFP backend would refuse, and what would break in a pod, found while compiling.
+"""Checks of a compiled pipeline: what the KFP backend would refuse and what would break in a pod.
 
-The backend reads a strict protobuf JSON form (unknown fields are errors), wants one specification and at most one platform document,
-and hands each container's whole description on as one command-line argument, which Linux limits to 128 KiB.
+The backend reads a strict protobuf JSON form (unknown fields are errors), wants one specification and at most one
+platform document, and hands each container's whole description on as one command-line argument, which Linux limits to
+128 KiB.
 """
 
 import json

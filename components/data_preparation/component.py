@@ -7,7 +7,7 @@ from kfp import dsl
 INSTALLED_EXTRAS = ("parquet",)
 
 
-@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
+@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)  # type: ignore[untyped-decorator]
 def data_preparation(
     data: str,
     dataset: dsl.Output[dsl.Dataset],
@@ -21,18 +21,20 @@ def data_preparation(
 ) -> NamedTuple("Outputs", [("num_classes", int), ("num_training_samples", int)]):  # type: ignore[valid-type]
     """Turn labelled images into training, validation and test sets in RecordIO, the form that every engine reads.
 
-    Splits are stratified and seeded, copies of an image never cross them, and an image that cannot be read is left out and listed.
+    Splits are stratified and seeded, copies of an image never cross them, and an image that cannot be read is left out
+    and listed.
 
     Args:
-        data: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or .rec files; a path,
-            or an s3://, gs:// or https:// address.
+        data: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or .rec
+            files; a path, or an s3://, gs:// or https:// address.
         image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the images.
         validation_fraction: Share of the images on which trials are compared.
         test_fraction: Share of the images that no trial sees, for the evaluation.
         shards: Number of files that the training images are written to.
         max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
         seed: Seed of the split.
-        work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty: none.
+        work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty:
+            none.
 
     Returns:
         dataset: The data set: dataset.json with train, validation and test record files.
@@ -55,4 +57,4 @@ def data_preparation(
             work_directory=work_directory,
         )
     dataset.metadata.update(prepared.metadata)
-    return prepared.num_classes, prepared.num_training_samples  # type: ignore[return-value]
+    return prepared.num_classes, prepared.num_training_samples

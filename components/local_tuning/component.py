@@ -7,14 +7,14 @@ from kfp import dsl
 INSTALLED_EXTRAS = ("local",)
 
 
-@dsl.component(base_image="pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime", install_kfp_package=False)
+@dsl.component(base_image="pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime", install_kfp_package=False)  # type: ignore[untyped-decorator]
 def local_tuning(
     dataset: dsl.Input[dsl.Dataset],
     best_model: dsl.Output[dsl.Model],
     tuning_result: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
-    search_space: dict = {},  # noqa: B006  # KFP takes the default as JSON and never changes it  # type: ignore[type-arg]
+    search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     preset: str = "documented",
     strategy: str = "bayesian",
     search_mode: str = "conditional",
@@ -35,7 +35,8 @@ def local_tuning(
 
     Args:
         dataset: The data set that data preparation wrote.
-        search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of choices, or a fixed value.
+        search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of choices, or
+            a fixed value.
         preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
         strategy: bayesian, random, grid or hyperband.
         search_mode: conditional (a trial gets what its optimizer uses) or flat (everything, and ignores the rest).
@@ -48,7 +49,8 @@ def local_tuning(
         max_failed_trials: Failed trials that are borne; -1: a quarter of max_trials, at least 3.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
-        work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search; empty: none.
+        work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
+            empty: none.
 
     Returns:
         best_model: The best trial's model: model.safetensors and model.json.
@@ -89,4 +91,4 @@ def local_tuning(
     best_model.metadata.update(outcome.model_metadata)
     for name, value in outcome.metrics.items():
         metrics.log_metric(name, value)
-    return outcome.best_objective, outcome.best_hyperparameters, outcome.best_trial  # type: ignore[return-value]
+    return outcome.best_objective, outcome.best_hyperparameters, outcome.best_trial

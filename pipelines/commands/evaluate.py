@@ -18,7 +18,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--model", metavar="DIR", type=Path, required=True, help="the model's folder")
     parser.add_argument("--dataset", metavar="DIR", type=Path, required=True, help="the prepared data set's folder")
     parser.add_argument("--result", metavar="FILE", type=Path, help="result.json of the search, for the report")
-    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for evaluation.json and report.html")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder for evaluation.json and report.html"
+    )
     pipeline_options.add_gate_options(parser)
     parser.set_defaults(execute=execute)
 

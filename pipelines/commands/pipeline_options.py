@@ -1,4 +1,4 @@
-"""The options that describe a run, shared by ``run``, ``demo`` and ``plan``, and how they become the pipeline's parameters.
+"""The options that describe a run, and how they become the pipeline's parameters.
 
 An option that is not given stays None: a resumed run takes it from the run that it goes on with.
 """

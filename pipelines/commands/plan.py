@@ -7,10 +7,11 @@ from typing import Any
 from kfp_image_tuning.pipelines.commands import pipeline_options
 
 _DESCRIPTION = """\
-Print the search space with the reason for every narrowing, the recipe of a trial, the limits and what to be warned of. Trains nothing.
+Print the search space with the reason for every narrowing, the recipe of a trial, the limits and what to be warned of.
+Trains nothing.
 
-With --data DIR of a prepared data set (kfp-image-tuning prepare, or DIR/dataset of a run) the plan is complete. Without, it shows what
-does not depend on the images.
+With --data DIR of a prepared data set (kfp-image-tuning prepare, or DIR/dataset of a run) the plan is complete.
+Without, it shows what does not depend on the images.
 """
 
 

@@ -12,7 +12,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "prepare",
         help="turn images into a data set of record files",
-        description="Turn labelled images into training, validation and test sets in RecordIO, which every engine reads.",
+        description="Turn labelled images into training, validation and test sets in RecordIO, for every engine.",
     )
     parser.add_argument(
         "--data",
@@ -23,17 +23,23 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="the data set's folder")
     pipeline_options.add_data_options(parser)
     form = parser.add_argument_group("form of the stored images")
-    form.add_argument("--encoding", choices=("auto", "jpeg", "png"), default="auto", help="default: PNG up to 64 pixels")
+    form.add_argument(
+        "--encoding", choices=("auto", "jpeg", "png"), default="auto", help="default: PNG up to 64 pixels"
+    )
     form.add_argument("--quality", type=option_types.positive, default=95, metavar="Q", help="of JPEG (default: 95)")
     form.add_argument(
         "--training-margin",
         type=option_types.share,
         metavar="SHARE",
-        help="how much larger than the image shape training images are stored (default: 1/7 where they are large enough)",
+        help="how much larger training images are stored than the image shape (default: 1/7 if they are so large)",
     )
     form.add_argument("--classes", metavar="A,B,…", help="names for classes that the source only numbers")
-    parser.add_argument("--workers", type=option_types.positive, metavar="N", help="processes (default: one for each processor)")
-    parser.add_argument("--seed", type=option_types.natural, default=0, metavar="S", help="seed of the split (default: 0)")
+    parser.add_argument(
+        "--workers", type=option_types.positive, metavar="N", help="processes (default: one for each processor)"
+    )
+    parser.add_argument(
+        "--seed", type=option_types.natural, default=0, metavar="S", help="seed of the split (default: 0)"
+    )
     parser.set_defaults(execute=execute)
 
 

@@ -10,7 +10,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser(
         "report",
         help="write a run's report.html again",
-        description="Write report.html of what a run's folder holds: result.json and, if it got so far, evaluation.json.",
+        description="Write report.html of what a run's folder holds, also if the run was stopped.",
     )
     parser.add_argument("--run", metavar="DIR", type=Path, required=True, help="the run's folder")
     parser.set_defaults(execute=execute)
@@ -26,7 +26,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
     directory = RunDirectory(arguments.run)
     if not directory.result.is_file():
-        raise RunDirectoryError(f"{directory.path}: holds no result.json, so there is nothing to report; run the search first")
+        raise RunDirectoryError(
+            f"{directory.path}: holds no result.json, so there is nothing to report; run the search first"
+        )
     write_report(
         directory.report,
         result=TuningResult.load(directory.result),

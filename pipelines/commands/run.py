@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from kfp_image_tuning.pipelines.run_directory import RunDirectory
 
 _DESCRIPTION = """\
-Run the whole pipeline on this machine: prepare the images, search hyperparameters, evaluate the best model on images that no
-trial saw. The output folder then holds dataset/, result.json, model/, evaluation.json and report.html.
+Run the whole pipeline on this machine: prepare the images, search hyperparameters, evaluate the best model on images
+that no trial saw. The output folder then holds dataset/, result.json, model/, evaluation.json and report.html.
 
 A run that was stopped or killed goes on with: kfp-image-tuning run --resume --output DIR
 """
@@ -33,11 +33,16 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="images: a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files; a path, s3://, gs:// or https://",
+        help="images: a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files; "
+        "a path, s3://, gs:// or https://",
     )
-    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="folder for everything that comes out")
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in DIR; options that are not given again stay as they were"
+        "--output", metavar="DIR", type=Path, required=True, help="folder for everything that comes out"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in DIR; options that are not given again stay as they were",
     )
     pipeline_options.add_search_options(parser)
     pipeline_options.add_data_options(parser)

@@ -1,4 +1,7 @@
-"""A component's README, made from what its docstring and signature say: ``python -m tests.components.component_readme`` writes them all."""
+"""A component's README, made from its docstring and signature.
+
+``python -m tests.components.component_readme`` writes them all.
+"""
 
 import inspect
 from importlib import import_module
@@ -50,8 +53,8 @@ def write_readme(folder: Path) -> str:
         f"from kfp_image_tuning.components.{name}.component import {name}",
         "```",
         "",
-        "The component's body imports `kfp_image_tuning`. `kfp-image-tuning compile` makes pipelines that carry this code; a pipeline that is",
-        "compiled in another way needs an image in which `kfp-image-tuning` is installed.",
+        "The component's body imports `kfp_image_tuning`. `kfp-image-tuning compile` makes pipelines that carry this",
+        "code; a pipeline that is compiled in another way needs an image in which `kfp-image-tuning` is installed.",
         "",
         "<!-- Made from component.py by `make readmes`. -->",
     ]
@@ -60,7 +63,11 @@ def write_readme(folder: Path) -> str:
 
 def _table(folder: Path, direction: str) -> list[str]:
     inputs = direction == "inputDefinitions"
-    lines = ["| name | type | default | meaning |", "| --- | --- | --- | --- |"] if inputs else ["| name | type | meaning |", "| --- | --- | --- |"]
+    lines = (
+        ["| name | type | default | meaning |", "| --- | --- | --- | --- |"]
+        if inputs
+        else ["| name | type | meaning |", "| --- | --- | --- |"]
+    )
     for name, entry in definitions(folder, direction, "artifacts").items():
         lines.append(_row(name, entry["artifactType"]["schemaTitle"], entry, inputs))
     for name, entry in definitions(folder, direction, "parameters").items():

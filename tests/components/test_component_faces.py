@@ -1,4 +1,4 @@
-"""The typed faces of the components: what the console shows, what pipelines connect, what all tuning components share."""
+"""The typed faces of the components: what the console shows and what all tuning components share."""
 
 import ast
 import sys
@@ -22,6 +22,8 @@ TUNING_ARTIFACTS = {
     "report": "system.HTML",
 }
 TUNING_PARAMETERS = {"best_objective": "NUMBER_DOUBLE", "best_hyperparameters": "STRUCT", "best_trial": "STRING"}
+
+
 @pytest.mark.parametrize("folder", TUNING_FOLDERS, ids=lambda folder: folder.name)
 def test_every_tuning_component_has_the_same_outputs(folder: Path) -> None:
     artifacts = definitions(folder, "outputDefinitions", "artifacts")

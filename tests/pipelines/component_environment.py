@@ -1,6 +1,8 @@
-"""A virtual environment with the packages that compiled components declare, and without this project: what a pod has after its installs.
+"""A virtual environment with the packages that compiled components declare, and without this project: what a pod has
+after its installs.
 
-It is kept beside the checkout's own environment, under a name made of the package list, since torch takes a minute to install.
+It is kept beside the checkout's own environment, under a name made of the package list, since torch takes a minute to
+install.
 """
 
 import fcntl

@@ -1,4 +1,7 @@
-"""The compiled file does what it says: its own commands, run in order as the KFP launcher runs them, in an environment without this project."""
+"""The compiled file does what it says: its own commands, run in order as the KFP launcher runs them.
+
+They run in an environment that has the declared packages and not this project.
+"""
 
 import json
 import os
@@ -9,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.pipelines.component_environment import component_environment
 
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.dataset.document import Dataset
@@ -18,6 +20,7 @@ from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.result import TuningResult
+from tests.pipelines.component_environment import component_environment
 
 Document = dict[str, Any]
 
@@ -62,7 +65,8 @@ class Launcher:
         assert done.returncode == 0, done.stdout + done.stderr
         self.outputs[name] = json.loads(Path(executor_input["outputs"]["outputFile"]).read_text(encoding="utf-8"))
         self.outputs[name]["paths"] = {
-            key: Path(value["artifacts"][0]["uri"]) for key, value in executor_input["outputs"].get("artifacts", {}).items()
+            key: Path(value["artifacts"][0]["uri"])
+            for key, value in executor_input["outputs"].get("artifacts", {}).items()
         }
 
     def executor_input(self, name: str, task: Document, component: Document) -> Document:
@@ -88,7 +92,11 @@ class Launcher:
                     key: {"outputFile": str(folder / "parameters" / key)} for key in definitions.get("parameters", {})
                 },
                 "artifacts": {
-                    key: {"artifacts": [{"name": key, "type": entry["artifactType"], "uri": str(folder / key), "metadata": {}}]}
+                    key: {
+                        "artifacts": [
+                            {"name": key, "type": entry["artifactType"], "uri": str(folder / key), "metadata": {}}
+                        ]
+                    }
                     for key, entry in definitions.get("artifacts", {}).items()
                 },
                 "outputFile": str(folder / "executor_output.json"),
@@ -121,7 +129,9 @@ def test_commands_of_the_compiled_file_run_without_this_project(digits: Path, tm
     launcher = Launcher(document, parameters, tmp_path, bin_folder)
     launcher.run()
 
-    prepared, tuned, evaluated = (launcher.outputs[name] for name in ("data-preparation", "local-tuning", "model-evaluation"))
+    prepared, tuned, evaluated = (
+        launcher.outputs[name] for name in ("data-preparation", "local-tuning", "model-evaluation")
+    )
     dataset = Dataset.load(prepared["paths"]["dataset"])
     assert prepared["parameterValues"] == {
         "num_classes": len(dataset.classes),

@@ -1,4 +1,4 @@
-"""Compiled pipelines: what the backend takes, what a pod is told to run, and that the same sources give the same file."""
+"""Compiled pipelines: what the backend takes, what a pod is told to run, the same file from the same sources."""
 
 import copy
 import os
@@ -46,7 +46,7 @@ def containers(document: Document) -> dict[str, Document]:
 
 
 def with_archives_read(text: str) -> list[Document]:
-    """The documents with the files in place of the archives: another release of the compression library may pack them otherwise."""
+    """The documents with files in place of archives: another release of the compression library may pack otherwise."""
     documents = list(yaml.safe_load_all(text))
     for container in containers(documents[0]).values():
         container["command"][ARCHIVE] = read_archive(container["command"][ARCHIVE])
@@ -219,7 +219,7 @@ def test_what_the_backend_would_refuse_is_refused_here(
 def test_typo_in_the_platform_document_is_refused(document: Document) -> None:
     executor = {"tolerations": [{"key": "nvidia.com/gpu"}], "nodeSelectors": {}}
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-local-tuning": executor}}}}}
-    with pytest.raises(CompilationError, match="exec-local-tuning: .*nodeSelectors"):
+    with pytest.raises(CompilationError, match=r"exec-local-tuning: .*nodeSelectors"):
         check_specification([document, platform])
 
 

@@ -36,7 +36,9 @@ def read(path: Path) -> dict[str, Any]:
 def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run's folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "first"
-    done = run("run", "--data", digits, "--output", folder, *QUICK, "--trials", "4", "--epochs", "6", "--min-accuracy", "0.8")
+    done = run(
+        "run", "--data", digits, "--output", folder, *QUICK, "--trials", "4", "--epochs", "6", "--min-accuracy", "0.8"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -223,7 +225,9 @@ def processes_of(folder: Path) -> list[str]:
 @pytest.fixture
 def long_run(digits: Path, tmp_path: Path) -> Iterator[tuple[Running, Path]]:
     folder = tmp_path / "run"
-    running = Running("run", "--data", digits, "--output", folder, *QUICK, "--trials", "6", "--epochs", "20", "--no-stop-bad-trials")
+    running = Running(
+        "run", "--data", digits, "--output", folder, *QUICK, "--trials", "6", "--epochs", "20", "--no-stop-bad-trials"
+    )
     yield running, folder
     running.process.kill()
     running.process.wait()

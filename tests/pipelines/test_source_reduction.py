@@ -8,7 +8,9 @@ import pytest
 from kfp_image_tuning.pipelines.source_reduction import reduce_source
 
 ROOT = Path(__file__).parents[2]
-MODULES = [path for room in ("tuning", "dataset", "trainer", "report", "components") for path in (ROOT / room).rglob("*.py")]
+MODULES = [
+    path for room in ("tuning", "dataset", "trainer", "report", "components") for path in (ROOT / room).rglob("*.py")
+]
 
 
 def without_docstrings(source: str) -> str:

@@ -1,0 +1,65 @@
+"""The wheel works by itself: installed in an empty environment, outside the checkout, without torch."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # Built from a copy, so that no build folder appears in the checkout.
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            target = folder / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(folder / "source")]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_wheel_holds_all_rooms_and_their_documents(wheel: Path) -> None:
+    held = set(zipfile.ZipFile(wheel).namelist())
+    for room in ("tuning", "dataset", "trainer", "report", "components", "pipelines"):
+        for path in (ROOT / room).rglob("*"):
+            if path.suffix in (".py", ".css", ".js") or path.name.endswith(".schema.json"):
+                name = f"kfp_image_tuning/{path.relative_to(ROOT)}"
+                assert name in held, f"{name} is not in the wheel: is its folder among the packages of setup.cfg?"
+    assert "kfp_image_tuning/__init__.py" not in held, "it is a namespace over the rooms"
+    assert not any(name.startswith(("tests/", "kfp_image_tuning/tests")) for name in held)
+
+
+@pytest.mark.timeout(600)
+def test_installed_wheel_answers_and_compiles(wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    install = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True, cwd=tmp_path)
+    program = str(environment / "bin" / "kfp-image-tuning")
+    assert (
+        "usage:" in subprocess.run([program, "--help"], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    )
+
+    subprocess.run([*install, f"{wheel}[pipelines]"], check=True, cwd=tmp_path)
+    target = tmp_path / "pipeline.yaml"
+    done = subprocess.run(
+        [program, "compile", "--output", str(target)], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    ours = tmp_path / "ours.yaml"
+    here = [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line", "compile", "--output", str(ours)]
+    subprocess.run(here, check=True, capture_output=True)
+    assert target.read_bytes() == ours.read_bytes(), "a wheel compiles what the checkout compiles"
