@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.dataset.image_codec import encode_image
 from kfp_image_tuning.trainer import sagemaker_container
 from kfp_image_tuning.trainer.__main__ import choose_threads
+from kfp_image_tuning.trainer.command_line import main
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model
-from tests.trainer.digits import training_digits, validation_digits, write_records
+from tests.trainer.digits import digits, training_digits, validation_digits, write_records
 
 HYPERPARAMETERS = {
     "num_classes": "10",
@@ -77,6 +80,24 @@ def test_record_files_become_a_model_and_its_export(records: Path, tmp_path: Pat
     assert exported.returncode == 0, exported.stderr
     assert len(exported.stdout.splitlines()) == 3
     assert read_mxnet_model(tmp_path / "exported").num_layers == 20
+
+
+def test_a_prepared_data_set_says_what_the_trainer_needs_to_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = digits().part(0, 150)
+    for number, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        path = tmp_path / "images" / f"digit {label}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image, "png"))
+    dataset = prepare_dataset(str(tmp_path / "images"), tmp_path / "dataset", progress=lambda line: None)
+    given = f"--dataset {tmp_path}/dataset --cache {tmp_path}/cache --model-dir {tmp_path}/model"
+    assert main([*given.split(), "--set", "num_layers=20", "--set", "epochs=1"]) == 0
+    assert len(accuracies(capsys.readouterr().out)) == 1
+    document = load_model(tmp_path / "model").document
+    assert document.classes == dataset.classes == tuple(f"digit {number}" for number in range(10))
+    assert document.image_shape == dataset.image_shape
+    assert document.hyperparameters["num_training_samples"] == str(dataset.split("train").images)
 
 
 def test_two_processes_train_one_model(records: Path, tmp_path: Path) -> None:

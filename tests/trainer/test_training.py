@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.trainer.reports import EpochReport, StepReport, TrainingResult
@@ -231,6 +232,23 @@ def test_a_diverged_training_is_a_finished_one_and_says_so(tmp_path: Path) -> No
     assert "Epoch[0] Validation-accuracy=0.000000" in lines
     assert any("diverged" in line for line in lines)
     assert not any("nan" in line.lower().replace("training", "") for line in lines)
+
+
+def test_a_training_that_diverges_later_keeps_its_best_epoch(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    first = run(tmp_path, epochs=3, checkpoint_directory=checkpoints, on_epoch=lambda report: False)
+    best = weights(tmp_path)
+    # The next update overflows.
+    path = checkpoints / "epoch-0000" / "optimizer.safetensors"
+    save_file({name: torch.full_like(value, 1e38) for name, value in load_file(path).items()}, path)
+    lines: list[str] = []
+    result = run(tmp_path, epochs=3, checkpoint_directory=checkpoints, log=lines.append)
+    assert (result.outcome, result.best_epoch) == ("diverged", 0)
+    assert result.history == first.history
+    assert weights(tmp_path) == best
+    assert "Training diverged" in lines[-1]
+    assert lines[-1].endswith("the best model stays that of epoch 0")
+    assert not any("Epoch[1] Validation" in line for line in lines)
 
 
 def test_early_stopping_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:
