@@ -259,7 +259,14 @@ def test_a_plan_says_what_katib_does_differently() -> None:
     plan = plan_search(make_search(max_trials=40, max_seconds=3600), make_options(algorithm="sobol"), CODE)
     assert [document["kind"] for document in plan.request["documents"]] == ["ConfigMap", *["Experiment"] * 4]
     text = "\n".join([*plan.summary, *plan.warnings])
-    for words in ("metric strategy max", "best epoch", "at most 240.0 GPU-hours", "position", "takes none", "medianstop"):
+    for words in (
+        "metric strategy max",
+        "best epoch",
+        "at most 240.0 GPU-hours",
+        "position",
+        "takes none",
+        "medianstop",
+    ):
         assert words in text
 
 

@@ -57,7 +57,9 @@ def test_half_of_the_way_is_half_of_the_range_in_its_own_scaling(algorithm: str)
 
 
 def test_values_a_hair_outside_are_brought_back() -> None:
-    rate, size = choose_parameters("tpe", {"learning_rate": NUMBERS["logarithmic"], "mini_batch_size": NUMBERS["count"]})
+    rate, size = choose_parameters(
+        "tpe", {"learning_rate": NUMBERS["logarithmic"], "mini_batch_size": NUMBERS["count"]}
+    )
     assert rate.decode("0.5000000001") == 0.5
     assert (size.decode("32.0"), size.decode("513")) == (32, 512)
 

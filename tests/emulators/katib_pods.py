@@ -1,0 +1,74 @@
+"""What Katib's pod webhook does to the primary container of a trial, as its documentation and examples show it.
+
+The command becomes one shell script: its words joined by spaces, unquoted, then the redirection into the file that the
+metrics collector reads, the branch for trials that were ended early, and a marker that the trial came to its end.
+``sh -c`` in front is kept. Kubernetes turns ``$$$$`` into ``$$``, the shell's own process number.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+METRICS_FILE = "/var/log/katib/metrics.log"
+DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
+EARLY_STOPPED = "early-stopped"
+COMPLETED = "completed"
+
+
+def make_trial_job(experiment: Mapping[str, Any], name: str, assignments: Mapping[str, str]) -> dict[str, Any]:
+    """The Job of a trial: the template with all placeholders replaced in its JSON text."""
+    template = experiment["spec"]["trialTemplate"]
+    text = json.dumps(template["trialSpec"])
+    for parameter in template["trialParameters"]:
+        reference = parameter["reference"]
+        value = name if reference == "${trialSpec.Name}" else assignments[reference]
+        text = text.replace(f"${{trialParameters.{parameter['name']}}}", value)
+    job: dict[str, Any] = json.loads(text)
+    metadata = {**job.get("metadata", {}), "name": name, "namespace": experiment["metadata"]["namespace"]}
+    return {**job, "metadata": metadata}
+
+
+def wrap_command(command: Sequence[str], *, early_stopping: bool, metrics_file: str = METRICS_FILE) -> list[str]:
+    """The command that the container runs in the end."""
+    words = list(command)
+    shell = ["sh", "-c"]
+    if words[0] in ("sh", "bash") and words[1] == "-c":
+        shell, words = words[:2], words[2:]
+    folder = str(Path(metrics_file).parent)
+    marker = f"{folder}/$$$$.pid"
+    words.append(f"1>{metrics_file} 2>&1")
+    if early_stopping:
+        words += [
+            "||",
+            f"if test -f {marker} && [ $(head -n 1 {folder}/$$.pid) = {EARLY_STOPPED} ]; then "
+            "echo Training Container was Early Stopped; else echo Training Container was Failed; exit 1; fi",
+        ]
+    words += ["&&", f"echo {COMPLETED} > {marker}"]
+    return [*shell, expand(" ".join(words))]
+
+
+def expand(text: str) -> str:
+    """What the kubelet makes of a command: ``$$`` is a dollar sign, but not inside of ``$(…)``, a variable's place.
+
+    Of variables that it does not know the place stays as it is.
+    """
+    return re.sub(r"\$\$|\$\([^)]*\)", lambda found: "$" if found[0] == "$$" else found[0], text)
+
+
+def collect_metrics(
+    log: str, names: Sequence[str], filters: Sequence[str] = (DEFAULT_FILTER,)
+) -> dict[str, dict[str, str]]:
+    """What the metrics collector reports of a log: minimum, maximum and latest value of each metric, as text."""
+    found: dict[str, list[str]] = {}
+    for line in log.splitlines():
+        for pattern in filters:
+            for match in re.finditer(pattern, line):
+                name, value = match[1].strip(), match[2].strip()
+                if name in names and value:
+                    found.setdefault(name, []).append(value)
+    return {
+        name: {"min": min(values, key=float), "max": max(values, key=float), "latest": values[-1]}
+        for name, values in found.items()
+    }
