@@ -64,7 +64,7 @@ def train(
         seed: Of the initial weights, the order of the images and the augmentation.
         on_epoch: Called after every epoch; training stops if it returns False.
         on_progress: Called about once a second within an epoch; training stops at once, without a validation, if it
-            returns False.
+            returns False. Not called where several processes train together.
         log: Takes the lines that the built-in algorithm would write.
         device: The GPU where there is one, if not given; otherwise the CPU.
         initial_model: A model to start from: with ``use_pretrained_model`` all but its last layer, else all of it.
@@ -130,6 +130,11 @@ class _Trial:
         self.batch = self.processes.global_batch(hyperparameters.mini_batch_size)
         self.images = len(training.images)
         self.steps = self.images // self.batch
+        if self.batch < self.processes.count:
+            raise TrainingError(
+                f"mini_batch_size: {self.batch} images cannot be shared by {self.processes.count} processes; choose a "
+                "larger one or start fewer processes"
+            )
         if self.steps == 0:
             raise TrainingError(
                 f"mini_batch_size: a step takes {self.batch} images, there are {self.images}; choose a smaller one"
