@@ -27,6 +27,14 @@ CREDENTIAL_CODES = frozenset(
         "SignatureDoesNotMatch", "UnrecognizedClientException",
     }
 )  # fmt: skip
+CREDENTIAL_ERRORS = frozenset(
+    {
+        "CredentialRetrievalError", "MetadataRetrievalError", "NoAuthTokenError", "NoCredentialsError",
+        "PartialCredentialsError", "RefreshWithMFAUnsupportedError", "SSOTokenLoadError", "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+    }
+)  # fmt: skip
+"""botocore's names of the exceptions that speak of credentials; all its others speak of the way to AWS."""
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 PATIENCE_SECONDS: dict[SetbackKind, float] = {"transient": 6 * 3600, "credentials": 1800, "denied": 300}
@@ -88,11 +96,13 @@ class Caller:
 
         try:
             self._clients = make_clients(self._options)
-        except BotoCoreError as error:
-            raise EngineError(f"AWS: {error}; mend AWS_PROFILE, AWS_REGION or the configuration file") from error
+        except (BotoCoreError, ValueError) as error:
+            raise EngineError(
+                f"AWS: {error}; mend endpoint_url, AWS_ENDPOINT_URL, AWS_PROFILE, the region or the configuration file"
+            ) from error
 
     def _call(self, choose: Callable[[Clients], Any], method: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
         try:
             answer: dict[str, Any] = getattr(choose(self._clients), method)(**parameters)
@@ -108,11 +118,11 @@ class Caller:
             raise Setback(kind, f"{message} ({code})") from error
         except ParamValidationError as error:
             raise Refusal("ValidationException", f"{method}: {error}") from error
-        except HTTPClientError as error:
-            raise Setback("transient", f"{method}: {error}") from error
         except BotoCoreError as error:
-            self._renew()
-            raise Setback("credentials", f"{method}: {error}") from error
+            kind = "credentials" if type(error).__name__ in CREDENTIAL_ERRORS else "transient"
+            if kind == "credentials":
+                self._renew()
+            raise Setback(kind, f"{method}: {error}") from error
 
 
 def _kind(code: str, status: int) -> SetbackKind | None:

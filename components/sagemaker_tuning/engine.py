@@ -25,7 +25,7 @@ LONGEST_SILENCE = 5.0
 """Seconds without an update, at most: so quickly a time limit acts."""
 STOPPING_SECONDS = 5.0
 """Seconds between two looks while the tuning job is being stopped."""
-LAUNCH_PATIENCE: dict[SetbackKind, float] = {"transient": 900, "credentials": 20, "denied": 0}
+LAUNCH_PATIENCE: dict[SetbackKind, float] = {"transient": 300, "credentials": 20, "denied": 0}
 ENDED = ("Completed", "Failed", "Stopped")
 LATE_LOOKS = 5
 """Looks at something that lags behind: the list of an ended job's training jobs, the tags of a new one."""
@@ -51,6 +51,7 @@ class SageMakerEngine:
         self._options = options
         self._stopper: Stopper | None = None
         self._stop_wished = False
+        self._create_was_sent = False
         self._looks_for_tags = 0
         self._tuning_job: dict[str, Any] = {}
 
@@ -146,7 +147,8 @@ class SageMakerEngine:
         """Create the tuning job, or find the one of this name; none, if the end is wished for before that."""
         if self._stop_wished:
             # A call whose answer was lost may have created it.
-            return "found" if self._exists() else "none"
+            return "found" if self._create_was_sent and self._exists() else "none"
+        self._create_was_sent = True
         try:
             self._caller.sagemaker("create_hyper_parameter_tuning_job", **self._request)
         except Refusal as refusal:

@@ -68,7 +68,8 @@ class TuningJob:
                 break
             self._time = max(self._time, time)
             self._let_happen(name)
-        self._time = max(self._time, now)
+        if self.ended is None:
+            self._time = max(self._time, now)
 
     def stop(self, time: float) -> None:
         """StopHyperParameterTuningJob."""
