@@ -130,6 +130,7 @@ def write_batch_norm(folder):
         step.forward(is_train=True)
         gradient = draw("gradient of " + name, shape)
         step.backward(mx.nd.array(gradient))
+        mx.nd.waitall()
         arrays.update({name + "/before/" + key: value for key, value in given.items()})
         arrays[name + "/gradient"] = gradient
         arrays[name + "/output"] = step.outputs[0].asnumpy()
@@ -183,6 +184,7 @@ def write_training_steps(folder):
         step.backward()
         for index, name in enumerate(names):
             updater(index, step.grad_dict[name], step.arg_dict[name])
+    mx.nd.waitall()
     after = {**{name: step.arg_dict[name] for name in names}, **step.aux_dict}
     probes = {name: probe(name, array.asnumpy()) for name, array in after.items()}
     write_json(
