@@ -43,5 +43,20 @@ format: setup  ## format the code
 bench: setup  ## benchmarks: ratios against named baselines
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
+# MXNet's last release needs NumPy 1.23, which there is for Python 3.8 to 3.11 only; so it has an environment of its own.
+PYTHON_MXNET ?= $(PYTHON)
+
+.venv-mxnet/.installed:
+	@$(PYTHON_MXNET) -c 'import sys; sys.exit("MXNet 1.9.1 runs on Python 3.8 to 3.11 only: make test-mxnet PYTHON_MXNET=/path/to/python3.11 (this is " + sys.version.split()[0] + ")" if not (3, 8) <= sys.version_info < (3, 12) else 0)'
+	@echo "Setting up .venv-mxnet: about half a minute, once (log: .venv-mxnet/install.log)"
+	@$(PYTHON_MXNET) -m venv .venv-mxnet
+	@.venv-mxnet/bin/python -m pip install --quiet --disable-pip-version-check \
+	  'mxnet==1.9.1' 'numpy<1.24' 'opencv-python-headless<4.9' > .venv-mxnet/install.log 2>&1 \
+	  || { tail -n 20 .venv-mxnet/install.log; exit 1; }
+	@touch $@
+
+test-mxnet: setup .venv-mxnet/.installed  ## the proof against Apache MXNet 1.9.1 itself
+	@MXNET_PYTHON=$(CURDIR)/.venv-mxnet/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mxnet
+
 clean:  ## remove environments and results
 	rm -rf $(VENV) .venv-mxnet build dist runs *.egg-info .mypy_cache .ruff_cache .pytest_cache
