@@ -100,6 +100,9 @@ class TuningSettings:
         )
 
 
+USUAL_FRACTION = 0.1
+"""The share of validation and of test images where none is asked for."""
+
 _OPTIONS: Mapping[str, str] = {
     "preset": "--preset",
     "strategy": "--strategy",
@@ -120,6 +123,11 @@ def reproduction_command(settings: TuningSettings, dataset: Dataset) -> str:
     """What to type to prepare the same images, and run the same search on this machine, again."""
     words = ["kfp-image-tuning", "run", "--data", dataset.source.uri]
     words += ["--image-shape", ",".join(map(str, dataset.image_shape))]
+    for split, share in (dataset.fractions or {}).items():
+        if split != "train" and share != USUAL_FRACTION:
+            words += [f"--{split}-fraction", f"{share:g}"]
+    if (shards := len(dataset.split("train").shards)) > 1:
+        words += ["--shards", str(shards)]
     for setting in fields(settings):
         value = getattr(settings, setting.name)
         if setting.name in _OPTIONS and value != setting.default:

@@ -2,6 +2,7 @@
 
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.pipelines.run_directory import RunDirectory, path_for_reader
+from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.result import TuningResult
 
 _WIDTH = 18
@@ -42,8 +43,14 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
         (directory.dataset, "the prepared images"),
     ):
         lines.append(f"  {path_for_reader(path):<{_WIDTH + len(path_for_reader(directory.path))}} {what}")
-    lines += ["", f"More trials: {go_on} --trials {2 * max(1, len(result.trials))}"]
-    return lines
+    return [*lines, "", f"More trials: {go_on} {_larger_budget(result)}"]
+
+
+def _larger_budget(result: TuningResult) -> str:
+    """Options that give a search that has ended twice what it has had."""
+    budget = Budget.from_document(result.search["budget"])
+    options = f"--trials {max(budget.max_trials, 2 * len(result.trials))}"
+    return options if budget.max_seconds is None else f"{options} --time-limit {2 * budget.max_seconds:g}"
 
 
 def _percent(share: float) -> str:

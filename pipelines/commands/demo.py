@@ -12,7 +12,7 @@ that was stopped goes on.
 
 OPTIONS = {
     "trials": 40,
-    "epochs": 5,
+    "epochs": 3,
     "time_limit": 210.0,
     "seed": 0,
 }
