@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kfp_image_tuning.tuning.errors import TrainingError
 from numpy.typing import NDArray
+
+from kfp_image_tuning.tuning.errors import TrainingError
 
 _LIST_MARK = 0x112
 _ARRAY_MARK = 0xF993FAC9

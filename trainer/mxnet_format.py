@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
+
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.trainer.mxnet_arrays import read_arrays, write_arrays
 from kfp_image_tuning.trainer.mxnet_symbol import (
@@ -28,10 +29,9 @@ from kfp_image_tuning.trainer.mxnet_symbol import (
     array_shapes,
     symbol_text,
 )
-from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, ResNetV2, load_mxnet_arrays, mxnet_arrays
+from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, mxnet_arrays
 from kfp_image_tuning.trainer.preprocessing import Preprocessing
 from kfp_image_tuning.tuning.errors import TrainingError
-from numpy.typing import NDArray
 
 PREFIX = "image-classification"
 SYMBOL_FILE = f"{PREFIX}-symbol.json"
@@ -59,14 +59,6 @@ class MXNetModel:
     multi_label: bool
     epoch: int
     arrays: dict[str, NDArray[np.float32]]
-
-    def network(self) -> ResNetV2:
-        """The same network in PyTorch; it takes RGB images of 0 to 255 and gives logits."""
-        network = ResNetV2(self.num_layers, self.num_classes, self.image_shape)
-        load_mxnet_arrays(
-            network, {name: torch.from_numpy(array) for name, array in self.arrays.items()}, source=PREFIX
-        )
-        return network
 
 
 def fold_preprocessing(model: MXNetModel, preprocessing: Preprocessing) -> MXNetModel:
@@ -103,13 +95,13 @@ def write_mxnet_model(model_directory: Path, output_directory: Path) -> tuple[Pa
 
     Args:
         model_directory: Holds ``model.safetensors`` and ``model.json``.
-        output_directory: Where the three files go; files of the same names are replaced.
+        output_directory: Where the three files go; the same model's are replaced.
 
     Returns:
         Their paths, parameters first.
 
     Raises:
-        TrainingError: If the model cannot be read, or not be said in this form.
+        TrainingError: If the model cannot be read or not be said in this form, or the folder holds another one.
         DocumentError: If ``model.json`` has an unknown version or form.
     """
     classifier = load_model(model_directory)
@@ -131,9 +123,14 @@ def write_files(model: MXNetModel, directory: Path) -> tuple[Path, ...]:
 
     Returns:
         Their paths, parameters first.
+
+    Raises:
+        TrainingError: If the folder holds parameters of another epoch, which a reader could take for this model's.
     """
     directory.mkdir(parents=True, exist_ok=True)
     parameters = directory / f"{PREFIX}-{model.epoch:04d}.params"
+    if others := [path.name for path in _find_parameters(directory) if path != parameters]:
+        raise TrainingError(f"{directory}: already holds {', '.join(others)}; choose an empty folder")
     write_arrays(parameters, {f"{_storage(name)}:{name}": array for name, array in model.arrays.items()})
     symbol = directory / SYMBOL_FILE
     symbol.write_text(symbol_text(model.num_layers, model.num_classes, model.image_shape, model.multi_label))
@@ -169,13 +166,17 @@ def _storage(name: str) -> str:
 
 
 def _last_parameters(directory: Path) -> Path:
-    found = sorted(path for path in directory.glob("*.params") if re.fullmatch(rf"{PREFIX}-\d+", path.stem))
+    found = _find_parameters(directory)
     if not found:
         raise TrainingError(
             f"{directory}: holds no {PREFIX}-NNNN.params; give the folder into which model.tar.gz of the image "
             "classification algorithm was unpacked"
         )
     return max(found, key=lambda path: int(path.stem.rpartition("-")[2]))
+
+
+def _find_parameters(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("*.params") if re.fullmatch(rf"{PREFIX}-\d+", path.stem))
 
 
 def _read_json(path: Path) -> Any:
@@ -246,8 +247,8 @@ def _recognize_depth(path: Path, arrays: dict[str, NDArray[np.float32]]) -> int:
         if known == units and bottleneck == ("stage1_unit1_conv3_weight" in array_shapes(num_layers, 1, (3, 32, 32))):
             return num_layers
     raise TrainingError(
-        f"{path}: {units or 'no'} residual units {'of three convolutions ' if bottleneck else ''}are none of the "
-        f"algorithm's networks, which have {', '.join(map(str, UNITS_PER_STAGE))} layers"
+        f"{path}: {units or 'no'} residual units{' of three convolutions' if bottleneck else ''}, as no network of the "
+        f"algorithm has; those have {', '.join(map(str, UNITS_PER_STAGE))} layers"
     )
 
 

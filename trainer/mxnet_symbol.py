@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+
 from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, ResNetV2, mxnet_name
 
 EPSILON = 2e-5
