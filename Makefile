@@ -59,4 +59,4 @@ test-mxnet: setup .venv-mxnet/.installed  ## the proof against Apache MXNet 1.9.
 	@MXNET_PYTHON=$(CURDIR)/.venv-mxnet/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mxnet
 
 clean:  ## remove environments and results
-	rm -rf $(VENV) .venv-mxnet build dist runs *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-mxnet .venv-components-* build dist runs *.egg-info .mypy_cache .ruff_cache .pytest_cache
