@@ -1,0 +1,176 @@
+"""Starts a search's Experiments, or takes up those that an earlier attempt of the same run has started.
+
+The names are the run's, so the API server itself keeps a second search from starting. A fingerprint tells our own
+Experiments from a stranger's, and a label finds what an earlier attempt with other settings has left behind.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kfp_image_tuning.katib.cluster import OWN_NAMESPACE, Cluster
+from kfp_image_tuning.katib.names import COUNTS, FINGERPRINT_ANNOTATION, RUN_LABEL
+from kfp_image_tuning.katib.trial_status import read_time
+from kfp_image_tuning.katib.validation import find_update_problems
+from kfp_image_tuning.tuning.errors import EngineError
+
+LONGEST_GOING = 120.0
+"""Seconds that an Experiment which is being deleted may take to go."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What runs now.
+
+    Attributes:
+        experiments: The Experiments as the API server has them.
+        adopted: Names of those that were there already.
+        notes: What a reader should know.
+    """
+
+    experiments: tuple[Mapping[str, Any], ...]
+    adopted: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def started_at(self) -> float:
+        """When the first of them was created."""
+        times = [read_time(experiment["metadata"]["creationTimestamp"]) for experiment in self.experiments]
+        return min(moment for moment in times if moment is not None)
+
+
+def launch(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> Launched:
+    """Bring the cluster to what the documents say.
+
+    Args:
+        cluster: Where.
+        documents: ConfigMaps and Experiments of one run.
+
+    Raises:
+        EngineError: If something else stands in their place, or the cluster refuses them.
+    """
+    wanted = [document for document in documents if document["kind"] == "Experiment"]
+    config_maps = [document for document in documents if document["kind"] == "ConfigMap"]
+    run = wanted[0]["metadata"]["labels"][RUN_LABEL]
+    notes = _remove_orphans(cluster, run, {document["metadata"]["name"] for document in wanted})
+    # Before anything is made: a stranger in one place must not leave half a search in the others.
+    present = {document["metadata"]["name"]: _find_own(cluster, document) for document in wanted}
+    for document in config_maps:
+        cluster.put_config_map(document)
+    owner = launcher_pod(cluster)
+    experiments, adopted = [], []
+    for document in wanted:
+        name = document["metadata"]["name"]
+        found = present[name]
+        if found is None:
+            found = cluster.create("experiments", _owned(document, owner))
+        if found is None:
+            # Made between our look and our call, or by our own call whose answer was lost.
+            found = _find_own(cluster, document)
+        elif present[name] is not None:
+            adopted.append(name)
+        if found is None:
+            raise EngineError(f"Experiment {name}: went while it was being started; run the same again")
+        if name in adopted:
+            found, more = _bring_up_to_date(cluster, found, document, owner)
+            notes += more
+        experiments.append(found)
+    owners = [_reference(experiment) for experiment in experiments]
+    for document in config_maps:
+        cluster.own_config_map(document["metadata"]["name"], owners)
+    return Launched(tuple(experiments), tuple(adopted), tuple(notes))
+
+
+def launcher_pod(cluster: Cluster) -> dict[str, Any] | None:
+    """The pod that this process runs in, as an owner: Experiments go when it is deleted. None outside of a pod."""
+    name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
+    own = OWN_NAMESPACE.read_text().strip() if OWN_NAMESPACE.exists() else os.environ.get("KFP_POD_NAMESPACE", "")
+    # An owner in another namespace would count as gone, and take the Experiments with it at once.
+    if not name or not uid or own != cluster.namespace:
+        return None
+    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+
+
+def _remove_orphans(cluster: Cluster, run: str, wanted: set[str]) -> list[str]:
+    """Delete what an earlier attempt of this run, with other settings, has left running."""
+    notes = []
+    for experiment in cluster.find("experiments", f"{RUN_LABEL}={run}"):
+        name = experiment["metadata"]["name"]
+        if name not in wanted:
+            cluster.delete("experiments", name)
+            notes.append(f"Experiment {name} of an earlier attempt is removed")
+    return notes
+
+
+def _find_own(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The Experiment in a document's place, if it is the same search.
+
+    Raises:
+        EngineError: If it is another one.
+    """
+    metadata = document["metadata"]
+    name = metadata["name"]
+    deadline = time.monotonic() + LONGEST_GOING
+    while True:
+        found = cluster.get("experiments", name)
+        if found is None:
+            return None
+        theirs = found["metadata"]
+        if (theirs.get("labels") or {}).get(RUN_LABEL) != metadata["labels"][RUN_LABEL]:
+            raise EngineError(
+                f"Experiment {name}: there is one of this name in namespace {cluster.namespace} that this project has "
+                "not made; choose another run or name_prefix, or delete it"
+            )
+        if not theirs.get("deletionTimestamp"):
+            break
+        if time.monotonic() > deadline:
+            raise EngineError(
+                f"Experiment {name}: does not go in {LONGEST_GOING:g} s; see what its finalizers wait for"
+            )
+        time.sleep(1)
+    if (theirs.get("annotations") or {}).get(FINGERPRINT_ANNOTATION) != metadata["annotations"][FINGERPRINT_ANNOTATION]:
+        raise EngineError(
+            f"Experiment {name}: belongs to the same run, but searches something else; give the new search another run, "
+            f"or delete it (kubectl delete experiment {name} -n {cluster.namespace})"
+        )
+    return found
+
+
+def _bring_up_to_date(
+    cluster: Cluster, found: Mapping[str, Any], document: Mapping[str, Any], owner: dict[str, Any] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Make an adopted Experiment ours: this pod owns it now, and it has this budget."""
+    name = document["metadata"]["name"]
+    changes: dict[str, Any] = {}
+    notes: list[str] = []
+    if owner is not None and found["metadata"].get("ownerReferences") != [owner]:
+        # The pod of the earlier attempt would take the Experiment with it when it is cleaned up.
+        changes["metadata"] = {"ownerReferences": [owner]}
+    counts = {name: document["spec"][name] for name in COUNTS if document["spec"][name] != found["spec"].get(name)}
+    if counts:
+        changed = {**found, "spec": {**found["spec"], **counts}}
+        if problems := find_update_problems(found, changed):
+            notes.append(f"Experiment {name} keeps its old budget: {'; '.join(problems)}")
+        else:
+            changes["spec"] = counts
+    updated = cluster.patch("experiments", name, changes) if changes else dict(json.loads(json.dumps(found)))
+    return updated, notes
+
+
+def _owned(document: Mapping[str, Any], owner: dict[str, Any] | None) -> dict[str, Any]:
+    metadata = dict(document["metadata"])
+    if owner is not None:
+        metadata["ownerReferences"] = [owner]
+    return {**document, "metadata": metadata}
+
+
+def _reference(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": experiment["apiVersion"],
+        "kind": experiment["kind"],
+        "name": experiment["metadata"]["name"],
+        "uid": experiment["metadata"]["uid"],
+    }

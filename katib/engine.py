@@ -1,0 +1,241 @@
+"""The Katib engine: trials are pods of a cluster, and Katib decides what they try.
+
+    plan ──▶ Experiments ──▶ Katib ──▶ Trials ──▶ Jobs ──▶ pods: our trainer
+                 ▲             watch ◀──┘            logs ◀──┘
+             this process: starts or adopts, follows, stops, collects
+
+Everything that lasts is in the cluster. A process that is killed leaves nothing that the next of the same run does not
+take up; without a next one, the Experiments go with the launcher's pod.
+"""
+
+import queue
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.katib.adoption import Launched, launch
+from kfp_image_tuning.katib.cluster import Cluster
+from kfp_image_tuning.katib.experiment import build_experiments, run_digest
+from kfp_image_tuning.katib.following import Follower
+from kfp_image_tuning.katib.locations import Location
+from kfp_image_tuning.katib.names import RUN_LABEL
+from kfp_image_tuning.katib.object_store import download_folder
+from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.katib.planning import ENGINE_NAME, plan_search
+from kfp_image_tuning.katib.trial_code import TrialCode
+from kfp_image_tuning.katib.watching import Change, Watcher
+from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.result import Trial, find_best_trial
+from kfp_image_tuning.tuning.search import Search
+
+LONGEST_SILENCE = 1.0
+"""Seconds without an update, at most: so quickly a time limit or a signal acts."""
+STOP_PATIENCE = 60.0
+"""Seconds that pods have to leave their models after they were told to end; Kubernetes gives them 30."""
+MODEL_FILES = ("model.json", "model.safetensors")
+WATCHED = ("experiments", "trials", "pods")
+
+
+class KatibEngine:
+    """Runs trials in a cluster with Katib.
+
+    Args:
+        options: Where and how.
+        model_directory: Gets the best trial's model.
+        code: Our trainer, for a public image; None: the image has it.
+        models_mount: Where this process sees the folder of ``options.models``, if that is on a volume.
+        cluster: The connection; None: the pod's own cluster, or that of the kubeconfig.
+    """
+
+    name = ENGINE_NAME
+
+    def __init__(
+        self,
+        options: KatibOptions,
+        model_directory: Path,
+        *,
+        code: TrialCode | None = None,
+        models_mount: Path | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self._options = options
+        self._model_directory = model_directory
+        self._code = code
+        self._models_mount = models_mount
+        self._models = Location.parse("models", options.models)
+        self._cluster = cluster
+        self._stopping = False
+        self._removed = False
+        self._notes: list[str] = []
+        self._pending_since = time.monotonic()
+        self._launched: Launched | None = None
+
+    def plan(self, search: Search) -> Plan:
+        """Make and check the documents; nothing is sent."""
+        plan = plan_search(search, self._options, self._code)
+        self._search = search
+        self._experiments = build_experiments(search, self._options)
+        self._selector = f"{RUN_LABEL}={run_digest(search, self._options)}"
+        if self._models.is_volume and self._models_mount is None:
+            note = f"the best model stays where its trial leaves it ({self._models.uri}); mount it here to collect it"
+            plan = Plan(**{**vars(plan), "warnings": (*plan.warnings, note)})
+        return plan
+
+    def launch_or_adopt(self, plan: Plan) -> Adopted:
+        """Start the Experiments, or take up those of an earlier attempt."""
+        cluster = self._connect()
+        self._launched = launch(cluster, plan.request["documents"])
+        self._notes = list(self._launched.notes)
+        self._follower = Follower(cluster, self._search, self._experiments, self._models)
+        for experiment in self._launched.experiments:
+            self._follower.experiments[experiment["metadata"]["name"]] = experiment
+        trials: tuple[Trial, ...] = ()
+        seconds = 0.0
+        if self._launched.adopted:
+            self._notes.append(f"going on with {', '.join(self._launched.adopted)}")
+            trials = self._follower.adopt(cluster.find("trials", self._follower.selector))
+            seconds = max(0.0, time.time() - self._launched.started_at)
+        if self._stopping:
+            # A signal came while the Experiments were being made.
+            self._remove()
+        return Adopted(trials=trials, seconds=seconds, started_at=self._launched.started_at)
+
+    def follow(self) -> Iterator[TrialUpdate]:
+        """Yield what happens until Katib has ended every Experiment."""
+        cluster = self._connect()
+        changes: queue.Queue[Change] = queue.Queue()
+        selectors = {"experiments": self._selector}
+        watchers = [
+            Watcher(cluster, plural, selectors.get(plural, self._follower.selector), changes) for plural in WATCHED
+        ]
+        for watcher in watchers:
+            watcher.start()
+        self._pending_since = time.monotonic()
+        try:
+            for note in self._notes:
+                yield TrialUpdate(kind="waiting", note=note)
+            while not self._stopping:
+                yield from self._take(changes)
+                yield from self._follower.read_logs()
+                yield TrialUpdate(kind="waiting", note=self._follower.note())
+                self._check_deleted()
+                if self._follower.is_over:
+                    yield from self._conclude()
+                    return
+                self._check_pending()
+            yield from self._end(changes)
+        finally:
+            for watcher in watchers:
+                watcher.end()
+
+    def stop(self) -> None:
+        """Delete the Experiments, with all that they own, in one call; pods then have time to leave their models."""
+        self._stopping = True
+        if self._cluster is not None and self._cluster.delete_at_once("experiments", self._selector):
+            self._removed = True
+
+    def collect(self) -> Mapping[str, Any]:
+        """Bring in the best trial's model, and remove the Experiments unless they are to stay."""
+        best = find_best_trial(list(self._follower.trials.values()))
+        if best is not None:
+            self._fetch_model(best)
+        details = {
+            "namespace": self._connect().namespace,
+            "experiments": [
+                {"name": experiment.name, "optimal_trial": self._optimal(experiment.name)}
+                for experiment in self._experiments
+            ],
+            "kept": self._options.keep_experiments and not self._removed,
+            "notes": [*self._notes, *self._follower.failure_messages()],
+        }
+        if not self._options.keep_experiments:
+            self._remove()
+        return details
+
+    def _connect(self) -> Cluster:
+        if self._cluster is None:
+            self._cluster = Cluster.connect(self._options.namespace)
+        return self._cluster
+
+    def _take(self, changes: "queue.Queue[Change]") -> Iterator[TrialUpdate]:
+        """Act on what has happened, and wait a moment if nothing has."""
+        try:
+            change = changes.get(timeout=LONGEST_SILENCE)
+            while True:
+                yield from self._follower.take(change)
+                change = changes.get_nowait()
+        except queue.Empty:
+            return
+
+    def _check_deleted(self) -> None:
+        if self._follower.deleted and not self._stopping:
+            names = ", ".join(self._follower.deleted)
+            self._remove()
+            raise EngineError(
+                f"Experiment {names}: was deleted by somebody else while the search ran; its trials are lost, the "
+                "others of this search are ended"
+            )
+
+    def _check_pending(self) -> None:
+        """Give up on a search that only waits."""
+        if self._follower.runs:
+            self._pending_since = time.monotonic()
+        limit = self._options.pending_seconds
+        if limit and time.monotonic() - self._pending_since > limit:
+            reasons = "; ".join(self._follower.obstacles()) or "Katib has made no trial that could run"
+            self._remove()
+            raise EngineError(
+                f"no trial has run for {limit:g} s and the search is ended: {reasons}. Free what is missing, ask for "
+                "less, or wait longer (pending_seconds)"
+            )
+
+    def _conclude(self) -> Iterator[TrialUpdate]:
+        """The last updates of a search that Katib has ended."""
+        yield from self._follower.refresh()
+        yield from self._follower.end_running()
+        messages = self._follower.failure_messages()
+        for message in messages:
+            yield TrialUpdate(kind="waiting", note=message)
+        if messages and not self._follower.trials:
+            if not self._options.keep_experiments:
+                self._remove()
+            raise EngineError.from_problems(messages)
+
+    def _end(self, changes: "queue.Queue[Change]") -> Iterator[TrialUpdate]:
+        """The last updates of a search that was stopped."""
+        self._remove()
+        deadline = time.monotonic() + STOP_PATIENCE
+        while time.monotonic() < deadline and self._follower.has_pods:
+            yield from self._take(changes)
+            yield from self._follower.read_logs()
+            yield TrialUpdate(kind="waiting")
+        yield from self._follower.end_running()
+
+    def _remove(self) -> None:
+        """Delete the Experiments, however long the API server takes to answer."""
+        if self._removed:
+            return
+        for experiment in self._experiments:
+            self._connect().delete("experiments", experiment.name)
+        self._removed = True
+
+    def _optimal(self, name: str) -> str | None:
+        status = self._follower.experiments.get(name, {}).get("status") or {}
+        return (status.get("currentOptimalTrial") or {}).get("bestTrialName") or None
+
+    def _fetch_model(self, best: Trial) -> None:
+        if best.model_uri is None:
+            return
+        self._model_directory.mkdir(parents=True, exist_ok=True)
+        if not self._models.is_volume:
+            download_folder(best.model_uri, self._model_directory, MODEL_FILES)
+        elif self._models_mount is not None:
+            source = self._models_mount / best.model_uri.removeprefix(self._models.uri).strip("/")
+            missing = [name for name in MODEL_FILES if not (source / name).is_file()]
+            if missing:
+                raise EngineError(f"{source}: the best trial's model is not there ({', '.join(missing)} missing)")
+            for name in MODEL_FILES:
+                shutil.copyfile(source / name, self._model_directory / name)

@@ -1,0 +1,137 @@
+"""What holds a trial back or ended it, in plain words, from what Kubernetes says of its pod and its Job."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+COLLECTOR_CONTAINERS = ("metrics-logger-and-collector", "metrics-collector")
+"""Katib's own container in the pod."""
+IMAGE_PROBLEMS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+CONFIGURATION_PROBLEMS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+LONGEST_REASON = 400
+
+
+def why_pod_waits(pod: Mapping[str, Any]) -> str:
+    """Why a pod does not run yet; empty if it does, or if nothing stands in its way."""
+    status = pod.get("status", {})
+    if status.get("phase") != "Pending":
+        return ""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            message = condition.get("message") or condition.get("reason", "no reason given")
+            return f"waits for a node: {_shorten(message)}{_scheduling_hint(message)}"
+    for container in _containers(status):
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason, message = waiting.get("reason", ""), _shorten(waiting.get("message", ""))
+        if reason in IMAGE_PROBLEMS:
+            return f"the image {container.get('image')} cannot be pulled: {message or reason}; check its name and image_pull_secrets"
+        if reason in CONFIGURATION_PROBLEMS:
+            return f"the container {container['name']} cannot be made: {message or reason}"
+    return ""
+
+
+def why_pod_failed(pod: Mapping[str, Any]) -> str:
+    """Why a pod failed; empty if it did not."""
+    status = pod.get("status", {})
+    reason = status.get("reason", "")
+    if reason == "DeadlineExceeded":
+        return "it ran longer than max_seconds allows (DeadlineExceeded)"
+    if reason == "Evicted":
+        return f"its node evicted it: {_shorten(status.get('message', ''))}"
+    if reason in ("NodeLost", "NodeShutdown", "Terminated"):
+        return f"its node {pod.get('spec', {}).get('nodeName', '')} was lost ({reason})"
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return f"it was taken off its node: {_shorten(condition.get('message') or condition.get('reason', ''))}"
+    for container in _containers(status):
+        if container["name"] in COLLECTOR_CONTAINERS and len(_containers(status)) > 1:
+            continue
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if ended.get("reason") == "OOMKilled" or (ended.get("exitCode") == 137 and not reason):
+            return f"it was killed for lack of memory{_memory_limit(pod, container['name'])}; ask for more (memory)"
+        if ended.get("exitCode"):
+            message = _shorten(ended.get("message", ""))
+            return f"its container ended with status {ended['exitCode']}{': ' + message if message else ''}"
+    return ""
+
+
+def is_on_lost_node(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod counts as running while nothing is heard of its node."""
+    status = pod.get("status", {})
+    return status.get("phase") == "Running" and any(
+        condition["type"] == "Ready" and condition["status"] != "True" and condition.get("reason") == "NodeNotReady"
+        for condition in status.get("conditions") or ()
+    )
+
+
+def why_job_waits(job: Mapping[str, Any], warnings: Iterable[Mapping[str, Any]]) -> str:
+    """Why a Job has no pod: it is suspended, or the cluster refuses the pod."""
+    name = job["metadata"]["name"]
+    if job.get("spec", {}).get("suspend"):
+        queue = (job["metadata"].get("labels") or {}).get("kueue.x-k8s.io/queue-name")
+        return f"waits for Kueue's queue {queue} to admit it" if queue else "is suspended"
+    status = job.get("status", {})
+    if status.get("active") or status.get("succeeded") or status.get("failed"):
+        return ""
+    for event in warnings:
+        about = event.get("involvedObject") or {}
+        if about.get("kind") == "Job" and about.get("name") == name and event.get("reason") == "FailedCreate":
+            return (
+                f"no pod is admitted: {_shorten(event.get('message', ''))}{_admission_hint(event.get('message', ''))}"
+            )
+    return ""
+
+
+def last_lines(log: str, count: int = 8) -> str:
+    """The end of a trial's log, in one line, without the collector's own marks."""
+    lines = [line for line in map(clean_log_line, log.splitlines()) if line.strip()]
+    return " | ".join(line.strip()[:200] for line in lines[-count:])
+
+
+_KLOG = re.compile(r"^[IWEF]\d{4} [\d:.]+\s+\d+ [\w.-]+:\d+\] ?")
+
+
+def clean_log_line(line: str) -> str:
+    """A line as the trainer wrote it: Katib's collector repeats each with a mark of its own in front."""
+    return _KLOG.sub("", line)
+
+
+def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _memory_limit(pod: Mapping[str, Any], name: str) -> str:
+    for container in pod.get("spec", {}).get("containers", ()):
+        limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+        if container["name"] == name and limit:
+            return f" (limit {limit})"
+    return ""
+
+
+def _scheduling_hint(message: str) -> str:
+    return "".join(f"; {hint}" for hint in _find_hints(message))
+
+
+def _find_hints(message: str) -> Iterator[str]:
+    if "untolerated taint" in message or "didn't tolerate" in message:
+        yield "give the pods a toleration (tolerations)"
+    if "node affinity" in message or "node selector" in message:
+        yield "no node has the labels that are asked for (node_selector, affinity)"
+    if "persistentvolumeclaim" in message.lower() and "not found" in message:
+        yield "check the claim's name in data and models"
+
+
+def _admission_hint(message: str) -> str:
+    if "exceeded quota" in message:
+        return "; ask for less, run fewer at a time (parallel_trials), or have the quota raised"
+    if "violates PodSecurity" in message:
+        return (
+            "; Katib's own container in the pod must meet the same rules: set injectSecurityContext in Katib's "
+            "configuration"
+        )
+    return ""
+
+
+def _shorten(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
