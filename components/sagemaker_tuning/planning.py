@@ -1,5 +1,7 @@
 """The plan of a tuning job: its request, checked, and what a reader should know before spending."""
 
+from typing import Any
+
 from kfp_image_tuning.components.sagemaker_tuning import limits
 from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import scaling_notes
@@ -41,9 +43,8 @@ def plan_search(search: Search, options: SageMakerOptions) -> Plan:
     )
 
 
-def _summary(search: Search, options: SageMakerOptions, request: dict[str, object], trials: int) -> list[str]:
+def _summary(search: Search, options: SageMakerOptions, request: dict[str, Any], trials: int) -> list[str]:
     config = request["HyperParameterTuningJobConfig"]
-    assert isinstance(config, dict)
     definitions = [definition for _, definition in definitions_of(request)]
     lines = [
         f"Tuning job {request['HyperParameterTuningJobName']} in {options.resolved_region}, strategy "

@@ -14,7 +14,9 @@ from typing import Any
 from kfp_image_tuning.components.sagemaker_tuning import limits
 
 Request = Mapping[str, Any]
-_SECRET_NAME = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"(^|_)(SECRETS?|PASSWORD|PASSWD|TOKEN|CREDENTIALS?|(ACCESS|API|PRIVATE)_KEY)(_|$)", re.IGNORECASE
+)
 _EPOCH_NAMES = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 
 
@@ -127,7 +129,7 @@ def _counts(request: Request) -> Iterator[str]:
         if tuned > limits.MAX_TUNED_HYPERPARAMETERS:
             yield f"{place}: {tuned} ranges are more than the {limits.MAX_TUNED_HYPERPARAMETERS} allowed; fix some"
         if not names:
-            yield f"{place}: nothing is tuned; give at least one range"
+            yield f"{place}: nothing is tuned; give at least one range that its optimizer uses"
         if len(names) + len(statics) > limits.MAX_HYPERPARAMETERS:
             yield f"{place}: {len(names) + len(statics)} hyperparameters are more than the 100 allowed; leave some out"
         for name in sorted({name for name in names if names.count(name) > 1}):

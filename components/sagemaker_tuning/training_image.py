@@ -11,6 +11,17 @@ from typing import Any
 
 from kfp_image_tuning.tuning.errors import EngineError
 
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "us-isof-": "aws-iso-f",
+    "eu-isoe-": "aws-iso-e",
+    "eusc-": "aws-eusc",
+}
+"""Partitions by the start of their regions' names; every other region is in ``aws`` (botocore's partitions.json)."""
+
 
 def training_image(region: str) -> str:
     """The URI of the built-in algorithm's image in a region.
@@ -44,9 +55,7 @@ def registry_domain(region: str) -> str:
 
 def partition(region: str) -> str:
     """The name of a region's partition, as in ARNs."""
-    partitions = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b"}
-    partitions["us-isof-"] = "aws-iso-f"
-    return next((name for prefix, name in partitions.items() if region.startswith(prefix)), "aws")
+    return next((name for prefix, name in _PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
 @cache
