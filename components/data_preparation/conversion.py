@@ -4,15 +4,15 @@ Converted images are appended to one scratch file per worker, so that they need 
 keeps their places only.
 """
 
+import contextlib
+import ctypes
 import hashlib
 import os
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from kfp_image_tuning.components.data_preparation.image_reference import (
     ImageReference,
@@ -30,7 +30,10 @@ from kfp_image_tuning.dataset.image_codec import (
 from kfp_image_tuning.tuning.errors import DatasetError
 
 HEADER_BYTES = 1 << 13
-DIGEST_WORDS = 1 << 11
+DIGEST_BYTES = 1 << 13
+# Glibc accepts no higher threshold.
+KEPT_BYTES = 32 << 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def _read_header(reference: ImageReference) -> ImageHeader:
 def convert_images(batch: tuple[Conversion, list[ConversionTask]]) -> list[StoredImage]:
     """Decode, resize, encode and store images."""
     conversion, tasks = batch
+    _keep_freed_memory()
     with ScratchImages(Path(conversion.scratch_folder) / f"{os.getpid()}.images") as scratch:
         return [_convert(task, conversion, scratch) for task in tasks]
 
@@ -176,14 +180,19 @@ def digest_pixels(batch: tuple[int, list[ImageReference]]) -> list[bytes]:
 
 
 def _digest_quickly(pixels: Pixels) -> bytes:
-    """A digest of some of the rows, a hundred times as fast as SHA-256 of all."""
-    rows = pixels[:: max(1, pixels.nbytes // (8 * DIGEST_WORDS) + 1)]
-    flat = rows.reshape(-1)
-    words = flat[: flat.size // 8 * 8].view(np.uint64)[:DIGEST_WORDS]
-    total = int(np.dot(words, _weights()[: words.size])) if words.size else int(flat.sum())
-    return b"%d %d %d" % (*pixels.shape[:2], total)
+    """A checksum of some of the rows, a hundred times as fast as SHA-256 of all."""
+    rows = pixels[:: pixels.nbytes // DIGEST_BYTES + 1]
+    return b"%d %d %d" % (*pixels.shape[:2], zlib.crc32(rows.tobytes()))
 
 
 @cache
-def _weights() -> NDArray[np.uint64]:
-    return np.random.default_rng(0).integers(1, 1 << 63, DIGEST_WORDS, dtype=np.uint64) | np.uint64(1)
+def _keep_freed_memory() -> None:
+    """Have the C library keep the memory of one image for the next.
+
+    It would give it back to the kernel after every image and get it anew page by page, a tenth of the whole time.
+    Other C libraries than glibc have no such option.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_MMAP_THRESHOLD, KEPT_BYTES)
+        set_option(_M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
