@@ -1,8 +1,8 @@
 """The engine protocol, and the loop that follows a search on any engine.
 
 An engine plans, launches or adopts, follows, stops and collects; `run_search` does everything that is the same for all
-of them: progress output, the budget's time limit and completion criteria, signals, and writing the result after every
-finished trial.
+of them: progress output, the budget's time limit and completion criteria, signals, and writing the result as trials
+finish.
 """
 
 import signal
@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol
 
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
 from kfp_image_tuning.tuning.progress import Progress
-from kfp_image_tuning.tuning.result import SearchStatus, Trial, TuningResult
+from kfp_image_tuning.tuning.result import SearchStatus, Trial, TuningResult, find_best_trial
 from kfp_image_tuning.tuning.search import Search
 
 
@@ -139,65 +139,101 @@ def run_search(
     for warning in plan.warnings:
         show(f"Warning: {warning}")
     with _stop_on_signals(engine.stop) as interrupted:
-        adopted = engine.launch_or_adopt(plan)
-        began = time.monotonic()
-        trials = {trial.name: trial for trial in adopted.trials}
-        progress = Progress(search, adopted.trials, adopted.seconds, show)
-        stop_reason = ""
+        run = _Run(engine, search, result_path, reproduction_command, engine.launch_or_adopt(plan))
+        try:
+            reason = run.follow(show)
+            details = engine.collect()
+        except ImageTuningError as error:
+            run.save("failed", str(error))
+            raise
+    if interrupted():
+        return run.conclude("stopped", f"stopped by {interrupted()}", details, show)
+    return run.conclude("completed", reason, details, show)
 
-        def result(status: SearchStatus, reason: str, details: Mapping[str, Any]) -> TuningResult:
-            return TuningResult(
-                engine=engine.name,
-                status=status,
-                stop_reason=reason,
-                search=search.to_document(),
-                trials=tuple(sorted(trials.values(), key=lambda trial: (trial.started_at or 0.0, trial.name))),
-                started_at=adopted.started_at,
-                seconds=round(adopted.seconds + time.monotonic() - began, 3),
-                reproduction_command=reproduction_command,
-                engine_details=details,
-            )
 
-        last_note = ""
-        for update in engine.follow():
+class _Run:
+    """A search on its way: its trials so far, its time, its document."""
+
+    def __init__(
+        self, engine: Engine, search: Search, result_path: Path, reproduction_command: str, adopted: Adopted
+    ) -> None:
+        self.engine, self.search, self.result_path = engine, search, result_path
+        self.reproduction_command = reproduction_command
+        self.adopted = adopted
+        self.trials = {trial.name: trial for trial in adopted.trials}
+        self.began = time.monotonic()
+        self.next_save = self.began
+
+    @property
+    def seconds(self) -> float:
+        """Wall time used in all, over restarts."""
+        return self.adopted.seconds + time.monotonic() - self.began
+
+    def follow(self, show: Callable[[str], None]) -> str:
+        """Follow the engine to its end; returns why the search is over."""
+        progress = Progress(self.search, self.adopted.trials, self.adopted.seconds, show)
+        stop_reason = last_note = ""
+        for update in self.engine.follow():
             last_note = update.note
             if update.trial is not None:
-                trials[update.trial.name] = update.trial
+                self.trials[update.trial.name] = update.trial
             progress.show(update)
             if update.kind == "finished":
-                result("running", "", {}).save(result_path)
-            seconds = adopted.seconds + time.monotonic() - began
-            reason = search.budget.reason_to_stop(tuple(trials.values()), seconds)
+                self.save_in_passing()
+            reason = self.search.budget.reason_to_stop(tuple(self.trials.values()), self.seconds)
             if reason and not stop_reason:
                 stop_reason = reason
-                engine.stop()
-        details = engine.collect()
-    status: SearchStatus = "completed"
-    if interrupted():
-        status, stop_reason = "stopped", f"stopped by {interrupted()}"
-    final = result(status, stop_reason or last_note or "the engine has no more trials to suggest", details)
-    return _conclude(final, search, result_path, show)
+                self.engine.stop()
+        return stop_reason or last_note or "the engine has no more trials to suggest"
 
+    def save_in_passing(self) -> None:
+        """Keep what has been reached, but spend no more than about a twentieth of the time on it."""
+        started = time.monotonic()
+        if started >= self.next_save:
+            self.save("running", "")
+            self.next_save = time.monotonic() + 20 * (time.monotonic() - started)
 
-def _conclude(result: TuningResult, search: Search, result_path: Path, show: Callable[[str], None]) -> TuningResult:
-    """Write the result and say what came of the search."""
-    failed = [trial for trial in result.trials if trial.status == "failed"]
-    best = result.best_trial
-    if best is None or len(failed) > search.budget.failures_borne:
-        result = TuningResult(**{**vars(result), "status": "failed"})
-    result.save(result_path)
-    if best is None:
-        reasons = sorted({trial.failure_reason or "no reason known" for trial in failed})
-        listed = "; ".join(reasons[:3]) or "no trial ended an epoch"
-        raise EngineError(
-            f"the search ended without a model: {result.stop_reason}. "
-            f"{len(result.trials)} trials, {len(failed)} failed: {listed}. Every trial stands in {result_path}"
+    def save(self, status: SearchStatus, reason: str, details: Mapping[str, Any] | None = None) -> TuningResult:
+        """Write the result document as it is now."""
+        result = TuningResult(
+            engine=self.engine.name,
+            status=status,
+            stop_reason=reason,
+            search=self.search.to_document(),
+            trials=tuple(sorted(self.trials.values(), key=lambda trial: (trial.started_at or 0.0, trial.name))),
+            started_at=self.adopted.started_at,
+            seconds=round(self.seconds, 3),
+            reproduction_command=self.reproduction_command,
+            engine_details=details or {},
         )
-    show(
-        f"Search over: {result.stop_reason}. Best of {len(result.trials)} trials: {best.name} with validation:accuracy "
-        f"{best.objective:.4f}, after {result.seconds:.0f} s."
-    )
-    return result
+        result.save(self.result_path)
+        return result
+
+    def conclude(
+        self, status: SearchStatus, reason: str, details: Mapping[str, Any], show: Callable[[str], None]
+    ) -> TuningResult:
+        """Write the result and say what came of the search.
+
+        Raises:
+            EngineError: If no trial left a model.
+        """
+        failed = [trial for trial in self.trials.values() if trial.status == "failed"]
+        if find_best_trial(tuple(self.trials.values())) is None or len(failed) > self.search.budget.failures_borne:
+            status = "failed"
+        result = self.save(status, reason, details)
+        best = result.best_trial
+        if best is None:
+            reasons = sorted({trial.failure_reason or "no reason known" for trial in failed})
+            listed = "; ".join(reasons[:3]) or "no trial ended an epoch"
+            raise EngineError(
+                f"the search ended without a model: {reason}. "
+                f"{len(result.trials)} trials, {len(failed)} failed: {listed}. Every trial stands in {self.result_path}"
+            )
+        show(
+            f"Search over: {reason}. Best of {len(result.trials)} trials: {best.name} with validation:accuracy "
+            f"{best.objective:.4f}, after {result.seconds:.0f} s."
+        )
+        return result
 
 
 @contextmanager

@@ -128,6 +128,18 @@ def test_a_signal_stops_the_engine_and_keeps_the_result(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the handlers are put back"
 
 
+def test_what_was_reached_is_kept_when_collecting_fails(tmp_path: Path) -> None:
+    class CannotCollect(FormulaEngine):
+        def collect(self) -> Mapping[str, Any]:
+            raise EngineError("the best model is gone; run the search again")
+
+    with pytest.raises(EngineError, match="the best model is gone"):
+        run(CannotCollect([0.5]), Budget(max_trials=1), tmp_path)
+    kept = TuningResult.load(tmp_path / "result.json")
+    assert (kept.status, kept.stop_reason) == ("failed", "the best model is gone; run the search again")
+    assert [trial.objective for trial in kept.trials] == [0.5]
+
+
 def test_results_are_on_disk_after_every_finished_trial(tmp_path: Path) -> None:
     class Dies(FormulaEngine):
         def follow(self) -> Iterator[TrialUpdate]:
