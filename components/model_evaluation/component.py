@@ -53,4 +53,5 @@ def model_evaluation(
     for name, value in outcome.metrics.items():
         metrics.log_metric(name, value)
     classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
+    classification_metrics.log_roc_curve(*outcome.roc_curve)
     return outcome.accuracy, outcome.passed

@@ -7,10 +7,9 @@ from pathlib import Path
 from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
 from kfp_image_tuning.components.model_evaluation.evaluation import evaluate_model
 from kfp_image_tuning.components.model_evaluation.gate import judge
-from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics
+from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.report.page import write_report
-from kfp_image_tuning.tuning.json_files import read_json
 from kfp_image_tuning.tuning.result import TuningResult
 
 
@@ -24,6 +23,7 @@ class EvaluationOutcome:
         metrics: The main numbers; all finite.
         confusion_names: Names of the confusion matrix's rows and columns.
         confusion_matrix: Its rows: images of a true class by predicted class.
+        roc_curve: False positive rates, recalls and thresholds, averaged over the classes.
     """
 
     accuracy: float
@@ -31,6 +31,7 @@ class EvaluationOutcome:
     metrics: Mapping[str, float]
     confusion_names: Sequence[str]
     confusion_matrix: Sequence[Sequence[int]]
+    roc_curve: tuple[list[float], list[float], list[float]]
 
 
 def launch(
@@ -64,11 +65,13 @@ def launch(
     verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
     measured = measured.with_verdict(verdict)
     measured.save(Path(evaluation))
-    write_report(Path(report), result=result, dataset=Dataset.load(dataset), evaluation=read_json(Path(evaluation)))
+    write_report(Path(report), result=result, dataset=Dataset.load(dataset), evaluation=measured.to_document())
     for reason in verdict.reasons if verdict.checks else ():
         print(reason, flush=True)
     names, matrix = to_confusion_matrix(measured)
-    return EvaluationOutcome(measured.accuracy, verdict.passed, to_metrics(measured), names, matrix)
+    return EvaluationOutcome(
+        measured.accuracy, verdict.passed, to_metrics(measured), names, matrix, to_roc_curve(measured)
+    )
 
 
 def _show_progress(done: int, total: int) -> None:

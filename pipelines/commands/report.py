@@ -18,10 +18,10 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
     from kfp_image_tuning.dataset.document import Dataset
     from kfp_image_tuning.pipelines.run_directory import RunDirectory, RunDirectoryError
     from kfp_image_tuning.report.page import write_report
-    from kfp_image_tuning.tuning.json_files import read_json
     from kfp_image_tuning.tuning.result import TuningResult
 
     directory = RunDirectory(arguments.run)
@@ -32,8 +32,8 @@ def execute(arguments: argparse.Namespace) -> int:
     write_report(
         directory.report,
         result=TuningResult.load(directory.result),
-        dataset=Dataset.load(directory.dataset),
-        evaluation=read_json(directory.evaluation) if directory.evaluation.is_file() else None,
+        dataset=Dataset.load(directory.dataset) if directory.dataset.is_dir() else None,
+        evaluation=Evaluation.load(directory.evaluation).to_document() if directory.evaluation.is_file() else None,
     )
     print(f"Written: {directory.report}")
     return 0
