@@ -11,6 +11,7 @@ DIR/
 """
 
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.dataset.document_schema import find_violations
 from kfp_image_tuning.tuning.errors import DocumentError, ImageTuningError
 from kfp_image_tuning.tuning.json_files import read_json, write_json
 
@@ -95,9 +97,13 @@ class RunDirectory:
                 f"{self._description}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
                 "use the release that started the run"
             )
-        options = document.get("options")
-        if not isinstance(options, dict) or set(document) != {"schema_version", "options"}:
-            raise DocumentError(f"{self._description}: is no description of a run; start a new one in another folder")
+        schema = json.loads((Path(__file__).parent / "run.schema.json").read_text(encoding="utf-8"))
+        if violations := find_violations(document, schema):
+            raise DocumentError(
+                f"{self._description}: is no description of a run ({'; '.join(violations)}); start a new one in "
+                "another folder"
+            )
+        options: dict[str, Any] = document["options"]
         return options
 
     def lock(self, show: Callable[[str], None]) -> int:
