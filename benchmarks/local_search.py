@@ -72,23 +72,27 @@ def make_search(dataset: Path, seconds: float, seed: int) -> Any:
 def search_ours(dataset: Path, folder: Path, seconds: float, seed: int) -> int:
     """Run the local engine; every model that was the best at some time is kept for the standing."""
     from kfp_image_tuning.components.local_tuning.engine import LocalEngine
+    from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME
     from kfp_image_tuning.components.local_tuning.trial_files import TrialFiles
     from kfp_image_tuning.tuning.engine import run_search
-    from kfp_image_tuning.tuning.result import TuningResult
 
     standing, files = Standing(folder), TrialFiles(folder / "search")
+    journal = folder / "search" / JOURNAL_NAME
     over = threading.Event()
     began = time.time()
 
     def watch() -> None:
-        best = None
-        while not over.wait(0.5):
-            if (folder / "result.json").exists():
-                trial = TuningResult.load(folder / "result.json").best_trial
-                if trial is not None and trial.name != best:
-                    best = trial.name
-                    files.copy_model(trial.name, folder / "models" / trial.name)
-                    standing.add(began, trial.objective or 0.0, folder / "models" / trial.name)
+        best, names = 0.0, {}
+        while not over.wait(0.2):
+            lines = journal.read_text().splitlines() if journal.exists() else []
+            for event in map(json.loads, lines[:-1]):
+                if event["event"] == "started":
+                    names[event["number"]] = event["name"]
+                elif event["event"] == "epoch" and event["epoch"]["validation_accuracy"] > best:
+                    best = event["epoch"]["validation_accuracy"]
+                    model = folder / "models" / f"{names[event['number']]}-{event['epoch']['epoch']}"
+                    files.copy_model(names[event["number"]], model)
+                    standing.add(began, best, model)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
