@@ -6,7 +6,7 @@ passes every number inside a JSON object as a float.
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -57,7 +57,7 @@ class TuningSettings:
         Raises:
             SearchSpaceError: With every change that cannot be applied.
         """
-        return SearchSpace.customized(_restore_whole_numbers(self.search_space), self.preset)  # type: ignore[arg-type]
+        return SearchSpace.customized(restore_whole_numbers(self.search_space), self.preset)  # type: ignore[arg-type]
 
     def to_budget(self) -> Budget:
         """The limits.
@@ -119,9 +119,15 @@ _OPTIONS: Mapping[str, str] = {
 """The command line's option for each setting that is a plain value."""
 
 
-def reproduction_command(settings: TuningSettings, dataset: Dataset) -> str:
-    """What to type to prepare the same images, and run the same search on this machine, again."""
-    words = ["kfp-image-tuning", "run", "--data", dataset.source.uri]
+def reproduction_command(settings: TuningSettings, dataset: Dataset, engine_options: Sequence[str] = ()) -> str:
+    """What to type to prepare the same images, and run the same search, again.
+
+    Args:
+        settings: The search's.
+        dataset: The data set.
+        engine_options: The options that choose another engine than this machine.
+    """
+    words = ["kfp-image-tuning", "run", "--data", dataset.source.uri, *engine_options]
     words += ["--image-shape", ",".join(map(str, dataset.image_shape))]
     for split, share in (dataset.fractions or {}).items():
         if split != "train" and share != USUAL_FRACTION:
@@ -133,7 +139,7 @@ def reproduction_command(settings: TuningSettings, dataset: Dataset) -> str:
         if setting.name in _OPTIONS and value != setting.default:
             words += [_OPTIONS[setting.name], f"{value:g}" if isinstance(value, float) else str(value)]
     if settings.search_space:
-        words += ["--search-space", json.dumps(_restore_whole_numbers(settings.search_space))]
+        words += ["--search-space", json.dumps(restore_whole_numbers(settings.search_space))]
     if not settings.stop_bad_trials:
         words.append("--no-stop-bad-trials")
     return shlex.join([*words, "--output", "runs/again"])
@@ -151,12 +157,12 @@ def summarize(dataset: Dataset) -> DatasetSummary:
     )
 
 
-def _restore_whole_numbers(value: Any) -> Any:
-    """Whole numbers as such, which KFP has made floats of."""
+def restore_whole_numbers(value: Any) -> Any:
+    """A JSON value with whole numbers as such, which KFP has made floats of."""
     if isinstance(value, Mapping):
-        return {name: _restore_whole_numbers(part) for name, part in value.items()}
+        return {name: restore_whole_numbers(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_restore_whole_numbers(part) for part in value]
+        return [restore_whole_numbers(part) for part in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kfp_image_tuning.components.model_evaluation.mistakes import Mistake, find_mistakes
-from kfp_image_tuning.components.model_evaluation.prediction import Progress, Skipped, predict_split
+from kfp_image_tuning.components.model_evaluation.prediction import Predictions, Progress, Skipped, predict_split
 from kfp_image_tuning.components.model_evaluation.scoring import (
     CalibrationBin,
     ClassScore,
@@ -49,7 +49,7 @@ class ModelSummary:
         image_shape: Channels, height and width that it takes.
         epoch: The epoch that its weights are from, from 0.
         validation_accuracy: In that epoch.
-        weights_sha256: Checksum of its weights, in hexadecimal.
+        weights_sha256: Checksum of its weights, or of the archive that holds them, in hexadecimal.
     """
 
     num_layers: int
@@ -66,7 +66,7 @@ class Throughput:
     Attributes:
         images_per_second: From stored record to probabilities, whole split.
         seconds: Wall time.
-        device: What it ran on, such as ``cpu`` or ``cuda``.
+        device: What it ran on, such as ``cpu``, ``cuda`` or ``ml.m5.xlarge``.
     """
 
     images_per_second: float
@@ -99,7 +99,7 @@ class Evaluation:
         split: Name of the split.
         images: Images that were scored.
         images_in_split: Images that the split holds.
-        skipped: Images that could not be decoded.
+        skipped: Images that could not be scored.
         classes: The data set's classes.
         multi_label: Whether an image may have several labels.
         dataset_fingerprint: Identity of the data set.
@@ -289,33 +289,60 @@ def evaluate_model(
             f"{kinds[document.multi_label]}; evaluate it on a data set of its own kind"
         )
     predictions = predict_split(model, dataset, images, batch_size=batch_size, progress=progress)
-    scores = score(predictions.labels, predictions.probabilities, dataset.classes)
-    answers = find_answers(predictions.labels, predictions.probabilities)
     with (Path(model_directory) / WEIGHTS_NAME).open("rb") as weights:
         checksum = hashlib.file_digest(weights, "sha256").hexdigest()
+    summary = ModelSummary(
+        num_layers=document.num_layers,
+        image_shape=tuple(document.image_shape),
+        epoch=document.epoch,
+        validation_accuracy=document.validation_accuracy,
+        weights_sha256=checksum,
+    )
+    return evaluate_predictions(predictions, dataset, images, summary, device=device.type, result=result)
+
+
+def evaluate_predictions(
+    predictions: Predictions,
+    dataset: Dataset,
+    split: Split,
+    model: ModelSummary,
+    *,
+    device: str,
+    result: TuningResult | None = None,
+) -> Evaluation:
+    """Score a model's answers, wherever they were given.
+
+    Args:
+        predictions: The answers for the images of the split.
+        dataset: The data set.
+        split: Which of its images.
+        model: Whose answers they are.
+        device: What it ran on.
+        result: The search that the model comes from, to compare its objective with.
+
+    Raises:
+        DatasetError: If there are no answers, or they do not belong to the data set.
+        TrainingError: If the model has diverged.
+    """
+    scores = score(predictions.labels, predictions.probabilities, dataset.classes)
+    answers = find_answers(predictions.labels, predictions.probabilities)
     count = len(predictions.locations)
     return Evaluation(
-        split=split,
+        split=split.name,
         images=count,
-        images_in_split=images.images,
+        images_in_split=split.images,
         skipped=predictions.skipped,
         classes=dataset.classes,
         multi_label=dataset.multi_label,
         dataset_fingerprint=dataset.fingerprint,
-        split_fingerprint=fingerprint_split(dataset, images),
-        model=ModelSummary(
-            num_layers=document.num_layers,
-            image_shape=tuple(document.image_shape),
-            epoch=document.epoch,
-            validation_accuracy=document.validation_accuracy,
-            weights_sha256=checksum,
-        ),
+        split_fingerprint=fingerprint_split(dataset, split),
+        model=model,
         scores=scores,
-        mistakes=find_mistakes(predictions, answers, dataset, images),
+        mistakes=find_mistakes(predictions, answers, dataset, split),
         throughput=Throughput(
             images_per_second=round(count / max(predictions.seconds, 1e-9), 1),
             seconds=round(predictions.seconds, 3),
-            device=device.type,
+            device=device,
         ),
         right_answers=pack_answers(answers),
         selection=_compare_with_search(result, scores.accuracy),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
-from kfp_image_tuning.components.model_evaluation.evaluation import evaluate_model
+from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation, evaluate_model
 from kfp_image_tuning.components.model_evaluation.gate import judge
 from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
 from kfp_image_tuning.dataset.document import Dataset
@@ -61,11 +61,43 @@ def launch(
     # First of all: what is missing is to be told before the images are read.
     result = TuningResult.load(Path(tuning_result)) if tuning_result else None
     baseline = load_baseline(baseline_evaluation) if baseline_evaluation else None
-    measured = evaluate_model(model, dataset, result=result, progress=_show_progress)
+    measured = evaluate_model(model, dataset, result=result, progress=show_progress)
+    return conclude(
+        measured,
+        dataset=Dataset.load(dataset),
+        result=result,
+        baseline=baseline,
+        min_accuracy=min_accuracy,
+        evaluation=Path(evaluation),
+        report=Path(report),
+    )
+
+
+def conclude(
+    measured: Evaluation,
+    *,
+    dataset: Dataset,
+    result: TuningResult | None,
+    baseline: Evaluation | None,
+    min_accuracy: float,
+    evaluation: Path,
+    report: Path,
+) -> EvaluationOutcome:
+    """Judge what was measured, write evaluation and report, say why the model passes or does not.
+
+    Args:
+        measured: The evaluation, without a verdict.
+        dataset: The data set.
+        result: The search that the model comes from, for the report.
+        baseline: Evaluation of a model that it must beat.
+        min_accuracy: Test accuracy that it must reach; 0: none.
+        evaluation: File that gets the evaluation.
+        report: File that gets the report.
+    """
     verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
     measured = measured.with_verdict(verdict)
-    measured.save(Path(evaluation))
-    write_report(Path(report), result=result, dataset=Dataset.load(dataset), evaluation=measured.to_document())
+    measured.save(evaluation)
+    write_report(report, result=result, dataset=dataset, evaluation=measured.to_document())
     for reason in verdict.reasons if verdict.checks else ():
         print(reason, flush=True)
     names, matrix = to_confusion_matrix(measured)
@@ -74,6 +106,7 @@ def launch(
     )
 
 
-def _show_progress(done: int, total: int) -> None:
+def show_progress(done: int, total: int) -> None:
+    """Say when all is done."""
     if done == total:
         print(f"evaluated {total:,} test images", flush=True)

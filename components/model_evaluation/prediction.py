@@ -127,7 +127,7 @@ def predict_split(
                     continue
                 images.append(pixels)
                 locations.append(location)
-                labels.append(_read_label(record, dataset, split.record_paths[location.shard]))
+                labels.append(read_label(record, dataset, split.record_paths[location.shard]))
             if images:
                 probabilities.append(model.predict(np.stack(images))[:, columns])
             if progress:
@@ -178,8 +178,13 @@ def _shape(image_shape: Sequence[int]) -> str:
     return ",".join(str(size) for size in image_shape)
 
 
+def split_records(split: Split) -> Iterator[tuple[Location, ImageRecord]]:
+    """Every image of a split as it is stored, in the order of the record files."""
+    return chain.from_iterable(_records(number, path) for number, path in enumerate(split.record_paths))
+
+
 def _batches(split: Split, size: int) -> Iterator[list[tuple[Location, ImageRecord]]]:
-    items = chain.from_iterable(_records(number, path) for number, path in enumerate(split.record_paths))
+    items = split_records(split)
     while batch := list(islice(items, size)):
         yield batch
 
@@ -205,7 +210,12 @@ def _one_ahead(
         yield waiting
 
 
-def _read_label(record: ImageRecord, dataset: Dataset, path: os.PathLike[str]) -> int | list[bool]:
+def read_label(record: ImageRecord, dataset: Dataset, path: os.PathLike[str]) -> int | list[bool]:
+    """A record's class number, or its truth values where an image may have several labels.
+
+    Raises:
+        DatasetError: If it has another label than this data set's images have.
+    """
     count = len(dataset.classes)
     if dataset.multi_label:
         if len(record.labels) == count:

@@ -1,4 +1,4 @@
-"""boto3's clients of SageMaker and CloudWatch Logs, made for a process that follows a job for days.
+"""boto3's clients of SageMaker, CloudWatch Logs and S3, made for a process that follows a job for days.
 
 Retries are ours (`calls`): botocore's would keep a stop or a time limit waiting. Timeouts are short for the same
 reason: the client that polls is the one that stops, so its connection is warm when SIGTERM leaves half a second.
@@ -29,8 +29,6 @@ def make_clients(options: SageMakerOptions) -> Clients:
     Credentials come from wherever boto3 finds them: environment, IRSA, Pod Identity, files. An assumed role is assumed
     again before it expires.
     """
-    # Imported here: planning does without.
-    import boto3
     from botocore.config import Config
 
     config = Config(
@@ -39,13 +37,38 @@ def make_clients(options: SageMakerOptions) -> Clients:
         read_timeout=READ_SECONDS,
         user_agent_extra="kfp-image-tuning",
     )
-    session = boto3.Session(botocore_session=_botocore_session(), region_name=options.resolved_region)
-    if options.assume_role:
-        session = _assumed(session, options)
+    session = _session(options)
     arguments: dict[str, Any] = {"config": config}
     if options.endpoint_url:
         arguments["endpoint_url"] = options.endpoint_url
     return Clients(session.client("sagemaker", **arguments), session.client("logs", **arguments))
+
+
+def make_storage_client(options: SageMakerOptions, connections: int) -> Any:
+    """Make a client of S3, with the same credentials; here botocore's own retries serve best.
+
+    Args:
+        options: Where and as whom to call.
+        connections: Files that are sent at a time.
+    """
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 10},
+        max_pool_connections=connections,
+        user_agent_extra="kfp-image-tuning",
+    )
+    arguments = {"endpoint_url": options.endpoint_url} if options.endpoint_url else {}
+    return _session(options).client("s3", config=config, **arguments)
+
+
+def _session(options: SageMakerOptions) -> Any:
+    """A session with the credentials that are found now, or of the role to assume."""
+    # Imported here: planning does without.
+    import boto3
+
+    session = boto3.Session(botocore_session=_botocore_session(), region_name=options.resolved_region)
+    return _assumed(session, options) if options.assume_role else session
 
 
 def _assumed(session: Any, options: SageMakerOptions) -> Any:
