@@ -133,8 +133,8 @@ def _find_own(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] |
         time.sleep(1)
     if (theirs.get("annotations") or {}).get(FINGERPRINT_ANNOTATION) != metadata["annotations"][FINGERPRINT_ANNOTATION]:
         raise EngineError(
-            f"Experiment {name}: belongs to the same run, but searches something else; give the new search another run, "
-            f"or delete it (kubectl delete experiment {name} -n {cluster.namespace})"
+            f"Experiment {name}: belongs to the same run, but searches something else; give the new search another "
+            f"run, or delete it (kubectl delete experiment {name} -n {cluster.namespace})"
         )
     return found
 

@@ -157,10 +157,11 @@ class Cluster:
         answer = self._call(self._core.list_namespaced_pod, self.namespace, label_selector=selector)
         return [self._plain(pod) for pod in answer.items]
 
-    def jobs(self, selector: str) -> list[dict[str, Any]]:
-        """Jobs by label."""
-        answer = self._call(self._batch.list_namespaced_job, self.namespace, label_selector=selector)
-        return [self._plain(job) for job in answer.items]
+    def job(self, name: str) -> dict[str, Any] | None:
+        """A Job, or None if there is none of this name."""
+        with contextlib.suppress(_NotFoundError):
+            return self._plain(self._call(self._batch.read_namespaced_job, name, self.namespace))
+        return None
 
     def warnings(self) -> list[dict[str, Any]]:
         """The namespace's latest warnings; none if we may not read events."""

@@ -26,8 +26,10 @@ from kfp_image_tuning.tuning.search import Search
 
 LOG_SECONDS = 10.0
 """Between two looks into the logs of running trials."""
-UNEXPLAINED_SECONDS = 15.0
-"""Without a pod for so long, a trial's Job is asked why."""
+UNEXPLAINED_SECONDS = 5.0
+"""Between two questions why trials have no pod."""
+MOST_JOBS_ASKED = 20
+"""At a time; the reason is mostly the same for all."""
 LOG_TAIL = 4000
 """Lines read of a finished trial's log."""
 
@@ -231,8 +233,10 @@ class Follower:
         if time.monotonic() - self._last_asked > UNEXPLAINED_SECONDS:
             self._last_asked = time.monotonic()
             warnings = self._cluster.warnings()
-            jobs = self._cluster.jobs(self._selector)
-            self._job_reasons = {job["metadata"]["name"]: why_job_waits(job, warnings) for job in jobs}
+            lacking = [trial for trial in self._resources if not self._is_ended(trial) and self._pod_of(trial) is None]
+            # Katib gives the Job the trial's name; of another kind (TrainJob) there is none.
+            jobs = {trial: self._cluster.job(trial) for trial in lacking[:MOST_JOBS_ASKED]}
+            self._job_reasons = {trial: why_job_waits(job, warnings) for trial, job in jobs.items() if job is not None}
         return self._job_reasons.get(name, "")
 
     @staticmethod

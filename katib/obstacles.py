@@ -24,7 +24,8 @@ def why_pod_waits(pod: Mapping[str, Any]) -> str:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), _shorten(waiting.get("message", ""))
         if reason in IMAGE_PROBLEMS:
-            return f"the image {container.get('image')} cannot be pulled: {message or reason}; check its name and image_pull_secrets"
+            name = container.get("image")
+            return f"the image {name} cannot be pulled: {message or reason}; check its name and image_pull_secrets"
         if reason in CONFIGURATION_PROBLEMS:
             return f"the container {container['name']} cannot be made: {message or reason}"
     return ""

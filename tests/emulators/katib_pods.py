@@ -30,8 +30,10 @@ def make_trial_job(experiment: Mapping[str, Any], name: str, assignments: Mappin
     return {**job, "metadata": metadata}
 
 
-def wrap_command(command: Sequence[str], *, early_stopping: bool, metrics_file: str = METRICS_FILE) -> list[str]:
-    """The command that the container runs in the end."""
+def wrap_command(
+    command: Sequence[str], *, early_stopping: bool, metrics_file: str = METRICS_FILE, expanded: bool = True
+) -> list[str]:
+    """The command that the container runs in the end; not ``expanded``: as it stands in the pod's specification."""
     words = list(command)
     shell = ["sh", "-c"]
     if words[0] in ("sh", "bash") and words[1] == "-c":
@@ -46,7 +48,8 @@ def wrap_command(command: Sequence[str], *, early_stopping: bool, metrics_file: 
             "echo Training Container was Early Stopped; else echo Training Container was Failed; exit 1; fi",
         ]
     words += ["&&", f"echo {COMPLETED} > {marker}"]
-    return [*shell, expand(" ".join(words))]
+    script = " ".join(words)
+    return [*shell, expand(script) if expanded else script]
 
 
 def expand(text: str) -> str:

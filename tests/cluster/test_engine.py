@@ -1,0 +1,292 @@
+"""The Katib engine on a real API server, scheduler and Job controller, with a stand-in for Katib."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from kfp_image_tuning.katib.cluster import GROUP, VERSION, Cluster
+from kfp_image_tuning.katib.engine import KatibEngine
+from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.tuning.engine import run_search
+from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.tuning.search import Search
+from tests.cluster.conftest import Place
+from tests.cluster.control_plane import ControlPlane
+from tests.emulators.katib_controller import KatibStandIn
+from tests.katib.searches import make_options, make_search
+
+
+class Bench:
+    """What a test does with one search."""
+
+    def __init__(self, control_plane: ControlPlane, place: Place, folder: Path) -> None:
+        self.place = place
+        self.folder = folder
+        self.lines: list[str] = []
+        self._control_plane = control_plane
+        self.custom = client.CustomObjectsApi(control_plane.client())
+
+    def options(self, image: str = "quick", **values: Any) -> KatibOptions:
+        pods = {"image": image, **values.pop("pods", {})}
+        return make_options(**{"run": "run-1", "namespace": self.place.namespace, "pods": pods, **values})
+
+    def engine(self, options: KatibOptions) -> KatibEngine:
+        cluster = Cluster(self._control_plane.client(), self.place.namespace, self._control_plane.client, patience=60)
+        return KatibEngine(options, self.folder / "model", models_mount=self.place.models, cluster=cluster)
+
+    def run(self, search: Search, options: KatibOptions | None = None) -> TuningResult:
+        engine = self.engine(options or self.options())
+        return run_search(engine, search, self.folder / "result.json", show=self.lines.append)
+
+    def objects(self, plural: str) -> list[str]:
+        found = self.custom.list_namespaced_custom_object(GROUP, VERSION, self.place.namespace, plural)
+        return [item["metadata"]["name"] for item in found["items"]]
+
+    def wait_until(self, condition: Callable[[], object], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "\n".join(self.lines)
+            time.sleep(0.1)
+
+    def in_background(self, search: Search, options: KatibOptions | None = None) -> tuple[threading.Thread, list[Any]]:
+        """Start a search; its result, or its error, comes into the list."""
+        outcome: list[Any] = []
+
+        def work() -> None:
+            try:
+                outcome.append(self.run(search, options))
+            except EngineError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread, outcome
+
+
+@pytest.fixture
+def bench(control_plane: ControlPlane, place: Place, tmp_path: Path) -> Bench:
+    return Bench(control_plane, place, tmp_path)
+
+
+def flat(**values: Any) -> Search:
+    return make_search(**{"search_mode": "flat", "max_trials": 3, "parallel_trials": 2, **values})
+
+
+def test_a_search_runs_to_its_end_and_leaves_nothing(bench: Bench) -> None:
+    result = bench.run(flat())
+    assert (result.status, len(result.trials)) == ("completed", 3)
+    for trial in result.trials:
+        assert (trial.status, trial.objective, trial.best_epoch) == ("completed", 0.8, 1)
+        assert [epoch.validation_accuracy for epoch in trial.history] == [0.5, 0.8]
+        assert trial.hyperparameters["optimizer"] in ("sgd", "adam", "rmsprop", "nag")
+    best = result.best_trial
+    assert best is not None
+    assert best.model_uri == f"pvc://models/{best.name.rpartition('-')[0]}/{best.name}"
+    assert (bench.folder / "model" / "model.safetensors").read_text() == "weights\n"
+    assert TuningResult.load(bench.folder / "result.json") == result
+    bench.wait_until(lambda: not bench.objects("experiments") and not bench.objects("trials"))
+    bench.wait_until(lambda: bench.place.agent.running == 0)
+
+
+def test_a_conditional_search_is_one_result_of_several_experiments(bench: Bench) -> None:
+    search = make_search({"optimizer": ["sgd", "adam"]}, max_trials=3, parallel_trials=2)
+    result = bench.run(search, bench.options(keep_experiments=True))
+    assert sorted(name.rpartition("-")[2] for name in bench.objects("experiments")) == ["adam", "sgd"]
+    used = [trial.hyperparameters["optimizer"] for trial in result.trials]
+    assert sorted(used) == ["adam", "sgd", "sgd"]
+    for trial in result.trials:
+        assert ("momentum" in trial.hyperparameters) == (trial.hyperparameters["optimizer"] == "sgd")
+
+
+def test_two_gpus_take_two_trials_at_a_time_and_the_others_are_said_to_wait(bench: Bench) -> None:
+    slow = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "3"},)})
+    thread, outcome = bench.in_background(flat(max_trials=4, parallel_trials=4), slow)
+    most = 0
+    while thread.is_alive():
+        most = max(most, bench.place.agent.running)
+        time.sleep(0.05)
+    assert most == 2
+    assert len(outcome[0].trials) == 4
+    assert any("2 trials: waits for a node" in line and "Insufficient nvidia.com/gpu" in line for line in bench.lines)
+
+
+def test_a_second_process_of_the_same_run_goes_on_with_its_search(bench: Bench) -> None:
+    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "1"},)})
+    search = flat(max_trials=4)
+    first = bench.engine(options)
+    first.launch_or_adopt(first.plan(search))
+    updates = first.follow()
+    while next(updates).kind != "finished":
+        pass
+    # The first process is gone without a word.
+    result = bench.run(search, options)
+    assert len(result.trials) == 4
+    assert len({trial.name.rpartition("-")[0] for trial in result.trials}) == 1
+    assert any("going on with" in line for line in bench.lines)
+    updates.close()
+
+
+def test_more_trials_are_added_to_a_search_that_runs(bench: Bench) -> None:
+    options = bench.options()
+    first = bench.engine(options)
+    first.launch_or_adopt(first.plan(flat(max_trials=2)))
+    assert len(bench.run(flat(max_trials=4), options).trials) == 4
+
+
+def test_a_strangers_experiment_is_not_touched(bench: Bench) -> None:
+    engine = bench.engine(bench.options())
+    plan = engine.plan(flat())
+    document = json.loads(json.dumps(plan.request["documents"][0]))
+    del document["metadata"]["labels"]
+    bench.custom.create_namespaced_custom_object(GROUP, VERSION, bench.place.namespace, "experiments", document)
+    with pytest.raises(EngineError, match="that this project has not made"):
+        engine.launch_or_adopt(plan)
+    assert bench.objects("experiments") == [document["metadata"]["name"]]
+
+
+def test_another_search_under_the_same_run_is_refused(bench: Bench) -> None:
+    first = bench.engine(bench.options())
+    first.launch_or_adopt(first.plan(flat()))
+    with pytest.raises(EngineError, match="searches something else"):
+        bench.run(flat(changes={"learning_rate": 0.1}))
+
+
+def test_what_an_earlier_attempt_left_is_removed(bench: Bench) -> None:
+    first = bench.engine(bench.options())
+    first.launch_or_adopt(first.plan(flat()))
+    (left,) = bench.objects("experiments")
+    bench.run(make_search({"optimizer": "sgd"}, max_trials=2, parallel_trials=2))
+    assert any(f"{left} of an earlier attempt is removed" in line for line in bench.lines)
+    bench.wait_until(lambda: not bench.objects("experiments"))
+
+
+def test_failed_trials_end_the_search_and_say_why(bench: Bench) -> None:
+    with pytest.raises(EngineError, match="ended without a model") as raised:
+        bench.run(flat(max_failed_trials=1), bench.options("failing"))
+    assert "its container ended with status" in str(raised.value)
+    assert "cannot read train.rec" in str(raised.value)
+    assert TuningResult.load(bench.folder / "result.json").status == "failed"
+
+
+def test_lack_of_memory_is_named_with_the_limit(bench: Bench) -> None:
+    with pytest.raises(EngineError, match=r"killed for lack of memory \(limit 1Gi\)"):
+        bench.run(flat(max_failed_trials=0), bench.options("greedy", pods={"image": "greedy", "memory": "1Gi"}))
+
+
+def test_a_search_that_succeeds_without_an_objective_is_a_failure(bench: Bench) -> None:
+    with pytest.raises(EngineError, match="collected no Validation-accuracy"):
+        bench.run(flat(max_trials=1, parallel_trials=1), bench.options("silent"))
+
+
+@pytest.mark.parametrize(
+    ("pods", "words"),
+    [
+        ({"image": "unknown/image"}, "the image unknown/image cannot be pulled"),
+        ({"image": "quick", "gpus": 3}, "Insufficient nvidia.com/gpu"),
+        ({"image": "quick", "node_selector": {"zone": "b"}}, "waits for a node"),
+    ],
+)
+def test_a_search_that_only_waits_is_given_up_with_the_reason(bench: Bench, pods: dict[str, Any], words: str) -> None:
+    with pytest.raises(EngineError, match="no trial has run for 5 s") as raised:
+        bench.run(flat(), bench.options(pods=pods, pending_seconds=5))
+    assert words in str(raised.value)
+    bench.wait_until(lambda: not bench.objects("experiments") and not bench.objects("trials"))
+
+
+def test_a_quota_that_refuses_pods_is_named(bench: Bench, control_plane: ControlPlane) -> None:
+    core = client.CoreV1Api(control_plane.client())
+    quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}
+    core.create_namespaced_resource_quota(bench.place.namespace, quota)
+    time.sleep(2)
+    with pytest.raises(EngineError, match="exceeded quota: small"):
+        bench.run(flat(), bench.options(pending_seconds=25))
+
+
+def test_a_stop_is_one_call_and_keeps_what_was_reached(bench: Bench) -> None:
+    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "60"},)})
+    engine = bench.engine(options)
+    engine.launch_or_adopt(engine.plan(flat()))
+    updates = engine.follow()
+    seen = []
+    for update in updates:
+        seen.append(update)
+        if update.kind == "progress":
+            began = time.monotonic()
+            engine.stop()
+            assert time.monotonic() - began < 1
+    finished = [update.trial for update in seen if update.kind == "finished"]
+    assert {trial.status for trial in finished if trial} == {"stopped"}
+    assert 0.5 in [trial.objective for trial in finished if trial]
+    bench.wait_until(lambda: not bench.objects("experiments") and bench.place.agent.running == 0)
+
+
+def test_an_experiment_that_somebody_deletes_ends_the_search_with_an_error(bench: Bench) -> None:
+    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "60"},)})
+    thread, outcome = bench.in_background(flat(), options)
+    bench.wait_until(lambda: bench.place.agent.running == 2)
+    (name,) = bench.objects("experiments")
+    bench.custom.delete_namespaced_custom_object(GROUP, VERSION, bench.place.namespace, "experiments", name)
+    thread.join(timeout=60)
+    assert "was deleted by somebody else" in str(outcome[0])
+    bench.wait_until(lambda: bench.place.agent.running == 0)
+
+
+def test_a_restart_of_the_api_server_is_survived(bench: Bench, control_plane: ControlPlane) -> None:
+    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "2"},)})
+    thread, outcome = bench.in_background(flat(max_trials=4), options)
+    bench.wait_until(lambda: bench.place.agent.running == 2)
+    control_plane.stop_api_server()
+    time.sleep(2)
+    control_plane.start_api_server()
+    thread.join(timeout=120)
+    assert outcome
+    assert [trial.status for trial in outcome[0].trials] == ["completed"] * 4
+
+
+def test_the_experiment_belongs_to_the_launchers_pod_and_to_the_next_one_after_it(
+    bench: Bench, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = client.CoreV1Api(control_plane.client())
+
+    def make_launcher(name: str) -> None:
+        spec = {"containers": [{"name": "main", "image": "quick", "command": ["sleep", "60"]}], "nodeName": "elsewhere"}
+        core.create_namespaced_pod(bench.place.namespace, {"metadata": {"name": name}, "spec": spec})
+        uid = core.read_namespaced_pod(name, bench.place.namespace).metadata.uid
+        for key, value in {"NAME": name, "UID": uid, "NAMESPACE": bench.place.namespace}.items():
+            monkeypatch.setenv(f"KFP_POD_{key}", value)
+
+    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "60"},)})
+    for name in ("launcher-1", "launcher-2"):
+        make_launcher(name)
+        engine = bench.engine(options)
+        engine.launch_or_adopt(engine.plan(flat()))
+    core.delete_namespaced_pod("launcher-1", bench.place.namespace, grace_period_seconds=0)
+    time.sleep(3)
+    assert bench.objects("experiments")
+    core.delete_namespaced_pod("launcher-2", bench.place.namespace, grace_period_seconds=0)
+    bench.wait_until(lambda: not bench.objects("experiments") and bench.place.agent.running == 0)
+
+
+def test_the_webhook_refuses_what_our_validation_would_refuse(bench: Bench) -> None:
+    engine = bench.engine(bench.options())
+    document = json.loads(json.dumps(engine.plan(flat()).request["documents"][0]))
+    document["spec"]["parallelTrialCount"] = 99
+    with pytest.raises(client.ApiException) as raised:
+        bench.custom.create_namespaced_custom_object(GROUP, VERSION, bench.place.namespace, "experiments", document)
+    assert "99 is more than maxTrialCount" in raised.value.body
+
+
+def test_katib_that_has_not_started_yet_is_said_to_be_waited_for(bench: Bench, katib: KatibStandIn) -> None:
+    katib.paused = True
+    thread, outcome = bench.in_background(flat(max_trials=1, parallel_trials=1))
+    bench.wait_until(lambda: any("has not made a trial yet" in line for line in bench.lines))
+    katib.paused = False
+    thread.join(timeout=60)
+    assert outcome[0].status == "completed"
