@@ -1,0 +1,270 @@
+"""One batch transform job: a model for it, the job launched or adopted, followed to its end, the model deleted.
+
+The names are made from the run, so that a restarted process finds its own job. Whatever happens, the model is deleted
+at the end, and a job that is no longer followed is stopped.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Patience, Refusal, Setback
+from kfp_image_tuning.components.sagemaker_tuning.job_names import own_tags
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.components.sagemaker_tuning.service_model import find_violations
+from kfp_image_tuning.tuning.errors import EngineError
+
+IMAGE = "application/x-image"
+USUAL_MACHINE = "ml.m5.xlarge"
+MAX_SECONDS = 4 * 3600.0
+"""SageMaker has no time limit for transform jobs; this is ours."""
+DELETE_ATTEMPTS = 5
+ENDED = ("Completed", "Failed", "Stopped")
+
+_Answer = TypeVar("_Answer")
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT came in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformPlan:
+    """What a transform job does.
+
+    Attributes:
+        name: Of the job and of its model.
+        model_uri: ``model.tar.gz`` in S3.
+        image: The algorithm's container image.
+        images: S3 folder of the images.
+        output: S3 folder for the predictions, of this job alone.
+        machine: Type of the machines.
+        machines: How many.
+        max_seconds: Longest run.
+    """
+
+    name: str
+    model_uri: str
+    image: str
+    images: str
+    output: str
+    machine: str = USUAL_MACHINE
+    machines: int = 1
+    max_seconds: float = MAX_SECONDS
+
+    def model_request(self, options: SageMakerOptions) -> dict[str, Any]:
+        """The CreateModel request."""
+        request: dict[str, Any] = {
+            "ModelName": self.name,
+            "ExecutionRoleArn": options.role,
+            "PrimaryContainer": {"Image": self.image, "ModelDataUrl": self.model_uri},
+            "EnableNetworkIsolation": options.network_isolation,
+            "Tags": _tags(options, self.name),
+        }
+        if options.subnets or options.security_groups:
+            request["VpcConfig"] = {
+                "SecurityGroupIds": list(options.security_groups),
+                "Subnets": list(options.subnets),
+            }
+        return request
+
+    def job_request(self, options: SageMakerOptions) -> dict[str, Any]:
+        """The CreateTransformJob request; how many images go in at a time is left to the algorithm's own choice."""
+        resources = {"InstanceType": self.machine, "InstanceCount": self.machines}
+        if options.volume_kms_key:
+            resources["VolumeKmsKeyId"] = options.volume_kms_key
+        output = {"S3OutputPath": self.output}
+        if options.output_kms_key:
+            output["KmsKeyId"] = options.output_kms_key
+        return {
+            "TransformJobName": self.name,
+            "ModelName": self.name,
+            "BatchStrategy": "SingleRecord",
+            "TransformInput": {
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{self.images.rstrip('/')}/"}},
+                "ContentType": IMAGE,
+                "SplitType": "None",
+                "CompressionType": "None",
+            },
+            "TransformOutput": output,
+            "TransformResources": resources,
+            "Tags": _tags(options, self.name),
+        }
+
+    def check(self, options: SageMakerOptions) -> None:
+        """Refuse what SageMaker would refuse, before anything is sent.
+
+        Raises:
+            EngineError: With every violation.
+        """
+        found = find_violations("CreateModel", self.model_request(options))
+        found += find_violations("CreateTransformJob", self.job_request(options))
+        if found:
+            raise EngineError.from_problems(dict.fromkeys(violation.sentence for violation in found))
+
+
+@dataclass(frozen=True)
+class TransformEnd:
+    """How a transform job ended.
+
+    Attributes:
+        status: ``Completed``, ``Failed`` (which it also is when one single image failed) or ``Stopped``.
+        adopted: Whether an earlier process had started it.
+        reason: SageMaker's reason for the failure; empty without one.
+        seconds: How long it ran.
+    """
+
+    status: str
+    adopted: bool
+    reason: str
+    seconds: float
+
+
+def run_transform(plan: TransformPlan, options: SageMakerOptions, show: Callable[[str], None]) -> TransformEnd:
+    """Run a transform job, or take up the one of this name, to its end.
+
+    Args:
+        plan: What it does.
+        options: Where and as whom.
+        show: Takes one line for the reader.
+
+    Raises:
+        EngineError: If it cannot be run or followed.
+    """
+    plan.check(options)
+    job = _TransformJob(plan, options, Caller(options), show)
+    with _interrupted_by_signals():
+        try:
+            return job.run()
+        except BaseException:
+            job.stop()
+            raise
+        finally:
+            job.delete_model()
+
+
+class _TransformJob:
+    def __init__(
+        self, plan: TransformPlan, options: SageMakerOptions, caller: Caller, show: Callable[[str], None]
+    ) -> None:
+        self._plan, self._options, self._caller, self._show = plan, options, caller, show
+        self._model_is_ours = self._job_may_run = False
+
+    def run(self) -> TransformEnd:
+        self._insist(self._create_model)
+        adopted = not self._insist(self._create_job)
+        self._show(f"transform job {self._plan.name}: {'taken up' if adopted else 'started'}")
+        began = time.monotonic()
+        while (job := self._insist(self._describe))["TransformJobStatus"] not in ENDED:
+            if time.monotonic() - began > self._plan.max_seconds:
+                raise EngineError(
+                    f"transform job {self._plan.name} has run for {self._plan.max_seconds:g} s and is stopped; allow "
+                    "it more time, or use more or larger machines"
+                )
+            time.sleep(self._options.poll_seconds)
+        self._job_may_run = False
+        started, ended = job.get("TransformStartTime"), job.get("TransformEndTime")
+        seconds = (ended - started).total_seconds() if started and ended else 0.0
+        return TransformEnd(job["TransformJobStatus"], adopted, job.get("FailureReason", ""), seconds)
+
+    def stop(self) -> None:
+        """Stop the job; one try, since the time may be short."""
+        if self._job_may_run:
+            with suppress(Setback, Refusal):
+                self._caller.sagemaker("stop_transform_job", TransformJobName=self._plan.name)
+
+    def delete_model(self) -> None:
+        """Delete the model; it costs nothing, but it is no longer of use."""
+        if not self._model_is_ours:
+            return
+        for _ in range(DELETE_ATTEMPTS):
+            try:
+                self._caller.sagemaker("delete_model", ModelName=self._plan.name)
+                return
+            except Refusal:
+                return
+            except Setback:
+                time.sleep(self._options.poll_seconds / 30)
+        self._show(f"Warning: the model {self._plan.name} could not be deleted; delete it in the SageMaker console")
+
+    def _create_model(self) -> None:
+        request = self._plan.model_request(self._options)
+        try:
+            self._model_is_ours = True
+            self._caller.sagemaker("create_model", **request)
+        except Refusal as refusal:
+            self._model_is_ours = False
+            if "already existing" not in str(refusal):
+                raise EngineError(f"{refusal}; check role, model and training image") from refusal
+            there = self._caller.sagemaker("describe_model", ModelName=self._plan.name)
+            if there.get("PrimaryContainer", {}).get("ModelDataUrl") != self._plan.model_uri:
+                raise _stranger("model", self._plan.name) from refusal
+            self._model_is_ours = True
+
+    def _create_job(self) -> bool:
+        """Create the job; False if it was there."""
+        try:
+            self._job_may_run = True
+            self._caller.sagemaker("create_transform_job", **self._plan.job_request(self._options))
+        except Refusal as refusal:
+            self._job_may_run = False
+            if refusal.code != "ResourceInUse":
+                raise EngineError(f"{refusal}; nothing was started") from refusal
+            there = self._describe()
+            if there["ModelName"] != self._plan.name or there["TransformOutput"]["S3OutputPath"] != self._plan.output:
+                raise _stranger("transform job", self._plan.name) from refusal
+            self._job_may_run = True
+            return False
+        return True
+
+    def _describe(self) -> Mapping[str, Any]:
+        return self._caller.sagemaker("describe_transform_job", TransformJobName=self._plan.name)
+
+    def _insist(self, attempt: Callable[[], _Answer]) -> _Answer:
+        patience = Patience(self._options.poll_seconds / 30)
+        while True:
+            try:
+                return attempt()
+            except Setback as setback:
+                time.sleep(patience.bear(setback, "Run the same command again to take the transform job up"))
+            except Refusal as refusal:
+                raise EngineError(f"{refusal}; run the same command again") from refusal
+
+
+def _stranger(what: str, name: str) -> EngineError:
+    return EngineError(f"{what} {name} exists and was not made for this evaluation; give another name_prefix or run")
+
+
+def _tags(options: SageMakerOptions, identity: str) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in sorted(options.tags.items())] + own_tags(
+        options.run, identity
+    )
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Raise `Interrupted` at SIGTERM or SIGINT, and end the process as a shell expects once all is put in order."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        # Only the first counts: what is being put in order must not be interrupted by the next.
+        for signal_number in previous:
+            signal.signal(signal_number, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in previous:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    except Interrupted as interrupted:
+        raise SystemExit(128 + int(interrupted.args[0])) from None
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

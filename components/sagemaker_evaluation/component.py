@@ -1,0 +1,93 @@
+"""The KFP component that measures the best model of a SageMaker tuning job on test images that no trial saw."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+INSTALLED_EXTRAS = ("train", "sagemaker")
+
+
+@dsl.component(base_image="pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime", install_kfp_package=False)  # type: ignore[untyped-decorator]
+def sagemaker_evaluation(
+    model: dsl.Input[dsl.Model],
+    dataset: dsl.Input[dsl.Dataset],
+    tuning_result: dsl.Input[dsl.Artifact],
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    classification_metrics: dsl.Output[dsl.ClassificationMetrics],
+    report: dsl.Output[dsl.HTML],
+    min_accuracy: float = 0.0,
+    baseline_evaluation: str = "",
+    mode: str = "transform",
+    role: str = "",
+    bucket: str = "",
+    region: str = "",
+    run: str = "",
+    kubeflow_run: str = "",
+    instance_type: str = "ml.m5.xlarge",
+    instance_count: int = 1,
+    max_seconds: float = 0.0,
+    sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
+) -> NamedTuple("Outputs", [("accuracy", float), ("passed", bool)]):  # type: ignore[valid-type]
+    """Measure the best model of a SageMaker tuning job on the test images that no trial saw.
+
+    A batch transform job predicts every image; the scores are computed here, as for any other engine's model. Where
+    single images fail, the others are scored and the coverage is told. Offline, the model is run in this pod instead.
+
+    Args:
+        model: The model that SageMaker tuning left behind.
+        dataset: The data set; its test split is used.
+        tuning_result: The search that the model comes from.
+        min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
+        baseline_evaluation: Path or address of the evaluation.json of a model that must be beaten by more than noise;
+            empty: none.
+        mode: transform (on SageMaker, as the algorithm serves the model) or offline (the same network in this pod).
+        role: ARN of the execution role that the transform job assumes; offline: none is needed.
+        bucket: Where images and predictions lie in S3: my-bucket, or s3://my-bucket/folder.
+        region: AWS region; empty: that of the tuning job.
+        run: Identity of the run: the same one finds its own transform job again; empty: Kubeflow's.
+        kubeflow_run: Kubeflow's identity of the run; pipelines pass it on.
+        instance_type: Machine of the transform job; a processor is enough.
+        instance_count: Machines of the transform job.
+        max_seconds: Seconds after which the transform job is stopped; 0: four hours.
+        sagemaker_options: The same as of SageMaker tuning; what concerns training alone is left aside.
+
+    Returns:
+        evaluation: evaluation.json with every measure.
+        metrics: The main numbers.
+        classification_metrics: The confusion matrix.
+        report: The whole run on one page.
+        accuracy: Share of the test images that are classified right.
+        passed: Whether the model is good enough.
+    """
+    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch
+    from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+
+    with plain_errors():
+        outcome = launch(
+            Account(
+                role=role,
+                bucket=bucket,
+                region=region,
+                run=run,
+                kubeflow_run=kubeflow_run,
+                more=sagemaker_options,
+            ),
+            mode=mode,
+            model=model.path,
+            dataset=dataset.path,
+            tuning_result=tuning_result.path,
+            evaluation=evaluation.path,
+            report=report.path,
+            min_accuracy=min_accuracy,
+            baseline_evaluation=baseline_evaluation,
+            machine=instance_type,
+            machines=instance_count,
+            max_seconds=max_seconds,
+        )
+    for name, value in outcome.metrics.items():
+        metrics.log_metric(name, value)
+    classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
+    classification_metrics.log_roc_curve(*outcome.roc_curve)
+    return outcome.accuracy, outcome.passed

@@ -1,0 +1,211 @@
+"""What the SageMaker evaluation component does: measure the best model, judge it, write evaluation and report."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
+from kfp_image_tuning.components.model_evaluation.evaluation import (
+    Evaluation,
+    ModelSummary,
+    evaluate_model,
+    evaluate_predictions,
+    fingerprint_split,
+)
+from kfp_image_tuning.components.model_evaluation.launcher import EvaluationOutcome, conclude, show_progress
+from kfp_image_tuning.components.sagemaker_evaluation.batch_transform import (
+    MAX_SECONDS,
+    USUAL_MACHINE,
+    TransformEnd,
+    TransformPlan,
+    run_transform,
+)
+from kfp_image_tuning.components.sagemaker_evaluation.offline import convert_archive
+from kfp_image_tuning.components.sagemaker_evaluation.transform_images import (
+    SentImage,
+    collect_predictions,
+    send_images,
+)
+from kfp_image_tuning.components.sagemaker_tuning.job_names import tuning_job_name
+from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
+from kfp_image_tuning.components.sagemaker_tuning.training_image import training_image
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.result import Trial, TuningResult
+from kfp_image_tuning.tuning.search import Search
+
+ARCHIVE_NAME = "model.tar.gz"
+MODES = ("transform", "offline")
+ATTEMPTS = 5
+"""A transform job's name cannot be used again; so many are tried where earlier ones were stopped or came to nothing."""
+SHORTEST_IDENTITY = 16
+
+
+def launch(
+    account: Account,
+    *,
+    mode: str = "transform",
+    model: str,
+    dataset: str,
+    tuning_result: str,
+    evaluation: str,
+    report: str,
+    min_accuracy: float = 0.0,
+    baseline_evaluation: str = "",
+    machine: str = USUAL_MACHINE,
+    machines: int = 1,
+    max_seconds: float = MAX_SECONDS,
+) -> EvaluationOutcome:
+    """Evaluate the best model of a tuning job on the test images.
+
+    Args:
+        account: Where in AWS; ``offline`` needs nothing of it.
+        mode: ``transform`` or ``offline``.
+        model: Folder of ``model.tar.gz``.
+        dataset: Folder of the prepared data set.
+        tuning_result: The search's result document.
+        evaluation: File that gets the evaluation.
+        report: File that gets the report.
+        min_accuracy: Test accuracy that the model must reach; 0: none.
+        baseline_evaluation: ``evaluation.json`` of a model that it must beat; empty: none.
+        machine: Type of the transform job's machines.
+        machines: How many.
+        max_seconds: Longest run of the transform job; 0: the usual limit.
+
+    Raises:
+        ImageTuningError: If something cannot be read, or SageMaker does not do it.
+    """
+    result = TuningResult.load(Path(tuning_result))
+    baseline = load_baseline(baseline_evaluation) if baseline_evaluation else None
+    prepared = Dataset.load(dataset)
+    best = result.best_trial
+    if best is None or best.objective is None:
+        raise EngineError(f"{tuning_result}: the search has no best trial ({result.stop_reason}); search again")
+    archive = Path(model) / ARCHIVE_NAME
+    if not archive.is_file():
+        raise EngineError(f"{model}: holds no {ARCHIVE_NAME}; give the model that the tuning job left behind")
+    if mode == "offline":
+        measured = _evaluate_offline(archive, prepared, best.objective, result)
+    elif mode == "transform":
+        if not account.region and "region" not in account.more:
+            account = replace(account, region=str(result.engine_details.get("region", "")))
+        options = account.options(prepared, best.name)
+        plan = _plan(options, result, best, prepared, account.folder)
+        plan = replace(plan, machine=machine, machines=machines, max_seconds=max_seconds or MAX_SECONDS)
+        measured = _evaluate_by_transform(plan, options, archive, prepared, result, best)
+    else:
+        raise EngineError(f"mode: {mode!r} is none of {', '.join(MODES)}; choose one of them")
+    for line in _findings(measured):
+        _show(line)
+    return conclude(
+        measured,
+        dataset=prepared,
+        result=result,
+        baseline=baseline,
+        min_accuracy=min_accuracy,
+        evaluation=Path(evaluation),
+        report=Path(report),
+    )
+
+
+def _evaluate_offline(archive: Path, dataset: Dataset, objective: float, result: TuningResult) -> Evaluation:
+    with tempfile.TemporaryDirectory(prefix="model-") as converted:
+        convert_archive(archive, dataset, objective, Path(converted))
+        return evaluate_model(converted, dataset.directory, result=result, progress=show_progress)
+
+
+def _plan(options: SageMakerOptions, result: TuningResult, best: Trial, dataset: Dataset, folder: str) -> TransformPlan:
+    if not best.model_uri:
+        raise EngineError(f"{best.name}: its model's location is not known, so SageMaker cannot load it; search again")
+    images = fingerprint_split(dataset, dataset.split("test")).removeprefix("sha256:")[:SHORTEST_IDENTITY]
+    return TransformPlan(
+        name="",
+        model_uri=best.model_uri,
+        image=str(result.engine_details.get("training_image") or training_image(options.resolved_region)),
+        images=f"{folder}/test-images/{images}",
+        output=f"{folder}/predictions",
+    )
+
+
+def _evaluate_by_transform(
+    plan: TransformPlan,
+    options: SageMakerOptions,
+    archive: Path,
+    dataset: Dataset,
+    result: TuningResult,
+    best: Trial,
+) -> Evaluation:
+    # What SageMaker would refuse is to be told before anything is sent.
+    _name(plan, options, 0).check(options)
+    split, storage = dataset.split("test"), Storage(options)
+    images = send_images(dataset, split, storage, plan.images)
+    _show(f"{len(images):,} test images in {plan.images}")
+    transformed, end = _transform(plan, options, storage, images, _show)
+    if end.status == "Failed":
+        _show(f"Warning: transform job {transformed.name} did not take all images: {end.reason}")
+    predictions = collect_predictions(images, dataset, split, storage, transformed.output, end.seconds)
+    with archive.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    search = Search.from_document(result.search)
+    summary = ModelSummary(
+        num_layers=int(str(best.hyperparameters.get("num_layers") or search.space.fixed.get("num_layers", 0))),
+        image_shape=dataset.image_shape,
+        # Where logs could not be read, all that is known is that the last epoch was not passed.
+        epoch=search.max_epochs - 1 if best.best_epoch is None else best.best_epoch,
+        validation_accuracy=best.objective or 0.0,
+        weights_sha256=checksum,
+    )
+    return evaluate_predictions(predictions, dataset, split, summary, device=plan.machine, result=result)
+
+
+def _transform(
+    plan: TransformPlan,
+    options: SageMakerOptions,
+    storage: Storage,
+    images: list[SentImage],
+    show: Callable[[str], None],
+) -> tuple[TransformPlan, TransformEnd]:
+    """Run the transform job, or take up an earlier process's; again under another name if that one came to nothing."""
+    for attempt in range(ATTEMPTS):
+        named = _name(plan, options, attempt)
+        end = run_transform(named, options, show)
+        if storage.sizes(named.output) and end.status != "Stopped":
+            return named, end
+        if not end.adopted:
+            reason = end.reason or "somebody has stopped it"
+            raise EngineError(
+                f"transform job {named.name} is {end.status} and gave no prediction for {len(images)} images: {reason}"
+                "; its log is in CloudWatch, /aws/sagemaker/TransformJobs"
+            )
+    raise EngineError(f"{ATTEMPTS} transform jobs of this run came to nothing; give the evaluation a run of its own")
+
+
+def _name(plan: TransformPlan, options: SageMakerOptions, attempt: int) -> TransformPlan:
+    """The plan with the name, and the output folder, of an attempt of this run."""
+    identity = "|".join((plan.model_uri, plan.images, str(attempt)))
+    name = tuning_job_name(options.name_prefix, f"{options.run}|{identity}", identity)
+    return replace(plan, name=name, output=f"{plan.output}/{name}")
+
+
+def _findings(measured: Evaluation) -> list[str]:
+    """What a reader should know beside the accuracy."""
+    lines = []
+    if measured.images < measured.images_in_split:
+        lines.append(
+            f"Warning: {measured.images_in_split - measured.images} of {measured.images_in_split} test images could "
+            f"not be scored; all measures are over the other {measured.coverage:.1%}"
+        )
+    if measured.selection is not None:
+        lines.append(
+            f"Accuracy on the test images {measured.accuracy:.4f}; the search's objective for this model was "
+            f"{measured.selection.objective:.4f}, a difference of {measured.selection.difference:+.4f}"
+        )
+    return lines
+
+
+def _show(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,97 @@
+"""The options of a job, made of the few that every user gives, of all others by name, and of the data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.components.sagemaker_tuning.storage import bucket_folder
+from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.tuning.errors import EngineError
+
+_DECIDED_HERE = ("data", "output", "record_shards")
+_IDENTITY_LENGTH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Where in AWS a job runs, as the components are told.
+
+    Attributes:
+        role: ARN of the execution role.
+        bucket: ``bucket`` or ``s3://bucket/folder``.
+        region: AWS region; empty: from the environment.
+        run: Identity that the user gave the run; empty: Kubeflow's.
+        kubeflow_run: Kubeflow's identity of the run; empty outside of it.
+        more: Further fields of `SageMakerOptions`.
+    """
+
+    role: str
+    bucket: str
+    region: str
+    run: str
+    kubeflow_run: str
+    more: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The S3 folder for everything.
+
+        Raises:
+            EngineError: If the bucket's name is none.
+        """
+        return bucket_folder(self.bucket)
+
+    def options(self, dataset: Dataset, task: str) -> SageMakerOptions:
+        """The options of a job; a task that Kubeflow starts again gets the same run, another task another one.
+
+        Args:
+            dataset: The data set.
+            task: What tells this task from others of the same run.
+
+        Raises:
+            EngineError: With everything that is unknown, missing or given twice.
+        """
+        run = self.run
+        if not run and not self.more.get("run") and self.kubeflow_run:
+            run = f"{self.kubeflow_run}/{task}"
+        return _make_options(self, run, dataset)
+
+
+def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOptions:
+    more = account.more
+    given = {"role": account.role, "region": account.region, "run": account.run}
+    problems = [
+        f"sagemaker_options: {name} is decided by bucket and data set; leave it out"
+        for name in _DECIDED_HERE
+        if name in more
+    ]
+    problems += [
+        f"sagemaker_options: {name} is given twice; give it as {name} alone"
+        for name, value in given.items()
+        if name in more and value
+    ]
+    if problems:
+        raise EngineError.from_problems(problems)
+    identity = dataset.fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
+    data = f"{account.folder}/datasets/{identity}"
+    document = {
+        **restore_whole_numbers(more),
+        **{name: value for name, value in given.items() if value},
+        "run": run or more.get("run", ""),
+        "data": data,
+        "output": f"{account.folder}/models",
+        "channels": {**_channels(dataset, data), **more.get("channels", {})},
+        "record_shards": len(dataset.split("train").shards),
+    }
+    return SageMakerOptions.from_document(document)
+
+
+def _channels(dataset: Dataset, data: str) -> dict[str, str]:
+    """Where each channel's record files lie: the file itself, or the folder of several."""
+    records = {name: [shard.record for shard in dataset.split(name).shards] for name in ("train", "validation")}
+    return {
+        name: f"{data}/{files[0]}" if len(files) == 1 else f"{data}/{files[0].rpartition('/')[0]}/"
+        for name, files in records.items()
+    }

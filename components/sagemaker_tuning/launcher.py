@@ -1,0 +1,110 @@
+"""What the SageMaker tuning component does: send the data set, run the tuning job, bring in what came of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
+from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
+from kfp_image_tuning.components.tuning_outcome import TuningOutcome
+from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
+from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.engine import run_search
+from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.result import TuningResult
+
+ARCHIVE_NAME = "model.tar.gz"
+CHANNEL_SPLITS = ("train", "validation")
+
+
+def launch(
+    settings: TuningSettings, account: Account, *, dataset: str, model: str, result: str, report: str
+) -> TuningOutcome:
+    """Run a tuning job, or take up the one that this run has started before.
+
+    Args:
+        settings: What is searched and what it may cost.
+        account: Where.
+        dataset: Folder of the prepared data set.
+        model: Folder that gets the best model, ``model.tar.gz``.
+        result: File that gets the result document.
+        report: File that gets the report.
+
+    Raises:
+        EngineError: If the search was stopped from outside, or ended without a model.
+        ImageTuningError: Whatever else is wrong with search, options or data.
+    """
+    prepared = Dataset.load(dataset)
+    search = settings.to_search(prepared)
+    options = account.options(prepared, search.fingerprint[:8])
+    engine = SageMakerEngine(options)
+    # The plan first: what SageMaker would refuse is to be told before anything is sent.
+    engine.plan(search)
+    storage = Storage(options)
+    send_dataset(prepared, storage, options.data, _show)
+    command = reproduction_command(settings, prepared, _engine_words(account))
+    found = run_search(engine, search, Path(result), reproduction_command=command, show=_show)
+    if found.status == "stopped":
+        raise EngineError(
+            f"the search was {found.stop_reason} after {len(found.trials)} trials, and its tuning job "
+            f"{found.engine_details.get('tuning_job')} with it; a new run starts a new one"
+        )
+    outcome = TuningOutcome.of(found)
+    _bring_model(found, storage, Path(model))
+    write_report(Path(report), result=found, dataset=prepared)
+    return replace(outcome, model_metadata={**outcome.model_metadata, **_model_metadata(found)})
+
+
+def send_dataset(dataset: Dataset, storage: Storage, folder: str, show: Callable[[str], None]) -> None:
+    """Bring the record files that training reads to S3; those that are there stay.
+
+    Args:
+        dataset: The data set.
+        storage: S3.
+        folder: Where to.
+        show: Takes one line for the reader.
+
+    Raises:
+        EngineError: If S3 does not take a file.
+    """
+    # The record files alone: an index or a list beside them would be streamed as images in Pipe mode.
+    files = {
+        f"{folder}/{shard.record}": dataset.directory / shard.record
+        for name in CHANNEL_SPLITS
+        for shard in dataset.split(name).shards
+    }
+    sent = storage.upload(files)
+    sent += storage.upload({f"{folder}/{DOCUMENT_NAME}": dataset.directory / DOCUMENT_NAME})
+    show(f"data set in {folder}: {sent / 1e6:.1f} MB sent" if sent else f"data set in {folder}: was there already")
+
+
+def _bring_model(result: TuningResult, storage: Storage, folder: Path) -> None:
+    best = result.best_trial
+    if best is None or not best.model_uri:
+        raise EngineError(f"{best.name if best else 'the search'}: left no model in S3; see its log")
+    storage.download(best.model_uri, folder / ARCHIVE_NAME)
+
+
+def _model_metadata(result: TuningResult) -> dict[str, Any]:
+    details, best = result.engine_details, result.best_trial
+    return {
+        "framework": "mxnet",
+        "model_uri": best.model_uri if best else None,
+        "training_job": best.name if best else None,
+        "tuning_job": details["tuning_job"],
+        "tuning_job_arn": details["tuning_job_arn"],
+        "training_image": details["training_image"],
+        "console_url": details["console_url"],
+    }
+
+
+def _engine_words(account: Account) -> list[str]:
+    words = ["--engine", "sagemaker", "--bucket", account.bucket, "--role", account.role]
+    return words + (["--region", account.region] if account.region else [])
+
+
+def _show(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,159 @@
+"""What the component does around the tuning job: data to S3, options, model and documents back."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+from kfp_image_tuning.components.sagemaker_tuning.launcher import launch, send_dataset
+from kfp_image_tuning.components.sagemaker_tuning.storage import Storage, bucket_folder
+from kfp_image_tuning.components.tuning_settings import TuningSettings
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
+from kfp_image_tuning.tuning.result import TuningResult
+from tests.components.model_evaluation.digits import write_digits
+from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials
+from tests.emulators.real_training import TrainingRunner
+from tests.emulators.sagemaker import SageMakerEmulator
+
+ACCOUNT = Account(
+    role="arn:aws:iam::123456789012:role/tuning",
+    bucket="pictures",
+    region="us-east-1",
+    run="",
+    kubeflow_run="3e6b",
+    more={"poll_seconds": 0.3},
+)
+SETTINGS = TuningSettings(
+    max_trials=1, epochs=1, search_space={"optimizer": "sgd", "mini_batch_size": 10.0, "momentum": 0.9}
+)
+
+
+@pytest.fixture(scope="module")
+def storage_url() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def storage(storage_url: str) -> Any:
+    client = boto3.client(
+        "s3", endpoint_url=storage_url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    client.create_bucket(Bucket="pictures")
+    return client
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write_digits(tmp_path_factory.mktemp("digits"), counts=(60, 20, 12))
+
+
+def test_restarted_task_takes_up_its_tuning_job_and_puts_out_the_same(
+    storage_url: str, storage: Any, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, account: Account = ACCOUNT) -> Any:
+        return launch(
+            SETTINGS,
+            account,
+            dataset=str(dataset.directory),
+            model=str(tmp_path / name / "model"),
+            result=str(tmp_path / name / "result.json"),
+            report=str(tmp_path / name / "report.html"),
+        )
+
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with SageMakerEmulator(TrainingRunner(storage, tmp_path / "containers"), storage_url=storage_url) as emulator:
+        places = {"SAGEMAKER": emulator.url, "CLOUDWATCH_LOGS": emulator.url, "S3": storage_url}
+        with credentials(**{f"AWS_ENDPOINT_URL_{service}": url for service, url in places.items()}):
+            outcomes = [run("first"), run("second")]
+        assert len(emulator.service.tuning_jobs) == 1
+    assert "was there already" in capsys.readouterr().out
+    assert outcomes[0] == replace(outcomes[1], metrics=outcomes[0].metrics)
+    result = TuningResult.load(tmp_path / "second/result.json")
+    best = result.best_trial
+    assert best is not None
+    assert outcomes[0].best_trial == best.name
+    assert outcomes[0].model_metadata["model_uri"] == best.model_uri
+    assert outcomes[0].model_metadata["framework"] == "mxnet"
+    assert "--engine sagemaker --bucket pictures --role arn:aws:iam" in result.reproduction_command
+    archives = [(tmp_path / name / "model/model.tar.gz").read_bytes() for name in ("first", "second")]
+    assert archives[0] == archives[1]
+    assert best.name in (tmp_path / "second/report.html").read_text(encoding="utf-8")
+
+
+def test_only_what_is_not_there_is_sent(storage_url: str, storage: Any, tmp_path: Path) -> None:
+    dataset = write_digits(tmp_path / "data", counts=(40, 10, 10))
+    folder, lines = "s3://pictures/sent", list[str]()
+    with credentials(AWS_ENDPOINT_URL_S3=storage_url):
+        sender = Storage(OPTIONS)
+        for _ in range(2):
+            send_dataset(dataset, sender, folder, lines.append)
+        storage.put_object(Bucket="pictures", Key="sent/train/train-00000.rec", Body=b"damaged")
+        send_dataset(dataset, sender, folder, lines.append)
+        assert sorted(sender.sizes(folder)) == [
+            "dataset.json",
+            "train/train-00000.rec",
+            "validation/validation-00000.rec",
+        ]
+    assert [line.endswith("was there already") for line in lines] == [False, True, False]
+    body = storage.get_object(Bucket="pictures", Key="sent/train/train-00000.rec")["Body"].read()
+    assert body == dataset.split("train").record_paths[0].read_bytes()
+
+
+def test_options_follow_from_bucket_data_and_run(dataset: Dataset) -> None:
+    options = ACCOUNT.options(dataset, "task-1")
+    identity = dataset.fingerprint.removeprefix("sha256:")[:16]
+    assert options.data == f"s3://pictures/kfp-image-tuning/datasets/{identity}"
+    assert options.output == "s3://pictures/kfp-image-tuning/models"
+    assert options.run == "3e6b/task-1"
+    assert replace(ACCOUNT, run="mine").options(dataset, "task-1").run == "mine"
+    assert replace(ACCOUNT, kubeflow_run="").options(dataset, "task-1").run == ""
+    whole = json.loads('{"instance_count": 2.0, "spot": true}')
+    assert replace(ACCOUNT, more=whole).options(dataset, "task-1").instance_count == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"data": "s3://x/y"}, "data is decided by bucket and data set"),
+        ({"role": "arn:aws:iam::1:role/x"}, "role is given twice"),
+        ({"instance_typ": "ml.g5.xlarge"}, "instance_typ is unknown; did you mean instance_type"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(dataset: Dataset, more: dict[str, Any], reason: str) -> None:
+    with pytest.raises(EngineError, match=reason):
+        replace(ACCOUNT, more=more).options(dataset, "task-1")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("my-bucket", "s3://my-bucket/kfp-image-tuning"),
+        ("s3://my-bucket", "s3://my-bucket/kfp-image-tuning"),
+        ("s3://my-bucket/a/b/", "s3://my-bucket/a/b"),
+        ("my-bucket/a", "s3://my-bucket/a"),
+    ],
+)
+def test_folder_of_a_bucket(given: str, expected: str) -> None:
+    assert bucket_folder(given) == expected
+
+
+def test_what_sagemaker_would_refuse_is_told_before_anything_is_sent(
+    storage_url: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    account = replace(ACCOUNT, bucket="untouched", more={"instance_type": "ml.toaster"})
+    with credentials(AWS_ENDPOINT_URL_S3=storage_url), pytest.raises(ImageTuningError, match="InstanceType"):
+        launch(
+            SETTINGS, account, dataset=str(dataset.directory), model=str(tmp_path / "model"),
+            result=str(tmp_path / "result.json"), report=str(tmp_path / "report.html"),
+        )  # fmt: skip
