@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 BENCHMARKS := data_preparation data_loading training local_startup local_search
 
-.PHONY: help demo test compile readmes lint format bench test-mxnet setup clean
+.PHONY: help demo test compile readmes lint format bench test-mxnet test-cluster setup clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ demo: setup  ## tune a classifier on real images, end to end (about 5 minutes on
 
 test: setup lint  ## lint and all tests
 	@$(BIN)/python -m pytest
+
+test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (KUBERNETES_BIN: folder of its binaries)
+	@KFP_IMAGE_TUNING_CLUSTER=1 $(BIN)/python -m pytest tests/cluster --timeout 120
 
 compile: setup  ## write the compiled pipelines that are kept in pipelines/compiled
 	@$(BIN)/kfp-image-tuning compile --engine local --output pipelines/compiled/local.yaml

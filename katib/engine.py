@@ -87,21 +87,22 @@ class KatibEngine:
     def launch_or_adopt(self, plan: Plan) -> Adopted:
         """Start the Experiments, or take up those of an earlier attempt."""
         cluster = self._connect()
-        self._launched = launch(cluster, plan.request["documents"])
-        self._notes = list(self._launched.notes)
+        launched = launch(cluster, plan.request["documents"])
+        self._notes = list(launched.notes)
         self._follower = Follower(cluster, self._search, self._experiments, self._models)
-        for experiment in self._launched.experiments:
+        self._launched = launched
+        for experiment in launched.experiments:
             self._follower.experiments[experiment["metadata"]["name"]] = experiment
         trials: tuple[Trial, ...] = ()
         seconds = 0.0
-        if self._launched.adopted:
-            self._notes.append(f"going on with {', '.join(self._launched.adopted)}")
+        if launched.adopted:
+            self._notes.append(f"going on with {', '.join(launched.adopted)}")
             trials = self._follower.adopt(cluster.find("trials", self._follower.selector))
-            seconds = max(0.0, time.time() - self._launched.started_at)
+            seconds = max(0.0, time.time() - launched.started_at)
         if self._stopping:
             # A signal came while the Experiments were being made.
             self._remove()
-        return Adopted(trials=trials, seconds=seconds, started_at=self._launched.started_at)
+        return Adopted(trials=trials, seconds=seconds, started_at=launched.started_at)
 
     def follow(self) -> Iterator[TrialUpdate]:
         """Yield what happens until Katib has ended every Experiment."""
@@ -132,7 +133,12 @@ class KatibEngine:
                 watcher.end()
 
     def stop(self) -> None:
-        """Delete the Experiments, with all that they own, in one call; pods then have time to leave their models."""
+        """Delete the Experiments, with all that they own, in one call; pods then have time to leave their models.
+
+        A search whose trials have all ended has nothing to stop, and its Experiments may stay.
+        """
+        if self._has_ended_all_trials():
+            return
         self._stopping = True
         if self._cluster is not None and self._cluster.delete_at_once("experiments", self._selector):
             self._removed = True
@@ -221,6 +227,13 @@ class KatibEngine:
         for experiment in self._experiments:
             self._connect().delete("experiments", experiment.name)
         self._removed = True
+
+    def _has_ended_all_trials(self) -> bool:
+        if self._launched is None:
+            return False
+        most = sum(experiment.document["spec"]["maxTrialCount"] for experiment in self._experiments)
+        trials = [*self._follower.trials.values()]
+        return len(trials) >= most and all(trial.is_finished for trial in trials)
 
     def _optimal(self, name: str) -> str | None:
         status = self._follower.experiments.get(name, {}).get("status") or {}

@@ -63,8 +63,9 @@ class Watcher:
         """Watch no more."""
         self._ended.set()
         if self._stream is not None:
+            # To close it would wait for the thread that reads it, and that one for the server.
             with contextlib.suppress(Exception):
-                self._stream.close()
+                self._stream.shutdown()
 
     def _run(self) -> None:
         from kubernetes.client import ApiException

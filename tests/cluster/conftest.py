@@ -6,6 +6,7 @@ once, and several hundred megabytes of memory.
 
 import os
 import stat
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ def place(
         program.write_text(script)
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         images[name] = program.parent
+    # An image with our trainer in it: this environment.
+    images["trainer"] = Path(sys.executable).parent
     models = tmp_path / "volume"
     models.mkdir()
     core = client.CoreV1Api(control_plane.client())

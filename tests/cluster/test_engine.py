@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from kfp_image_tuning.components.tuning_settings import summarize
+from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.katib.cluster import GROUP, VERSION, Cluster
 from kfp_image_tuning.katib.engine import KatibEngine
 from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.trainer.model_files import load_model
+from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.result import TuningResult
 from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.tuning.search_space import SearchSpace
 from tests.cluster.conftest import Place
 from tests.cluster.control_plane import ControlPlane
 from tests.emulators.katib_controller import KatibStandIn
@@ -93,6 +98,21 @@ def test_a_search_runs_to_its_end_and_leaves_nothing(bench: Bench) -> None:
     assert TuningResult.load(bench.folder / "result.json") == result
     bench.wait_until(lambda: not bench.objects("experiments") and not bench.objects("trials"))
     bench.wait_until(lambda: bench.place.agent.running == 0)
+
+
+def test_real_trainings_in_pods_end_in_a_model_that_loads(bench: Bench, digits_dataset: Path) -> None:
+    space = SearchSpace.customized({"optimizer": "sgd", "mini_batch_size": {"min": 8, "max": 64}})
+    budget = Budget(max_trials=2, parallel_trials=2)
+    search = Search.for_dataset(space, summarize(Dataset.load(digits_dataset)), epochs=2, budget=budget)
+    env = ({"name": "OMP_NUM_THREADS", "value": "1"},)
+    result = bench.run(search, bench.options(pods={"image": "trainer", "env": env}))
+    best = result.best_trial
+    assert best is not None
+    document = load_model(bench.folder / "model").document
+    assert document.validation_accuracy == pytest.approx(best.objective, abs=1e-6)
+    assert (document.epoch, len(best.history)) == (best.best_epoch, 2)
+    for name, value in best.hyperparameters.items():
+        assert document.hyperparameters[name] == str(value)
 
 
 def test_a_conditional_search_is_one_result_of_several_experiments(bench: Bench) -> None:
@@ -206,7 +226,7 @@ def test_a_quota_that_refuses_pods_is_named(bench: Bench, control_plane: Control
     core.create_namespaced_resource_quota(bench.place.namespace, quota)
     time.sleep(2)
     with pytest.raises(EngineError, match="exceeded quota: small"):
-        bench.run(flat(), bench.options(pending_seconds=25))
+        bench.run(flat(), bench.options(pending_seconds=10))
 
 
 def test_a_stop_is_one_call_and_keeps_what_was_reached(bench: Bench) -> None:
