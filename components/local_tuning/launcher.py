@@ -1,6 +1,7 @@
 """What the local tuning component does: describe the search, run it here, put out model, result and report."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.components.local_tuning.engine import LocalEngine
@@ -40,6 +41,11 @@ def launch(
         found = run_search(
             engine, search, Path(result), reproduction_command=reproduction_command(settings, prepared), show=_show
         )
+    if not work_directory:
+        # What lay in the temporary folder is gone with it.
+        trials = tuple(replace(trial, model_uri=None, log_uri=None) for trial in found.trials)
+        found = replace(found, trials=trials)
+        found.save(Path(result))
     if found.status == "stopped":
         way_out = "start it again with the same work directory to go on" if work_directory else "nothing of it was kept"
         raise EngineError(f"the search was {found.stop_reason} after {len(found.trials)} trials; {way_out}")
