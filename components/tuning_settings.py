@@ -6,7 +6,7 @@ passes every number inside a JSON object as a float.
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -119,15 +119,14 @@ _OPTIONS: Mapping[str, str] = {
 """The command line's option for each setting that is a plain value."""
 
 
-def reproduction_command(settings: TuningSettings, dataset: Dataset, engine_options: Sequence[str] = ()) -> str:
-    """What to type to prepare the same images, and run the same search, again.
+def reproduction_command(settings: TuningSettings, dataset: Dataset) -> str:
+    """What to type to prepare the same images, and run the same search on this machine, again.
 
     Args:
         settings: The search's.
         dataset: The data set.
-        engine_options: The options that choose another engine than this machine.
     """
-    words = ["kfp-image-tuning", "run", "--data", dataset.source.uri, *engine_options]
+    words = ["kfp-image-tuning", "run", "--data", dataset.source.uri]
     words += ["--image-shape", ",".join(map(str, dataset.image_shape))]
     for split, share in (dataset.fractions or {}).items():
         if split != "train" and share != USUAL_FRACTION:

@@ -9,7 +9,7 @@ from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
 from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
 from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
-from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.tuning.engine import run_search
@@ -45,8 +45,7 @@ def launch(
     engine.plan(search)
     storage = Storage(options)
     send_dataset(prepared, storage, options.data, _show)
-    command = reproduction_command(settings, prepared, _engine_words(account))
-    found = run_search(engine, search, Path(result), reproduction_command=command, show=_show)
+    found = run_search(engine, search, Path(result), show=_show)
     if found.status == "stopped":
         raise EngineError(
             f"the search was {found.stop_reason} after {len(found.trials)} trials, and its tuning job "
@@ -99,11 +98,6 @@ def _model_metadata(result: TuningResult) -> dict[str, Any]:
         "training_image": details["training_image"],
         "console_url": details["console_url"],
     }
-
-
-def _engine_words(account: Account) -> list[str]:
-    words = ["--engine", "sagemaker", "--bucket", account.bucket, "--role", account.role]
-    return words + (["--region", account.region] if account.region else [])
 
 
 def _show(line: str) -> None:

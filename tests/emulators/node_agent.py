@@ -174,8 +174,12 @@ class NodeAgent:
             "startTime": pod["status"].get("startTime", _now()),
             "containerStatuses": [
                 {
-                    "name": container["name"], "image": container["image"], "imageID": "", "ready": ready,
-                    "restartCount": 0, "state": state,
+                    "name": container["name"],
+                    "image": container["image"],
+                    "imageID": "",
+                    "ready": ready,
+                    "restartCount": 0,
+                    "state": state,
                 }
             ],
         }
