@@ -8,7 +8,8 @@ MNIST-5k, ResNet-20, 3 epochs, two trials at a time. The bounds are AWS's docume
 
 The baselines train by the same trainer from the same decoded images in processes that stay warm. Told are the accuracy
 on test images, which no search sees, of the model that validation calls best after ``--early`` seconds and at the end.
-Times are wall times: run it on an idle machine::
+The engine's first guesses and its early stopping were set with trainings on these same digits in view, which favours
+it; on other images it may do worse. Times are wall times: run it on an idle machine::
 
     python benchmarks/local_search.py [--seconds 300] [--only ours] [--seed 0]
 
