@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 BENCHMARKS := data_preparation data_loading training local_startup local_search
 
-.PHONY: help demo test compile readmes lint format bench test-mxnet test-cluster setup clean
+.PHONY: help demo test compile readmes lint format bench test-mxnet test-sagemaker-sdk test-cluster setup clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -62,5 +62,17 @@ PYTHON_MXNET ?= $(PYTHON)
 test-mxnet: setup .venv-mxnet/.installed  ## the proof against Apache MXNet 1.9.1 itself
 	@MXNET_PYTHON=$(CURDIR)/.venv-mxnet/bin/python OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/mxnet
 
+# AWS's SDK takes 450 MB, so it is in no other environment.
+.venv-sagemaker-sdk/.installed: setup.cfg
+	@echo "Setting up .venv-sagemaker-sdk: about two minutes, once (log: .venv-sagemaker-sdk/install.log)"
+	@$(PYTHON) -m venv .venv-sagemaker-sdk
+	@.venv-sagemaker-sdk/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -e '.[sagemaker-sdk]' 'pytest>=9' 'pytest-timeout>=2.3' > .venv-sagemaker-sdk/install.log 2>&1 \
+	  || { tail -n 20 .venv-sagemaker-sdk/install.log; exit 1; }
+	@touch $@
+
+test-sagemaker-sdk: .venv-sagemaker-sdk/.installed  ## the job as objects of the SageMaker SDK against what we send
+	@.venv-sagemaker-sdk/bin/python -m pytest tests/sagemaker_sdk
+
 clean:  ## remove environments and results
-	rm -rf $(VENV) .venv-mxnet .venv-components-* build dist runs *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-mxnet .venv-sagemaker-sdk .venv-components-* build dist runs *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -5,20 +5,17 @@ of them: progress output, the budget's time limit and completion criteria, signa
 finish.
 """
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, Protocol
 
 from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
 from kfp_image_tuning.tuning.progress import Progress
 from kfp_image_tuning.tuning.result import SearchStatus, Trial, TuningResult, find_best_trial
 from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.tuning.signals import stop_on_signals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +135,7 @@ def run_search(
         show(line)
     for warning in plan.warnings:
         show(f"Warning: {warning}")
-    with _stop_on_signals(engine.stop) as interrupted:
+    with stop_on_signals(engine.stop) as interrupted:
         run = _Run(engine, search, result_path, reproduction_command, engine.launch_or_adopt(plan))
         try:
             reason = run.follow(show)
@@ -234,28 +231,3 @@ class _Run:
             f"{best.objective:.4f}, after {result.seconds:.0f} s."
         )
         return result
-
-
-@contextmanager
-def _stop_on_signals(stop: Callable[[], None]) -> Iterator[Callable[[], str]]:
-    """Call ``stop`` first thing on SIGTERM and SIGINT; yields a function that names the signal received, or ``""``.
-
-    A second SIGINT interrupts at once. Outside the main thread Python cannot set handlers, and none are set.
-    """
-    received: list[str] = []
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop()
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(signal.Signals(number).name)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: ""
-        return
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: received[0] if received else ""
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -1,35 +1,38 @@
 """One batch transform job: a model for it, the job launched or adopted, followed to its end, the model deleted.
 
-The names are made from the run, so that a restarted process finds its own job. Whatever happens, the model is deleted
-at the end, and a job that is no longer followed is stopped.
+The names are made from the run, so that a restarted process finds its own job and its own model, wherever the earlier
+one was killed. SIGTERM stops the job first thing. The model is deleted once the job has ended or is being stopped.
 """
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Patience, Refusal, Setback
-from kfp_image_tuning.components.sagemaker_tuning.job_names import own_tags
+from kfp_image_tuning.components.sagemaker_tuning.job_names import own_tags, transform_url
 from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.service_model import find_violations
+from kfp_image_tuning.components.sagemaker_tuning.stopping import Stopper
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.signals import stop_on_signals
 
 IMAGE = "application/x-image"
 USUAL_MACHINE = "ml.m5.xlarge"
 MAX_SECONDS = 4 * 3600.0
 """SageMaker has no time limit for transform jobs; this is ours."""
 DELETE_ATTEMPTS = 5
+STOP_SECONDS = 30.0
+"""How long to wait for the answer to a stop; in a pod that is told to end, the pod's own end comes first."""
+LONGEST_PAUSE = 0.5
+"""Seconds between two looks whether the end is wished for."""
 ENDED = ("Completed", "Failed", "Stopped")
 
 _Answer = TypeVar("_Answer")
 
 
-class Interrupted(BaseException):
-    """SIGTERM or SIGINT came in."""
+class _EndWishedError(Exception):
+    """The end was wished for meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +140,16 @@ def run_transform(plan: TransformPlan, options: SageMakerOptions, show: Callable
     """
     plan.check(options)
     job = _TransformJob(plan, options, Caller(options), show)
-    with _interrupted_by_signals():
+    with stop_on_signals(job.stop) as received:
         try:
             return job.run()
-        except BaseException:
-            job.stop()
-            raise
+        except _EndWishedError:
+            raise EngineError(
+                f"the evaluation was stopped by {received()}, and its transform job {plan.name} with it; run the same "
+                "command again to evaluate the model"
+            ) from None
         finally:
-            job.delete_model()
+            job.put_in_order()
 
 
 class _TransformJob:
@@ -152,33 +157,41 @@ class _TransformJob:
         self, plan: TransformPlan, options: SageMakerOptions, caller: Caller, show: Callable[[str], None]
     ) -> None:
         self._plan, self._options, self._caller, self._show = plan, options, caller, show
+        self._stopper = Stopper(caller, "stop_transform_job", TransformJobName=plan.name)
         self._model_is_ours = self._job_may_run = False
 
     def run(self) -> TransformEnd:
         self._insist(self._create_model)
         adopted = not self._insist(self._create_job)
-        self._show(f"transform job {self._plan.name}: {'taken up' if adopted else 'started'}")
+        url = transform_url(self._options.resolved_region, self._plan.name)
+        self._show(f"transform job {self._plan.name}: {'taken up' if adopted else 'started'}: {url}")
         began = time.monotonic()
         while (job := self._insist(self._describe))["TransformJobStatus"] not in ENDED:
             if time.monotonic() - began > self._plan.max_seconds:
+                self.stop()
                 raise EngineError(
                     f"transform job {self._plan.name} has run for {self._plan.max_seconds:g} s and is stopped; allow "
                     "it more time, or use more or larger machines"
                 )
-            time.sleep(self._options.poll_seconds)
+            self._pause(self._options.poll_seconds)
         self._job_may_run = False
         started, ended = job.get("TransformStartTime"), job.get("TransformEndTime")
         seconds = (ended - started).total_seconds() if started and ended else 0.0
         return TransformEnd(job["TransformJobStatus"], adopted, job.get("FailureReason", ""), seconds)
 
     def stop(self) -> None:
-        """Stop the job; one try, since the time may be short."""
-        if self._job_may_run:
-            with suppress(Setback, Refusal):
-                self._caller.sagemaker("stop_transform_job", TransformJobName=self._plan.name)
+        """Stop the job: the call is sent at once, by a thread that is waiting for it."""
+        self._stopper.stop()
 
-    def delete_model(self) -> None:
-        """Delete the model; it costs nothing, but it is no longer of use."""
+    def put_in_order(self) -> None:
+        """Delete the model, unless the job may still need it: then the next process finds both."""
+        if self._job_may_run and self._stopper.wished:
+            self._stopper.wait(STOP_SECONDS)
+        self._stopper.close()
+        if self._stopper.wished or not self._job_may_run:
+            self._delete_model()
+
+    def _delete_model(self) -> None:
         if not self._model_is_ours:
             return
         for _ in range(DELETE_ATTEMPTS):
@@ -211,13 +224,13 @@ class _TransformJob:
             self._job_may_run = True
             self._caller.sagemaker("create_transform_job", **self._plan.job_request(self._options))
         except Refusal as refusal:
-            self._job_may_run = False
-            if refusal.code != "ResourceInUse":
+            self._job_may_run = refusal.code == "ResourceInUse"
+            if not self._job_may_run:
                 raise EngineError(f"{refusal}; nothing was started") from refusal
             there = self._describe()
             if there["ModelName"] != self._plan.name or there["TransformOutput"]["S3OutputPath"] != self._plan.output:
+                self._job_may_run = False
                 raise _stranger("transform job", self._plan.name) from refusal
-            self._job_may_run = True
             return False
         return True
 
@@ -227,12 +240,20 @@ class _TransformJob:
     def _insist(self, attempt: Callable[[], _Answer]) -> _Answer:
         patience = Patience(self._options.poll_seconds / 30)
         while True:
+            if self._stopper.wished:
+                raise _EndWishedError
             try:
                 return attempt()
             except Setback as setback:
-                time.sleep(patience.bear(setback, "Run the same command again to take the transform job up"))
+                wait = patience.bear(setback, "Run the same command again to take the transform job up")
             except Refusal as refusal:
                 raise EngineError(f"{refusal}; run the same command again") from refusal
+            self._pause(wait)
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stopper.wished:
+            time.sleep(min(left, LONGEST_PAUSE))
 
 
 def _stranger(what: str, name: str) -> EngineError:
@@ -243,28 +264,3 @@ def _tags(options: SageMakerOptions, identity: str) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in sorted(options.tags.items())] + own_tags(
         options.run, identity
     )
-
-
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """Raise `Interrupted` at SIGTERM or SIGINT, and end the process as a shell expects once all is put in order."""
-
-    def interrupt(number: int, _frame: object) -> None:
-        # Only the first counts: what is being put in order must not be interrupted by the next.
-        for signal_number in previous:
-            signal.signal(signal_number, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in previous:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    except Interrupted as interrupted:
-        raise SystemExit(128 + int(interrupted.args[0])) from None
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -66,6 +66,12 @@ class Refusal(Exception):  # noqa: N818 - it may be an answer that is waited for
         super().__init__(message)
         self.code = code
 
+    @property
+    def is_of_missing(self) -> bool:
+        """Whether it says that the thing is not there; only tuning jobs have a code of their own for that."""
+        text = str(self).lower()
+        return self.code == "ResourceNotFound" or "not found" in text or "could not find" in text
+
 
 class Caller:
     """Makes calls, and makes its clients anew when their credentials no longer count.

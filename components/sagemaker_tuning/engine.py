@@ -65,7 +65,9 @@ class SageMakerEngine:
         self._request = plan.request
         self._job_name = str(plan.request["HyperParameterTuningJobName"])
         self._caller = Caller(self._options)
-        self._stopper = Stopper(self._caller, self._job_name)
+        self._stopper = Stopper(
+            self._caller, "stop_hyper_parameter_tuning_job", HyperParameterTuningJobName=self._job_name
+        )
         self._book = TrialBook(self._caller, self._search, self._options.resolved_region)
         try:
             birth = self._insist(self._create)

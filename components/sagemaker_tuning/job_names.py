@@ -52,6 +52,11 @@ def console_url(region: str, job_name: str) -> str:
     return f"{_console(region)}/sagemaker/home?region={region}#/hyper-tuning-jobs/{job_name}"
 
 
+def transform_url(region: str, job_name: str) -> str:
+    """Where the AWS console shows a batch transform job, with a link to its logs."""
+    return f"{_console(region)}/sagemaker/home?region={region}#/transform-jobs/{job_name}"
+
+
 def log_url(region: str, training_job_prefix: str) -> str:
     """Where the AWS console shows the logs of the training jobs whose names start with a prefix."""
     # The console's own way of escaping: what stands after the # is escaped twice, with $ for %.

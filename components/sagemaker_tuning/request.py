@@ -15,6 +15,7 @@ from kfp_image_tuning.components.sagemaker_tuning.limits import choose_fuse_seco
 from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import parameter_ranges
 from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, training_image
+from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.hyperparameters import Hyperparameters, is_active
 from kfp_image_tuning.tuning.ranges import Range
 from kfp_image_tuning.tuning.search import OBJECTIVE_METRIC, Search
@@ -51,7 +52,7 @@ def build_request(search: Search, options: SageMakerOptions) -> dict[str, Any]:
     """The request, complete but unchecked (see `validation` and `rules`).
 
     Raises:
-        EngineError: If the region is unknown.
+        EngineError: If the region is unknown, or a hyperparameter that is left to SageMaker has no value to start from.
     """
     branches = search_branches(search, options)
     image = options.training_image or training_image(options.resolved_region)
@@ -80,13 +81,24 @@ def build_request(search: Search, options: SageMakerOptions) -> dict[str, Any]:
 
 
 def search_branches(search: Search, options: SageMakerOptions) -> list[Branch]:
-    """What each training job definition searches."""
+    """What each training job definition searches.
+
+    Raises:
+        EngineError: If a hyperparameter that is left to SageMaker has no value to start from.
+    """
     optimizers = search.space.optimizers
     if len(optimizers) == 1 or search.search_mode == "flat":
         spaces = {optimizers[0] if len(optimizers) == 1 else "all": search.space}
     else:
         spaces = dict(zip(optimizers, search.space.branches(), strict=True))
-    return [_branch(name, space, options) for name, space in spaces.items()]
+    branches = [_branch(name, space, options) for name, space in spaces.items()]
+    fixed = {name for branch in branches for name in branch.auto_parameters}
+    if unknown := [name for name in options.auto_parameters if name not in fixed]:
+        raise EngineError(
+            f"auto_parameters: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not fixed in the search "
+            "space, so there is no hint for SageMaker to start from; fix it to one value, or leave it out here"
+        )
+    return branches
 
 
 def needs_several_definitions(search: Search) -> bool:
@@ -172,10 +184,14 @@ def _definition(branch: Branch, search: Search, options: SageMakerOptions, image
         "OutputDataConfig": output,
         **_resources(options),
         "StoppingCondition": _stopping_condition(options),
+    }
+    switches = {
         "EnableNetworkIsolation": options.network_isolation,
         "EnableInterContainerTrafficEncryption": options.encrypt_traffic,
         "EnableManagedSpotTraining": options.spot,
     }
+    # All are off unless they are sent.
+    definition |= {name: True for name, is_on in switches.items() if is_on}
     if options.spot or options.checkpoints:
         checkpoints = options.checkpoints or f"{options.output.rstrip('/')}/checkpoints/"
         definition["CheckpointConfig"] = {"S3Uri": checkpoints}

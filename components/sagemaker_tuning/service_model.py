@@ -63,7 +63,12 @@ def find_violations(operation: str, request: Mapping[str, Any], service: str = "
     Returns:
         Every violation.
     """
-    return list(_walk(_service_model(service).operation_model(operation).input_shape, request, ""))
+    return list(_walk(input_shape(operation, service), request, ""))
+
+
+def input_shape(operation: str, service: str = "sagemaker") -> Any:
+    """What an operation takes, in the form of botocore's model."""
+    return _service_model(service).operation_model(operation).input_shape
 
 
 def instance_types() -> frozenset[str]:

@@ -26,25 +26,48 @@ _PARTITIONS = {
 def training_image(region: str) -> str:
     """The URI of the built-in algorithm's image in a region.
 
+    A region that this table does not have is looked up in the SageMaker SDK, where that is installed.
+
     Raises:
         EngineError: If AWS publishes no image for this region, or only since this table was made.
     """
     table = _registries()
-    account = table["registries"].get(region)
-    if account is None:
-        raise EngineError(
-            f"region: {region!r} is not among the {len(table['registries'])} regions with an image of the built-in "
-            f"algorithm ({', '.join(table['registries'])}); choose one of them or give training_image"
-        )
-    return f"{account}.dkr.ecr.{region}.{registry_domain(region)}/{table['repository']}:{table['tag']}"
+    if account := table["registries"].get(region):
+        return f"{account}.dkr.ecr.{region}.{registry_domain(region)}/{table['repository']}:{table['tag']}"
+    if image := _image_of_sdk(region, table["repository"]):
+        return image
+    raise EngineError(
+        f"region: {region!r} is not among the {len(table['registries'])} regions with an image of the built-in "
+        f"algorithm ({', '.join(table['registries'])}); choose one of them, give training_image, or install a newer "
+        "SageMaker SDK, which may know it: pip install 'kfp-image-tuning[sagemaker-sdk]'"
+    )
 
 
 def is_built_in(image: str) -> bool:
     """Whether an image is the built-in algorithm's, in whatever region."""
-    host, _, repository = image.partition("/")
-    account = host.partition(".")[0]
-    table = _registries()
-    return repository.partition(":")[0] == table["repository"] and account in table["registries"].values()
+    parts = image.partition("/")[0].split(".")
+    if len(parts) < 4:
+        return False
+    try:
+        return _without_tag(training_image(parts[3])) == _without_tag(image)
+    except EngineError:
+        return False
+
+
+def _without_tag(image: str) -> str:
+    return image.partition(":")[0].partition("@")[0]
+
+
+def _image_of_sdk(region: str, algorithm: str) -> str:
+    """What the SageMaker SDK says; empty if it is not installed or does not know the region either."""
+    try:
+        from sagemaker.core import image_uris
+    except ImportError:
+        return ""
+    try:
+        return str(image_uris.retrieve(algorithm, region))
+    except ValueError:
+        return ""
 
 
 def registry_domain(region: str) -> str:

@@ -33,7 +33,8 @@ class Service:
         self.models: dict[str, dict[str, Any]] = {}
         self.transform_jobs: dict[str, TransformJob] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        self._clock, self._predictor, self._storage = clock, predictor, storage
+        self.predictor = predictor
+        self._clock, self._storage = clock, storage
 
     def call(self, operation: str, request: Document, region: str) -> dict[str, Any]:
         """Carry out one operation.
@@ -117,7 +118,7 @@ class Service:
             raise ServiceError("ResourceInUse", f"Job name must be unique within an AWS account and region: {name}")
         if self._storage is None:
             refuse("Batch transform needs the emulator's S3.")
-        job = TransformJob(request, model, region, self._clock.now(), self._storage, self._predictor)
+        job = TransformJob(request, model, region, self._clock.now(), self._storage, self.predictor)
         self.transform_jobs[name] = job
         self._tag(job.arn, request.get("Tags", ()))
         return {"TransformJobArn": job.arn}

@@ -3,7 +3,6 @@
 import io
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,24 +67,27 @@ class Found:
     storage_url: str
     account: dict[str, Any] = field(default_factory=dict)
 
-    @contextmanager
-    def endpoints(self, emulator: SageMakerEmulator) -> Iterator[None]:
-        """The environment in which the emulator and S3 are found."""
+    def variables(self, emulator: SageMakerEmulator) -> dict[str, str]:
+        """The environment variables by which the emulator and S3 are found."""
         services = {"SAGEMAKER": emulator.url, "CLOUDWATCH_LOGS": emulator.url, "S3": self.storage_url}
-        with credentials(**{f"AWS_ENDPOINT_URL_{name}": url for name, url in services.items()}):
-            yield
+        return {f"AWS_ENDPOINT_URL_{name}": url for name, url in services.items()}
 
-    def evaluate(self, emulator: SageMakerEmulator, **wishes: Any) -> Any:
-        """Evaluate the model, as the component does."""
+    def component_inputs(self, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The account, and what the launcher is told, with outputs in a folder."""
         account = {"role": ROLE, "bucket": BUCKET, "region": "", "run": "", "kubeflow_run": "run-1", "more": OPTIONS}
         arguments = {
             "model": str(self.model),
             "dataset": str(self.dataset.directory),
             "tuning_result": str(self.result),
-            "evaluation": str(self.folder / "evaluation.json"),
-            "report": str(self.folder / "report.html"),
+            "evaluation": str(folder / "evaluation.json"),
+            "report": str(folder / "report.html"),
         }
-        with self.endpoints(emulator):
+        return account, arguments
+
+    def evaluate(self, emulator: SageMakerEmulator, **wishes: Any) -> Any:
+        """Evaluate the model, as the component does."""
+        account, arguments = self.component_inputs(self.folder)
+        with credentials(**self.variables(emulator)):
             return launch(Account(**{**account, **self.account}), **{**arguments, **wishes})
 
 

@@ -65,6 +65,8 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("single file shared out", FLAT, {"shard_data": True, "instance_count": 2}, r"a single file and cannot be shared"),
     ("nobody to share with", FLAT, {"shard_data": True, "record_shards": 4}, r"there is one machine, nothing to share"),
     ("auto without autotune", FLAT, {"auto_parameters": ("epochs",)}, r"epochs can be left .* set autotune"),
+    ("auto without a hint", FLAT, {"auto_parameters": ("momentum", "epochs"), "autotune": True},
+     r"momentum is not fixed in the search space"),
     ("reserved tag", FLAT, {"tags": {"aws:team": "x"}}, r"starts with aws:, which is reserved"),
     ("tag text", FLAT, {"tags": {"team": "a#b"}}, r"Tags\[0\].Value: 'a#b' does not have the form"),
     ("secret", FLAT, {"environment": {"DB_PASSWORD": "x"}}, r"DB_PASSWORD: looks like a secret"),
