@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # One thread for each numerical library: trials and tests run side by side, not inside each other.
 export OMP_WAIT_POLICY = PASSIVE
-BENCHMARKS := data_preparation data_loading training local_startup local_search
+BENCHMARKS := data_preparation data_loading training local_startup sagemaker_launcher local_search
 
 .PHONY: help demo test compile readmes lint format bench test-mxnet test-sagemaker-sdk test-cluster setup clean
 

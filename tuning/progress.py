@@ -1,4 +1,4 @@
-"""Progress of a search in lines: trial, epoch, best so far, time left.
+"""Progress of a search in lines: trial, epoch, best so far, time left; every few minutes a table of what is running.
 
 Lines, not a redrawn screen: the same output is read in a terminal, in a pod's log and in a CI's.
 """
@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from kfp_image_tuning.tuning.engine import TrialUpdate
     from kfp_image_tuning.tuning.search import Search
 
-QUIET_SECONDS = 10.0
-"""After so long without a line, one is shown that says what is going on."""
+QUIET_SECONDS, QUIET_SHARE, LONGEST_QUIET = 10.0, 0.05, 300.0
+"""After so long without a line, one is shown that says what is going on; later in a long search after this share of its
+time, and at the latest after five minutes."""
+NAMES_SHOWN = 3
+TABLE_SECONDS = 300.0
+"""So often the running trials are shown as a table."""
+TABLE_ROWS = 20
 
 
 class Progress:
@@ -34,7 +39,7 @@ class Progress:
         self._trials = {trial.name: trial for trial in trials}
         self._earlier_seconds = seconds
         self._began = time.monotonic()
-        self._last_line = self._began
+        self._last_line = self._last_table = self._began
         self._show = show
         self._finished_here = 0
         if trials:
@@ -50,20 +55,62 @@ class Progress:
         elif update.kind == "progress" and update.trial is not None and update.trial.history:
             self._line(self._describe_epoch(update.trial))
         elif update.note:
-            self._line(update.note)
-        elif time.monotonic() - self._last_line > QUIET_SECONDS:
-            running = [trial.name for trial in self._trials.values() if not trial.is_finished]
-            self._line(f"running: {', '.join(running)}" if running else "waiting for the first trial")
+            self._note(update.note)
+        elif time.monotonic() - self._last_line > min(LONGEST_QUIET, max(QUIET_SECONDS, QUIET_SHARE * self._seconds())):
+            self._line(self._describe_silence())
+        if time.monotonic() - self._last_table > TABLE_SECONDS:
+            self._last_table = time.monotonic()
+            self._table()
+
+    def _seconds(self) -> float:
+        """Wall time of the search so far."""
+        return self._earlier_seconds + time.monotonic() - self._began
+
+    def _note(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        self._show(f"[{_duration(self._seconds()):>7}] {text}")
+
+    def _table(self) -> None:
+        """Show what is running, the trials that are furthest first."""
+        trials = list(self._trials.values())
+        running = sorted(
+            (trial for trial in trials if not trial.is_finished), key=lambda trial: len(trial.history), reverse=True
+        )
+        if not running:
+            return
+        finished = len(trials) - len(running)
+        failed = sum(trial.status == "failed" for trial in trials)
+        self._line(
+            f"{finished} of {self._search.budget.max_trials} trials done, {failed} failed, {len(running)} running"
+        )
+        width = max(len(trial.name) for trial in running)
+        self._show(f"{'':10}{'running':{width}}  {'epoch':>9}  {'accuracy':>8}  {'best':>8}  {'since':>9}")
+        for trial in running[:TABLE_ROWS]:
+            self._show(f"{'':10}{trial.name:{width}}  {self._describe_running(trial)}")
+
+    def _describe_running(self, trial: Trial) -> str:
+        since = _duration(max(0.0, time.time() - trial.started_at)) if trial.started_at else ""
+        accuracies = [epoch.validation_accuracy for epoch in trial.history]
+        if not accuracies:
+            return f"{'starting':>9}  {'':8}  {'':8}  {since:>9}"
+        epoch = f"{trial.history[-1].epoch + 1}/{self._search.max_epochs}"
+        return f"{epoch:>9}  {accuracies[-1]:8.4f}  {max(accuracies):8.4f}  {since:>9}"
 
     def _line(self, text: str) -> None:
-        now = time.monotonic()
-        self._last_line = now
-        seconds = self._earlier_seconds + now - self._began
+        self._last_line = time.monotonic()
+        seconds = self._seconds()
         best = find_best_trial(list(self._trials.values()))
         standing = f"best {best.objective:.4f} ({best.name})" if best else "no result yet"
         left = self._seconds_left(seconds)
         ending = "" if left is None else f" | about {_duration(left)} left"
         self._show(f"[{_duration(seconds):>7}] {text} | {standing}{ending}")
+
+    def _describe_silence(self) -> str:
+        running = [trial.name for trial in self._trials.values() if not trial.is_finished]
+        if not running:
+            return "waiting for the next trial" if self._trials else "waiting for the first trial"
+        more = f" and {len(running) - NAMES_SHOWN} more" if len(running) > NAMES_SHOWN else ""
+        return f"running: {', '.join(running[:NAMES_SHOWN])}{more}"
 
     def _describe_epoch(self, trial: Trial) -> str:
         epoch = trial.history[-1]

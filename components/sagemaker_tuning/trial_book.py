@@ -168,7 +168,7 @@ class TrialBook:
     def _failure_reason(self, name: str, summary: Mapping[str, Any], job: Mapping[str, Any]) -> str:
         reason = summary.get("FailureReason") or job.get("FailureReason") or "no validation:accuracy was reported"
         lines = self.logs.last_lines(name)
-        return f"{reason} Last lines of its log: {' | '.join(lines)}" if lines else str(reason)
+        return f"{str(reason).rstrip('.')}. Last lines of its log: {' | '.join(lines)}" if lines else str(reason)
 
 
 def _status(

@@ -1,19 +1,24 @@
 """An HTTP server on loopback that speaks SageMaker's protocol (json-1.1) to the real boto3.
 
 It checks requests as strictly as the service, moves jobs through their states on a clock that can be pushed on, and
-makes faults on demand. S3 and STS come from moto's server beside it. Started by hand, it says how to use it:
+makes faults on demand. S3 and STS come from moto's server beside it. Started by hand, it says how to use it; its trials
+are learning curves, or trainings on this machine:
 
-    python -m tests.emulators.sagemaker
+    python -m tests.emulators.sagemaker [--train]
 """
 
+import argparse
 import json
+import logging
 import re
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -59,7 +64,8 @@ class SageMakerEmulator:
         self.expired_keys: set[str] = set()
         self.seconds_per_poll = seconds_per_poll
         storage = _storage_client(storage_url) if storage_url else None
-        self.service = Service(self.clock, runner or CurveRunner(), predictor or HashPredictor(), storage)
+        runner = runner or CurveRunner(storage=storage)
+        self.service = Service(self.clock, runner, predictor or HashPredictor(), storage)
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -168,29 +174,58 @@ def _storage_client(url: str) -> Any:
     )
 
 
+HELP = """\
+SageMaker, CloudWatch Logs, S3 and STS on this machine, with an empty bucket "my-bucket".
+{trials}
+In another shell:
+
+  export AWS_ENDPOINT_URL_SAGEMAKER={url} AWS_ENDPOINT_URL_CLOUDWATCH_LOGS={url}
+  export AWS_ENDPOINT_URL_S3={storage_url} AWS_ENDPOINT_URL_STS={storage_url}
+  export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
+
+then use boto3, or
+
+  kfp-image-tuning run --engine sagemaker --data FOLDER --bucket my-bucket --trials 8 \\
+    --role arn:aws:iam::123456789012:role/any --sagemaker-options '{{"poll_seconds": 1}}' --output runs/emulated
+
+Ctrl-C ends it."""
+CURVES = "Trials are learning curves, and each look at a job lets 60 seconds pass; with --train they train for real."
+TRAINED = "Trials train on this machine, in real time."
+
+
 def main() -> None:
     """Start the emulator and moto's S3 and STS, for trying things by hand."""
     from moto.server import ThreadedMotoServer
 
+    from tests.emulators.real_training import TrainedPredictor, TrainingRunner
+
+    parser = argparse.ArgumentParser(prog="python -m tests.emulators.sagemaker", description="SageMaker on loopback.")
+    parser.add_argument("--train", action="store_true", help="train for real, with this project's trainer")
+    train = parser.parse_args().train
+    # It would say every request that it gets.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
-    host, port = moto.get_host_and_port()
-    storage_url = f"http://{host}:{port}"
-    with SageMakerEmulator(storage_url=storage_url, seconds_per_poll=60.0) as emulator:
-        print(
-            "SageMaker, CloudWatch Logs, S3 and STS on this machine; trials are learning curves, and each look at a\n"
-            "tuning job lets 60 seconds pass. In another shell:\n\n"
-            f"  export AWS_ENDPOINT_URL_SAGEMAKER={emulator.url} AWS_ENDPOINT_URL_CLOUDWATCH_LOGS={emulator.url}\n"
-            f"  export AWS_ENDPOINT_URL_S3={storage_url} AWS_ENDPOINT_URL_STS={storage_url}\n"
-            "  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any\n\n"
-            "then use boto3, or kfp-image-tuning with --engine sagemaker. Ctrl-C ends it.",
-            flush=True,
+    storage_url = "http://{}:{}".format(*moto.get_host_and_port())
+    storage = _storage_client(storage_url)
+    storage.create_bucket(Bucket="my-bucket")
+    with tempfile.TemporaryDirectory(prefix="containers-") as containers:
+        emulator = SageMakerEmulator(
+            TrainingRunner(storage, Path(containers)) if train else None,
+            predictor=TrainedPredictor(storage) if train else None,
+            storage_url=storage_url,
+            seconds_per_poll=0.0 if train else 60.0,
         )
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            moto.stop()
+        if train:
+            emulator.service.transform_seconds = 0.0
+        with emulator:
+            trials = TRAINED if train else CURVES
+            print(HELP.format(trials=trials, url=emulator.url, storage_url=storage_url), flush=True)
+            try:
+                while True:
+                    time.sleep(3600)
+            except KeyboardInterrupt:
+                moto.stop()
 
 
 if __name__ == "__main__":

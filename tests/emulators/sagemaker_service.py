@@ -34,6 +34,7 @@ class Service:
         self.transform_jobs: dict[str, TransformJob] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.predictor = predictor
+        self.transform_seconds = 240.0
         self._clock, self._storage = clock, storage
 
     def call(self, operation: str, request: Document, region: str) -> dict[str, Any]:
@@ -118,7 +119,9 @@ class Service:
             raise ServiceError("ResourceInUse", f"Job name must be unique within an AWS account and region: {name}")
         if self._storage is None:
             refuse("Batch transform needs the emulator's S3.")
-        job = TransformJob(request, model, region, self._clock.now(), self._storage, self.predictor)
+        job = TransformJob(
+            request, model, region, self._clock.now(), self._storage, self.predictor, self.transform_seconds
+        )
         self.transform_jobs[name] = job
         self._tag(job.arn, request.get("Tags", ()))
         return {"TransformJobArn": job.arn}

@@ -211,7 +211,7 @@ def test_started_by_hand_it_says_how_to_use_it(tmp_path: Path) -> None:
     ) as process:
         try:
             assert process.stdout is not None
-            text = "".join(process.stdout.readline() for _ in range(8))
+            text = "".join(process.stdout.readline() for _ in range(14))
             variables = dict(re.findall(r"(AWS_[A-Z0-9_]+)=(\S+)", text))
             storage = boto3.client(
                 "s3",

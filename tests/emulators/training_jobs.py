@@ -5,6 +5,7 @@ the order of their times. `CurveRunner` plays learning curves on the virtual clo
 the runner that trains.
 """
 
+import gzip
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+_EMPTY_ARCHIVE = gzip.compress(bytes(10_240), mtime=0)
+"""A tar file of nothing."""
 
 
 @dataclass
@@ -182,6 +185,7 @@ class CurveRunner:
         failing: Numbers of the training jobs that fail after their first epoch, or a rule over the number.
         silent: Numbers of the training jobs that never report a metric.
         interrupted: Numbers of the training jobs whose spot machine is taken away once.
+        storage: boto3's S3 client; with it each training job leaves an archive where its model would be.
     """
 
     curve: Callable[[Mapping[str, str], int], Sequence[float]] = formula_curve
@@ -191,6 +195,7 @@ class CurveRunner:
     failing: Callable[[int], bool] = lambda number: False
     silent: Callable[[int], bool] = lambda number: False
     interrupted: Callable[[int], bool] = lambda number: False
+    storage: Any | None = None
 
     def start(self, job: TrainingJob, number: int, time: float) -> "CurveRun":
         return CurveRun(self, job, number, time)
@@ -220,7 +225,7 @@ class CurveRun:
         limit = job.definition["StoppingCondition"].get("MaxRuntimeInSeconds", 86_400)
         if self._events[-1][0] > start + limit:
             self._events = [event for event in self._events if event[0] <= start + limit]
-            self._events.append((start + limit, lambda at: job.end(at, "Stopped", "MaxRuntimeExceeded")))
+            self._events.append((start + limit, lambda at: self._end(at, "Stopped", "MaxRuntimeExceeded")))
 
     def next_event(self, now: float) -> float:
         return self._events[0][0] if self._events and self._job.ended is None else math.inf
@@ -230,7 +235,7 @@ class CurveRun:
 
     def stop(self, time: float) -> None:
         self._job.status = self._job.secondary = "Stopping"
-        self._events = [(time + self._runner.stop_seconds, lambda at: self._job.end(at, "Stopped"))]
+        self._events = [(time + self._runner.stop_seconds, lambda at: self._end(at, "Stopped"))]
 
     def _begin(self, time: float) -> None:
         self._job.started, self._job.secondary = time, "Training"
@@ -242,7 +247,13 @@ class CurveRun:
         self._job.write(time, "Spot interruption; training goes on from the checkpoint.")
 
     def _complete(self, time: float) -> None:
-        self._job.end(time, "Completed")
+        self._end(time, "Completed")
+
+    def _end(self, time: float, status: str, secondary: str = "") -> None:
+        self._job.end(time, status, secondary)
+        if self._runner.storage is not None and self._job.model_uri:
+            bucket, _, key = self._job.model_uri.removeprefix("s3://").partition("/")
+            self._runner.storage.put_object(Bucket=bucket, Key=key, Body=_EMPTY_ARCHIVE)
 
     def _fail(self, time: float) -> None:
         self._job.write(time, "Customer Error: CUDA out of memory while allocating 2.1 GiB")

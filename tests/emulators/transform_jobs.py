@@ -43,11 +43,12 @@ class TransformJob:
         time: When, on the emulator's clock.
         storage: boto3's S3 client.
         predictor: Who predicts.
+        seconds: How long it takes, on the emulator's clock.
     """
 
     def __init__(
         self, request: Mapping[str, Any], model: Mapping[str, Any], region: str, time: float, storage: Any,
-        predictor: Predictor, seconds: float = 240.0,
+        predictor: Predictor, seconds: float,
     ) -> None:  # fmt: skip
         self._check(request)
         self.request, self.created = request, time
