@@ -31,7 +31,7 @@ test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (KUB
 	@KFP_IMAGE_TUNING_CLUSTER=1 $(BIN)/python -m pytest tests/cluster --timeout 120
 
 compile: setup  ## write the compiled pipelines that are kept in pipelines/compiled
-	@$(BIN)/kfp-image-tuning compile --engine local --output pipelines/compiled/local.yaml
+	@for engine in local katib sagemaker; do $(BIN)/kfp-image-tuning compile --engine $$engine --output pipelines/compiled/$$engine.yaml || exit 1; done
 
 readmes: setup  ## write the components' README.md from their docstrings
 	@$(BIN)/python -m tests.components.component_readme

@@ -6,7 +6,7 @@ passes every number inside a JSON object as a float.
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -80,6 +80,14 @@ class TuningSettings:
         Raises:
             ImageTuningError: With everything that is wrong.
         """
+        return self.to_search_on(summarize(dataset))
+
+    def to_search_on(self, dataset: DatasetSummary) -> Search:
+        """The search on a data set of which no more is known than a search needs.
+
+        Raises:
+            ImageTuningError: With everything that is wrong.
+        """
         problems: list[str] = []
         for part in (self.to_space, self.to_budget):
             try:
@@ -90,7 +98,7 @@ class TuningSettings:
             raise ImageTuningError.from_problems(problems)
         return Search.for_dataset(
             self.to_space(),
-            summarize(dataset),
+            dataset,
             epochs=self.epochs or None,
             budget=self.to_budget(),
             strategy=self.strategy,
@@ -119,12 +127,13 @@ _OPTIONS: Mapping[str, str] = {
 """The command line's option for each setting that is a plain value."""
 
 
-def reproduction_command(settings: TuningSettings, dataset: Dataset) -> str:
-    """What to type to prepare the same images, and run the same search on this machine, again.
+def reproduction_command(settings: TuningSettings, dataset: Dataset, engine: Sequence[str] = ()) -> str:
+    """What to type to prepare the same images, and run the same search, again.
 
     Args:
         settings: The search's.
         dataset: The data set.
+        engine: The options that name another engine than this machine's, and what it needs.
     """
     words = ["kfp-image-tuning", "run", "--data", dataset.source.uri]
     words += ["--image-shape", ",".join(map(str, dataset.image_shape))]
@@ -141,7 +150,7 @@ def reproduction_command(settings: TuningSettings, dataset: Dataset) -> str:
         words += ["--search-space", json.dumps(restore_whole_numbers(settings.search_space))]
     if not settings.stop_bad_trials:
         words.append("--no-stop-bad-trials")
-    return shlex.join([*words, "--output", "runs/again"])
+    return shlex.join([*words, *engine, "--output", "runs/again"])
 
 
 def summarize(dataset: Dataset) -> DatasetSummary:

@@ -23,7 +23,7 @@ from kfp_image_tuning.katib.trial_template import build_trial_template
 from kfp_image_tuning.tuning.errors import BudgetError, SearchSpaceError
 from kfp_image_tuning.tuning.hyperparameters import Value
 from kfp_image_tuning.tuning.ranges import IntegerRange
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.tuning.search import DATA_FACTS, Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
 
 API_VERSION = "kubeflow.org/v1beta1"
@@ -207,7 +207,8 @@ def _build(
     base = base_name(options.name_prefix, digest)
     name = base if "optimizer" in space.ranges else f"{base}-{space.optimizers[0]}"
     tuned = {parameter.name for parameter in parameters}
-    fixed = {key: value for key, value in space.fixed.items() if key not in tuned}
+    # What the data set decides, each trial reads from the data set itself.
+    fixed = {key: value for key, value in space.fixed.items() if key not in tuned and key not in DATA_FACTS}
     environment = build_environment(options, encode_trial(parameters, fixed), name, search.seed)
     budget = search.budget
     objective: dict[str, Any] = {

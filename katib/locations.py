@@ -12,6 +12,13 @@ KUBEFLOW_STORE_SECRET = "mlpipeline-minio-artifact"
 KUBEFLOW_STORE_ADDRESS = "http://minio-service.kubeflow:9000"
 """Kubeflow's own object store: MinIO, and in newer releases SeaweedFS under the same name."""
 
+KUBEFLOW_STORE_KEYS: Mapping[str, str] = {
+    "KUBEFLOW_STORE_ACCESS_KEY": "accesskey",
+    "KUBEFLOW_STORE_SECRET_KEY": "secretkey",
+}
+"""Environment variable of the launcher to key in that secret: names of their own, because a cloud's client would take
+``AWS_…`` for credentials of every other store as well."""
+
 _CREDENTIALS: Mapping[str, Mapping[str, str]] = {
     "s3": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY"},
     "minio": {"AWS_ACCESS_KEY_ID": "accesskey", "AWS_SECRET_ACCESS_KEY": "secretkey"},
@@ -62,6 +69,11 @@ class Location:
     def is_volume(self) -> bool:
         """Whether pods mount it."""
         return self.scheme == "pvc"
+
+    @property
+    def parent(self) -> "Location":
+        """The folder that it lies in; a whole claim or bucket is its own."""
+        return Location(self.scheme, self.place, self.path.rpartition("/")[0])
 
     def below(self, *parts: str) -> "Location":
         """A folder in it."""

@@ -5,12 +5,14 @@ repeated by the store's client itself.
 """
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
+from kfp_image_tuning.katib.locations import KUBEFLOW_STORE_ADDRESS, KUBEFLOW_STORE_KEYS
 from kfp_image_tuning.tuning.errors import EngineError
 
 if TYPE_CHECKING:
@@ -58,12 +60,35 @@ def upload_folder(folder: Path, uri: str) -> None:
     Raises:
         EngineError: If they cannot be stored.
     """
+    upload_files(folder, sorted(path.name for path in folder.iterdir() if path.is_file()), uri)
+
+
+def upload_files(folder: Path, names: Sequence[str], uri: str) -> None:
+    """Upload files of a folder; the last one goes when all others are there.
+
+    Raises:
+        EngineError: If they cannot be stored.
+    """
+    import obstore
+
+    with _store(uri) as store, ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(lambda name: obstore.put(store, name, folder / name), names[:-1]))
+        obstore.put(store, names[-1], folder / names[-1])
+
+
+def holds_file(uri: str, name: str, content: bytes) -> bool:
+    """Whether a folder holds a small file with just this content.
+
+    Raises:
+        EngineError: If the store cannot be read.
+    """
     import obstore
 
     with _store(uri) as store:
-        for path in sorted(folder.iterdir()):
-            if path.is_file():
-                obstore.put(store, path.name, path)
+        try:
+            return bytes(obstore.get(store, name).bytes()) == content
+        except FileNotFoundError:
+            return False
 
 
 @contextlib.contextmanager
@@ -76,7 +101,8 @@ def _store(uri: str) -> Iterator["ObjectStore"]:
         if uri.startswith("minio://"):
             # MinIO and SeaweedFS take the bucket as a part of the path.
             address = uri.replace("minio://", "s3://", 1)
-            yield from_url(address, client_options={"allow_http": True}, virtual_hosted_style_request=False)
+            options = {"virtual_hosted_style_request": False, **_kubeflow_store_access(os.environ)}
+            yield from_url(address, client_options={"allow_http": True}, **options)  # type: ignore[call-overload]
         else:
             yield from_url(uri, client_options={"allow_http": True})
     except FileNotFoundError as error:
@@ -87,6 +113,17 @@ def _store(uri: str) -> Iterator["ObjectStore"]:
             f"{uri}: the object store does not do it ({type(error).__name__}); check the bucket, the endpoint and that "
             "the secret holds credentials for it"
         ) from None
+
+
+def _kubeflow_store_access(environment: Mapping[str, str]) -> dict[str, str]:
+    """How to reach Kubeflow's own store, as far as the usual variables do not say it."""
+    access: dict[str, str] = {}
+    if "AWS_ENDPOINT_URL" not in environment:
+        access |= {"endpoint": KUBEFLOW_STORE_ADDRESS, "region": "us-east-1"}
+    keys = [environment.get(name) for name in KUBEFLOW_STORE_KEYS]
+    if "AWS_ACCESS_KEY_ID" not in environment and keys[0] and keys[1]:
+        access |= {"access_key_id": keys[0], "secret_access_key": keys[1]}
+    return access
 
 
 def _name_in(error: Exception) -> str:

@@ -105,6 +105,7 @@ def _summary(search: Search, options: KatibOptions, experiments: Sequence[Planne
         "Katib's objective Validation-accuracy is validation:accuracy of the trial's best epoch (metric strategy max), "
         "the model that it leaves behind.",
     ]
+    lines.append(f"Trials read {options.data} and leave their models in {options.models}.")
     for experiment, spec in zip(experiments, specs, strict=True):
         tuned = ", ".join(parameter.name for parameter in experiment.parameters)
         lines.append(

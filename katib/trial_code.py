@@ -1,12 +1,13 @@
 """How our trainer comes into a public image: a ConfigMap with an archive of its code, mounted into the trial pods.
 
-The archive is the one that compiled pipelines carry; whoever builds it hands it in, together with the program that
-unpacks it.
+The archive is of the same form as the one that compiled pipelines carry; `code_collection` makes it.
 """
 
-from dataclasses import dataclass
+import json
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from kfp_image_tuning.katib.names import labels_of
 from kfp_image_tuning.tuning.errors import EngineError
@@ -15,7 +16,8 @@ MOUNT_PATH = "/kfp-image-tuning"
 ARCHIVE_NAME = "code.txt"
 UNPACKER_NAME = "unpack.py"
 START_NAME = "start.py"
-ENTRY_MODULE = "kfp_image_tuning.katib.trial"
+# Not written as one name in quotes: whatever holds that is taken to need the module, and with it the whole trainer.
+ENTRY_MODULE = f"{__package__}.trial"
 """What runs in the pod; an archive holds it and all that it imports."""
 
 LARGEST_CONFIG_MAP = 1 << 20
@@ -32,10 +34,32 @@ class TrialCode:
     Attributes:
         archive: Text, as `unpacker` reads it from standard input.
         unpacker: Source of a program of the standard library alone, which takes the target folder as its argument.
+        start: Source of the program that a pod starts with.
     """
 
     archive: str
     unpacker: str
+    start: str
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file."""
+        Path(path).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            EngineError: If it is something else.
+        """
+        try:
+            document = json.loads(Path(path).read_bytes())
+            parts = {name: document[name] for name in ("archive", "unpacker", "start")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EngineError(
+                f"{os.fspath(path)}: is no code of a trial ({error!r}); give the output of the component trial_code"
+            ) from None
+        return cls(**{name: str(text) for name, text in parts.items()})
 
     def to_config_map(self, name: str, digest: str) -> dict[str, Any]:
         """The ConfigMap.
@@ -47,11 +71,7 @@ class TrialCode:
         Raises:
             EngineError: If it would be too large.
         """
-        data = {
-            ARCHIVE_NAME: self.archive,
-            UNPACKER_NAME: self.unpacker,
-            START_NAME: (Path(__file__).parent / START_NAME).read_text(encoding="utf-8"),
-        }
+        data = {ARCHIVE_NAME: self.archive, UNPACKER_NAME: self.unpacker, START_NAME: self.start}
         size = sum(len(text.encode()) for text in data.values())
         if size >= LARGEST_CONFIG_MAP:
             raise EngineError(

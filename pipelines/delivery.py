@@ -2,7 +2,7 @@
 
 Components are lightweight ones whose bodies import ``kfp_image_tuning``. Compiled plainly, they would need an image
 that holds it. Here each container's command is given a prelude that installs the component's declared packages and
-unpacks the code that the YAML carries (`embedded_code`); with an image of one's own, the command stays as it is and
+unpacks the code that the YAML carries (`code_archive`); with an image of one's own, the command stays as it is and
 nothing is installed.
 """
 
@@ -10,15 +10,16 @@ import ast
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kfp_image_tuning.code_archive.packing import build_archive, collect_files, unpacking_program
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
-from kfp_image_tuning.pipelines.embedded_code import build_archive, collect_files
+from kfp_image_tuning.pipelines.readable_yaml import dump_documents
 from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
 
 EXTRAS_NAME = "INSTALLED_EXTRAS"
@@ -76,7 +77,7 @@ def compile_pipeline(pipeline: Any, *, image: str | None = None) -> str:
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]
     check_specification(documents)
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    return header + _dump(documents)
+    return header + dump_documents(documents)
 
 
 def _join_descriptions(part: Any) -> None:
@@ -102,7 +103,7 @@ def _deliver(container: dict[str, Any], image: str | None) -> None:
         kfp=shlex.quote(declared_kfp()),
     )
     archive = build_archive(collect_files(container["command"][-1]))
-    container["command"] = ["sh", "-ec", prelude, archive, _unpacking_program(), *container["command"]]
+    container["command"] = ["sh", "-ec", prelude, archive, unpacking_program(), *container["command"]]
 
 
 def _extras_of(function: str) -> tuple[str, ...]:
@@ -118,29 +119,3 @@ def _extras_of(function: str) -> tuple[str, ...]:
             if any(isinstance(target, ast.Name) and target.id == EXTRAS_NAME for target in targets) and node.value:
                 return tuple(ast.literal_eval(node.value))
     raise CompilationError(f"{module.origin}: names no {EXTRAS_NAME}; add the extras of setup.cfg that it needs, or ()")
-
-
-def _unpacking_program() -> str:
-    module = find_spec("kfp_image_tuning.pipelines.code_unpacking")
-    if module is None or module.origin is None:
-        raise CompilationError("kfp_image_tuning.pipelines.code_unpacking cannot be found; install the package again")
-    return Path(module.origin).read_text(encoding="utf-8")
-
-
-class _ReadableDumper(yaml.SafeDumper):
-    """Writes text of several lines as it is, so that people can read what a pod will run."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_ReadableDumper.add_representer(str, _represent_text)
-
-
-def _dump(documents: Sequence[Mapping[str, Any]]) -> str:
-    text: str = yaml.dump_all(documents, Dumper=_ReadableDumper, sort_keys=True, width=120, allow_unicode=True)
-    return text

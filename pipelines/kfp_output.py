@@ -19,7 +19,7 @@ class OutputFilter:
     """Takes the lines of a local run one by one and gives those that are meant for the reader.
 
     Args:
-        headings: What to show when a task starts, by task name.
+        headings: What to show when a task starts, by the last word of its name.
 
     Attributes:
         error: What the component that failed said last, line by line; empty if none failed in a way that the user can
@@ -37,7 +37,7 @@ class OutputFilter:
         line = line.rstrip("\n")
         if task := _TASK.match(line):
             self._in_results = False
-            yield self._headings.get(task[1], task[1])
+            yield self._headings.get(task[1].rpartition("-")[2], task[1])
             return
         if _RUNNER.match(line):
             # What a finished task has put out follows in lines of its own, up to the next task.

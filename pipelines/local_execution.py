@@ -1,8 +1,8 @@
 """Run the pipeline with ``kfp.local``: ``python -m kfp_image_tuning.pipelines.local_execution``.
 
 `local_run` starts this program, in a process group of its own. The first line on standard input is the request (JSON:
-``pipeline_root``, ``parameters``, ``outputs_path``); then the stream stays open as long as the one who asked is alive,
-and its end ends this process group.
+``pipeline_root``, ``engine``, ``parameters``, ``outputs_path``); then the stream stays open as long as the one who
+asked is alive, and its end ends this process group.
 """
 
 import json
@@ -27,26 +27,28 @@ def main() -> int:
     # pipeline ends.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    return execute(request["pipeline_root"], request["parameters"], Path(request["outputs_path"]))
+    outputs_path = Path(request["outputs_path"])
+    return execute(request["engine"], request["pipeline_root"], request["parameters"], outputs_path)
 
 
-def execute(pipeline_root: str, parameters: dict[str, Any], outputs_path: Path) -> int:
-    """Run the pipeline and write what it put out.
+def execute(engine: str, pipeline_root: str, parameters: dict[str, Any], outputs_path: Path) -> int:
+    """Run an engine's pipeline and write what it put out.
 
     Args:
+        engine: Whose pipeline.
         pipeline_root: Where artifacts go.
         parameters: The pipeline's parameters.
         outputs_path: Takes a JSON object: paths of artifacts and values of parameters, by name.
     """
     from kfp import dsl, local
 
-    from kfp_image_tuning.pipelines.image_tuning import image_tuning_local
+    from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 
     # KFP warns of every image whose name holds no "python"; this runner uses no image.
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="kfp.local")
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=pipeline_root, raise_on_error=True)
     try:
-        run = image_tuning_local(**parameters)
+        run = PIPELINES[engine](**parameters)
     except RuntimeError as error:
         if "finished with status" in str(error):
             return 1

@@ -20,11 +20,12 @@ from kfp_image_tuning.pipelines.run_directory import RunDirectory
 from kfp_image_tuning.tuning.errors import ImageTuningError
 
 GRACE_SECONDS = 20.0
-HEADINGS: Mapping[str, str] = {
-    "data-preparation": "1/3 Preparing images",
-    "local-tuning": "2/3 Searching hyperparameters",
-    "model-evaluation": "3/3 Evaluating the best model",
+_HEADINGS: Mapping[str, str] = {
+    "preparation": "1/3 Preparing images",
+    "tuning": "2/3 Searching hyperparameters",
+    "evaluation": "3/3 Evaluating the best model",
 }
+"""What to show when a task starts, by the end of its name."""
 
 
 class RunError(ImageTuningError):
@@ -43,11 +44,14 @@ class RunStopped(Exception):  # noqa: N818  # not an error: somebody wanted it
         self.number = number
 
 
-def run_pipeline(directory: RunDirectory, parameters: Mapping[str, Any], show: Callable[[str], None]) -> dict[str, Any]:
-    """Run the pipeline in a run's folder.
+def run_pipeline(
+    directory: RunDirectory, engine: str, parameters: Mapping[str, Any], show: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run an engine's pipeline in a run's folder.
 
     Args:
         directory: The folder; it holds the results afterwards.
+        engine: Whose pipeline.
         parameters: The pipeline's parameters.
         show: Takes one line for the reader.
 
@@ -63,12 +67,15 @@ def run_pipeline(directory: RunDirectory, parameters: Mapping[str, Any], show: C
         directory.clear_pipeline()
         outputs_path = directory.work / "outputs.json"
         outputs_path.unlink(missing_ok=True)
+        # Here the search's state is files; elsewhere it is what an engine finds again by the run's identity.
+        state = {"tune_work_directory": str(directory.work)} if engine == "local" else {"tune_run": directory.identity}
         request = {
             "pipeline_root": str(directory.pipeline_root),
+            "engine": engine,
             "parameters": {
                 **parameters,
                 "data_work_directory": str(directory.path),
-                "tune_work_directory": str(directory.work),
+                **state,
             },
             "outputs_path": str(outputs_path),
         }
@@ -87,7 +94,7 @@ def run_pipeline(directory: RunDirectory, parameters: Mapping[str, Any], show: C
 
 def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None]) -> None:
     """Run the program that runs the pipeline, to its end."""
-    output = OutputFilter(HEADINGS)
+    output = OutputFilter(_HEADINGS)
     process = subprocess.Popen(
         [sys.executable, "-m", "kfp_image_tuning.pipelines.local_execution"],
         stdin=subprocess.PIPE,

@@ -6,7 +6,7 @@ DIR/
   model/            the best model
   evaluation.json   the model on images that no trial saw
   report.html       all of it on one page
-  run.json          the options, for --resume
+  run.json          identity and options of the run, for --resume
   work/             the search's own state, for --resume
 """
 
@@ -15,7 +15,9 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +80,18 @@ class RunDirectory:
         return self._description.is_file()
 
     def save_options(self, options: Mapping[str, Any]) -> None:
-        """Write down the options of the run."""
-        write_json(self._description, {"schema_version": SCHEMA_VERSION, "options": dict(options)})
+        """Write down the options of the run, and at first its identity."""
+        document = {"schema_version": SCHEMA_VERSION, "run": self.identity, "options": dict(options)}
+        write_json(self._description, document)
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this run from all others, also after a restart: an engine elsewhere finds its own search by it.
+
+        Raises:
+            DocumentError: If the run's description is damaged or of an unknown version.
+        """
+        return str(self._load()["run"]) if self.is_run else uuid.uuid4().hex
 
     def load_options(self) -> dict[str, Any]:
         """The options of the run that was started here.
@@ -88,6 +100,10 @@ class RunDirectory:
             RunDirectoryError: If there is none.
             DocumentError: If its description is damaged or of an unknown version.
         """
+        options: dict[str, Any] = self._load()["options"]
+        return options
+
+    def _load(self) -> dict[str, Any]:
         if not self.is_run:
             raise RunDirectoryError(f"{self.path}: holds no run to go on with; start one without --resume")
         document = read_json(self._description)
@@ -103,8 +119,7 @@ class RunDirectory:
                 f"{self._description}: is no description of a run ({'; '.join(violations)}); start a new one in "
                 "another folder"
             )
-        options: dict[str, Any] = document["options"]
-        return options
+        return document
 
     def lock(self, show: Callable[[str], None]) -> int:
         """Make sure that no other run works here; waits a while for one that is about to end.

@@ -7,9 +7,7 @@ from pathlib import Path
 from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.tuning.hyperparameters import format_value
-from kfp_image_tuning.tuning.search import Search
-
-_DATA_FACTS = ("num_classes", "num_training_samples", "image_shape", "multi_label")
+from kfp_image_tuning.tuning.search import DATA_FACTS, Search
 
 
 def plan_lines(settings: TuningSettings, dataset: Dataset | None) -> list[str]:
@@ -48,7 +46,7 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None) -> list[str]:
         *_indent(
             f"{name:<20} {format_value(name, value)}"
             for name, value in search.space.fixed.items()
-            if name not in _DATA_FACTS
+            if name not in DATA_FACTS
         ),
         "",
         *_limits(settings),

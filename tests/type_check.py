@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("tuning", "dataset", "trainer", "report", "katib", "components", "pipelines")
+ROOMS = ("tuning", "dataset", "trainer", "report", "code_archive", "katib", "components", "pipelines")
 
 
 def main() -> int:

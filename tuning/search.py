@@ -24,6 +24,9 @@ SearchMode = Literal["conditional", "flat"]
 """``conditional``: a hyperparameter exists only with the optimizers that use it. ``flat``: every trial gets every
 hyperparameter and ignores what its optimizer does not use."""
 
+DATA_FACTS = ("num_classes", "num_training_samples", "image_shape", "multi_label")
+"""Hyperparameters that the data set decides."""
+
 OBJECTIVE_METRIC = "validation:accuracy"
 """The metric that AWS documents for the algorithm; it is maximized."""
 
@@ -103,12 +106,7 @@ class Search:
             SearchSpaceError: If the space does not fit the data set.
             HyperparameterError: If a fixed value breaks one of the algorithm's rules.
         """
-        facts: dict[str, Value] = {
-            "num_classes": dataset.num_classes,
-            "num_training_samples": dataset.num_training_samples,
-            "image_shape": dataset.image_shape,
-            "multi_label": dataset.multi_label,
-        }
+        facts: dict[str, Value] = {name: getattr(dataset, name) for name in DATA_FACTS}
         contradictions = [
             f"{name}: is {space.fixed[name]!r} in the search space but {value!r} in the data set; leave it out"
             for name, value in facts.items()

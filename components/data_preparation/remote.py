@@ -103,6 +103,21 @@ class RemoteSource:
             raise DatasetError(f"{self.uri}: nothing is there; check bucket and path")
         return sorted(found, key=lambda item: item.key)
 
+    def read_small(self, name: str) -> bytes | None:
+        """The content of a small object right below the place; None if there is none.
+
+        Raises:
+            DatasetError: If the store cannot be read.
+        """
+        import obstore
+
+        try:
+            return bytes(obstore.get(self._store, posixpath.join(self.key, name)).bytes())
+        except FileNotFoundError:
+            return None
+        except (obstore.exceptions.BaseError, OSError) as error:
+            raise DatasetError(f"{self.uri}: cannot be read: {_describe(error)}; {_ADVICE}") from None
+
     def look_up(self) -> RemoteObject:
         """The object at the place itself, with size and ETag.
 

@@ -30,6 +30,7 @@ def sagemaker_tuning(
     stop_bad_trials: bool = True,
     seed: int = 0,
     region: str = "",
+    data: str = "",
     run: str = "",
     kubeflow_run: str = "",
     sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
@@ -58,6 +59,7 @@ def sagemaker_tuning(
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search.
         region: AWS region, such as us-east-1; empty: from the pod's environment (AWS_REGION).
+        data: S3 folder in which this data set lies already; empty: it is sent to the bucket.
         run: Identity of the run: the same one finds its own tuning job again; empty: Kubeflow's.
         kubeflow_run: Kubeflow's identity of the run; pipelines pass it on.
         sagemaker_options: Everything else about the tuning job, such as {"instance_type": "ml.g5.xlarge"} or
@@ -101,6 +103,7 @@ def sagemaker_tuning(
                 run=run,
                 kubeflow_run=kubeflow_run,
                 more=sagemaker_options,
+                data=data,
             ),
             dataset=dataset.path,
             model=best_model.path,

@@ -20,10 +20,11 @@ class Account:
 
     Attributes:
         role: ARN of the execution role.
-        bucket: ``bucket`` or ``s3://bucket/folder``.
+        bucket: ``bucket`` or ``s3://bucket/folder``; empty: the bucket of ``data``.
         region: AWS region; empty: from the environment.
         run: Identity that the user gave the run; empty: Kubeflow's.
         kubeflow_run: Kubeflow's identity of the run; empty outside of it.
+        data: S3 folder in which the data set lies already; empty: it is sent to the bucket.
         more: Further fields of `SageMakerOptions`.
     """
 
@@ -33,6 +34,7 @@ class Account:
     run: str
     kubeflow_run: str
     more: Mapping[str, Any]
+    data: str = ""
 
     @property
     def folder(self) -> str:
@@ -41,7 +43,7 @@ class Account:
         Raises:
             EngineError: If the bucket's name is none.
         """
-        return bucket_folder(self.bucket)
+        return bucket_folder(self.bucket or "/".join(self.data.split("/")[:3]))
 
     def options(self, dataset: Dataset, task: str) -> SageMakerOptions:
         """The options of a job; a task that Kubeflow starts again gets the same run, another task another one.
@@ -75,7 +77,7 @@ def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOpti
     if problems:
         raise EngineError.from_problems(problems)
     identity = dataset.fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
-    data = f"{account.folder}/datasets/{identity}"
+    data = account.data.rstrip("/") or f"{account.folder}/datasets/{identity}"
     document = {
         **restore_whole_numbers(more),
         **{name: value for name, value in given.items() if value},

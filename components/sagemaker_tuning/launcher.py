@@ -44,7 +44,8 @@ def launch(
     # The plan first: what SageMaker would refuse is to be told before anything is sent.
     engine.plan(search)
     storage = Storage(options)
-    send_dataset(prepared, storage, options.data, _show)
+    if not account.data:
+        send_dataset(prepared, storage, options.data, _show)
     found = run_search(engine, search, Path(result), show=_show)
     if found.status == "stopped":
         raise EngineError(

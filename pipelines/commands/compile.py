@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.pipelines.commands.pipeline_options import ENGINES
+from kfp_image_tuning.pipelines.commands.engine_options import ENGINES
 
 _DESCRIPTION = """\
 Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Whoever has the file needs nothing else: it
 carries the code, and each step installs its packages from a package index. With --image, the steps run in that image
-and install nothing; it must hold kfp-image-tuning with the extras [local,parquet,pipelines].
+and install nothing; it must hold kfp-image-tuning with the extras [local,parquet,pipelines] and that of the engine.
 """
 
 
@@ -21,7 +21,12 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--engine", choices=ENGINES, default="local", help="where trials run (default: local, one pod)")
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="local",
+        help="where trials run: local (one pod, the default), katib, sagemaker",
+    )
     parser.add_argument("--image", metavar="REF", help="image of all steps, instead of code in the YAML")
     parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the YAML file to write")
     parser.set_defaults(execute=execute)

@@ -65,20 +65,32 @@ def image_shape(text: str) -> str:
 
 def search_space(text: str) -> dict[str, Any]:
     """Changes to the search space: a JSON or YAML file, or JSON itself."""
+    return _object_of(text, "the search space", _SEARCH_SPACE_EXAMPLE)
+
+
+def options_object(text: str) -> dict[str, Any]:
+    """Options of an engine: a JSON or YAML file, or JSON itself."""
+    return _object_of(text, "the options", "")
+
+
+_SEARCH_SPACE_EXAMPLE = '{"learning_rate": {"min": 1e-4, "max": 0.1}, "optimizer": ["sgd", "adam"]}'
+
+
+def _object_of(text: str, what: str, example: str) -> dict[str, Any]:
     if text.lstrip().startswith("{"):
-        return _read_object(text, "the search space", yaml=False)
+        return _read_object(text, what, example, yaml=False)
     path = Path(text)
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(
             f"{text}: cannot be read ({getattr(error, 'strerror', None) or error}); give a JSON or YAML file, "
-            """or JSON itself such as '{"optimizer": "sgd"}'"""
+            f"or JSON itself such as {example or '{...}'}"
         ) from None
-    return _read_object(content, text, yaml=path.suffix.lower() in (".yaml", ".yml"))
+    return _read_object(content, text, example, yaml=path.suffix.lower() in (".yaml", ".yml"))
 
 
-def _read_object(text: str, place: str, *, yaml: bool) -> dict[str, Any]:
+def _read_object(text: str, place: str, example: str, *, yaml: bool) -> dict[str, Any]:
     try:
         if yaml:
             # Imported here: most commands need no YAML.
@@ -94,8 +106,8 @@ def _read_object(text: str, place: str, *, yaml: bool) -> dict[str, Any]:
         raise argparse.ArgumentTypeError(f"{place}: is no {'YAML' if yaml else 'JSON'}: {error}") from None
     if not isinstance(document, dict):
         raise argparse.ArgumentTypeError(
-            f"{place}: holds a {type(document).__name__}; an object of hyperparameters is needed, "
-            'such as {"learning_rate": {"min": 1e-4, "max": 0.1}, "optimizer": ["sgd", "adam"]}'
+            f"{place}: holds a {type(document).__name__}; an object is needed"
+            + (f", such as {example}" if example else ", with names and values")
         )
     return document
 

@@ -5,11 +5,10 @@ An option that is not given stays None: a resumed run takes it from the run that
 
 import argparse
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
-from kfp_image_tuning.pipelines.commands import option_types
-
-ENGINES = ("local",)
+from kfp_image_tuning.pipelines.commands import engine_options, option_types
 
 PARAMETERS: Mapping[str, str] = {
     "data": "data_images",
@@ -33,7 +32,7 @@ PARAMETERS: Mapping[str, str] = {
     "min_accuracy": "eval_min_accuracy",
     "baseline": "eval_baseline",
 }
-"""Which of the pipeline's parameters each option gives; ``--seed`` gives two."""
+"""Which parameter of every engine's pipeline each option gives; ``--seed`` gives two."""
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -69,9 +68,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the search."""
+    """Add the options of the search and of the engines that run it."""
     what = parser.add_argument_group("search")
-    what.add_argument("--engine", choices=ENGINES, help="where trials run (default: local, this machine)")
     what.add_argument(
         "--search-space",
         type=option_types.search_space,
@@ -129,8 +127,9 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         "--parallel",
         type=option_types.positive,
         metavar="N",
-        help="trials at a time (default: one for each processor or GPU)",
+        help="trials at a time (default: as many as the engine has room for)",
     )
+    engine_options.add_engine_options(parser)
 
 
 def add_gate_options(parser: argparse.ArgumentParser) -> None:
@@ -145,14 +144,25 @@ def add_gate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of this module (and ``--data``) that were given."""
-    names = (*PARAMETERS, "seed", "engine")
+    """The options of this module and of the engines (and ``--data``) that were given."""
+    names = (*PARAMETERS, *chain.from_iterable(engine_options.PARAMETERS.values()), "seed", "engine")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
 
 
-def to_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The pipeline's parameters; those that no option gives keep the pipeline's defaults."""
+def to_shared_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that all pipelines have; those that no option gives keep the pipeline's defaults."""
     parameters = {PARAMETERS[name]: value for name, value in options.items() if name in PARAMETERS}
     if "seed" in options:
         parameters |= {"data_seed": options["seed"], "tune_seed": options["seed"]}
     return parameters
+
+
+def to_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters of the engine's pipeline; those that no option gives keep the pipeline's defaults."""
+    own = engine_options.PARAMETERS[engine_of(options)]
+    return to_shared_parameters(options) | {own[name]: value for name, value in options.items() if name in own}
+
+
+def engine_of(options: Mapping[str, Any]) -> str:
+    """The engine that options name, or the default."""
+    return str(options.get("engine", "local"))

@@ -1,17 +1,23 @@
 """``kfp-image-tuning plan``: what a run would do, without doing any of it."""
 
 import argparse
-from pathlib import Path
+import sys
 from typing import Any
 
 from kfp_image_tuning.pipelines.commands import pipeline_options
 
 _DESCRIPTION = """\
-Print the search space with the reason for every narrowing, the recipe of a trial, the limits and what to be warned of.
-Trains nothing.
+Print what a search would do; trains nothing, sends nothing and costs nothing.
 
-With --data DIR of a prepared data set (kfp-image-tuning prepare, or DIR/dataset of a run) the plan is complete.
-Without, it shows what does not depend on the images.
+On this machine: the search space with the reason for every narrowing, the recipe of a trial, the limits and what to be
+warned of. With --data DIR of a prepared data set (kfp-image-tuning prepare, or DIR/dataset of a run) the plan is
+complete. Without, it shows what does not depend on the images.
+
+With --engine katib or sagemaker: the very documents that would be sent, on standard output, checked by that engine's
+own rules; what a reader should know goes to standard error. The data set may also lie where trials read it:
+
+  kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 1 --trials 40 > experiment.yaml
+  kfp-image-tuning plan --engine sagemaker --data s3://bucket/dataset --role arn:... --trials 40 > request.json
 """
 
 
@@ -23,23 +29,37 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", metavar="DIR", type=Path, help="a prepared data set")
+    parser.add_argument(
+        "--data",
+        metavar="DATASET",
+        help="a prepared data set: a folder, s3://, gs:// or minio://bucket/folder, or for Katib pvc://claim/folder",
+    )
     pipeline_options.add_search_options(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.dataset.document import Dataset
+    from kfp_image_tuning.pipelines.commands.engine_options import option_problems
     from kfp_image_tuning.pipelines.commands.search_settings import settings_from
+    from kfp_image_tuning.pipelines.prepared_data import describe_dataset
+    from kfp_image_tuning.pipelines.remote_plan import plan_elsewhere
     from kfp_image_tuning.pipelines.search_plan import plan_lines
+    from kfp_image_tuning.tuning.errors import EngineError
 
-    directory: Path | None = arguments.data
-    if directory is not None and not (directory / "dataset.json").is_file() and (directory / "dataset").is_dir():
-        directory /= "dataset"
-    dataset = None if directory is None else Dataset.load(directory)
     options = pipeline_options.given_options(arguments)
-    options.pop("data", None)
-    for line in plan_lines(settings_from(options), dataset):
-        print(line)
+    if problems := option_problems(options):
+        raise EngineError.from_problems(problems)
+    settings, data = settings_from(options), options.get("data")
+    engine = pipeline_options.engine_of(options)
+    if engine == "local":
+        for line in plan_lines(settings, describe_dataset(data) if data else None):
+            print(line)
+        return 0
+    if not data:
+        raise EngineError(f"--data: is needed with --engine {engine}, a prepared data set: the documents depend on it")
+    plan, documents = plan_elsewhere(engine, settings, data, options)
+    for line in (*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)):
+        print(line, file=sys.stderr)
+    print(documents, end="")
     return 0

@@ -1,4 +1,4 @@
-"""``kfp-image-tuning run``: prepare, search, evaluate, on this machine."""
+"""``kfp-image-tuning run``: prepare, search, evaluate; trials on this machine, or wherever the engine runs them."""
 
 import argparse
 import shlex
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from kfp_image_tuning.pipelines.run_directory import RunDirectory
 
 _DESCRIPTION = """\
-Run the whole pipeline on this machine: prepare the images, search hyperparameters, evaluate the best model on images
-that no trial saw. The output folder then holds dataset/, result.json, model/, evaluation.json and report.html.
+Run the whole pipeline: prepare the images, search hyperparameters, evaluate the best model on images that no trial saw.
+The output folder then holds dataset/, result.json, model/, evaluation.json and report.html. Trials train on this
+machine, or with --engine as pods of a cluster or as training jobs on SageMaker, which this command starts and follows.
 
 A run that was stopped or killed goes on with: kfp-image-tuning run --resume --output DIR
 """
@@ -84,7 +85,8 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
     directory.save_options(_without_secrets(complete))
     go_on = shlex.join(["kfp-image-tuning", "run", "--resume", "--output", path_for_reader(directory.path)])
     try:
-        outputs = run_pipeline(directory, pipeline_options.to_parameters(complete), _show)
+        parameters = pipeline_options.to_parameters(complete)
+        outputs = run_pipeline(directory, pipeline_options.engine_of(complete), parameters, _show)
     except RunStopped as stop:
         print(f"Stopped. Go on with: {go_on}", file=sys.stderr)
         return 128 + stop.number
@@ -102,13 +104,17 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
 def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
     from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
+    from kfp_image_tuning.pipelines.commands.engine_options import option_problems
     from kfp_image_tuning.pipelines.commands.search_settings import settings_from
     from kfp_image_tuning.pipelines.run_directory import RunDirectoryError
+    from kfp_image_tuning.tuning.errors import EngineError
 
     if "data" not in options:
         raise RunDirectoryError(
             "--data is needed: the address of the images held credentials, which are not kept; give it again"
         )
+    if problems := option_problems(options):
+        raise EngineError.from_problems(problems)
     settings = settings_from(options)
     settings.to_space()
     settings.to_budget()

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.components.tuning_settings import TuningSettings
-from kfp_image_tuning.pipelines.commands.pipeline_options import to_parameters
+from kfp_image_tuning.pipelines.commands.pipeline_options import to_shared_parameters
 
 
 def settings_from(options: Mapping[str, Any]) -> TuningSettings:
     """The settings of the search that some options describe; the others stay at their defaults."""
-    parameters = to_parameters(options)
+    parameters = to_shared_parameters(options)
     return TuningSettings(
         **{name.removeprefix("tune_"): value for name, value in parameters.items() if name.startswith("tune_")}
     )

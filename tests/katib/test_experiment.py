@@ -15,7 +15,7 @@ from kfp_image_tuning.katib.validation import find_problems
 from kfp_image_tuning.tuning.errors import BudgetError, EngineError, ImageTuningError, SearchSpaceError
 from tests.katib.searches import make_options, make_search
 
-CODE = TrialCode("archive", "unpacker")
+CODE = TrialCode("archive", "unpacker", "start")
 
 FULL_PODS: dict[str, Any] = {
     "gpus": 2,
@@ -306,4 +306,4 @@ def test_what_a_public_image_gets_are_the_declared_versions() -> None:
 
 def test_code_too_large_for_a_config_map_is_refused() -> None:
     with pytest.raises(EngineError, match="a ConfigMap holds less than"):
-        TrialCode("x" * (1 << 20), "").to_config_map("code", "0")
+        TrialCode("x" * (1 << 20), "", "").to_config_map("code", "0")

@@ -15,11 +15,10 @@ from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.components.tuning_settings import summarize
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.katib.code_collection import collect_trial_code
 from kfp_image_tuning.katib.experiment import METRICS_FILTER, build_experiments
 from kfp_image_tuning.katib.object_store import download_dataset, upload_folder
 from kfp_image_tuning.katib.trial import TrialSettings, training_command
-from kfp_image_tuning.katib.trial_code import ENTRY_MODULE, TrialCode
-from kfp_image_tuning.pipelines.embedded_code import build_archive, collect_files
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.errors import EngineError
@@ -28,7 +27,6 @@ from kfp_image_tuning.tuning.search_space import SearchSpace
 from tests.emulators.katib_pods import collect_metrics, make_trial_job, wrap_command
 from tests.katib.searches import make_options
 
-ROOT = Path(__file__).parents[2]
 ASSIGNMENTS = {
     "learning_rate": "0.01",
     "mini_batch_size": "16",
@@ -72,9 +70,7 @@ class Pod:
 
     @staticmethod
     def _mount_code(folder: Path) -> Path:
-        archive = build_archive(collect_files(f"import {ENTRY_MODULE}"))
-        unpacker = (ROOT / "pipelines" / "code_unpacking.py").read_text()
-        data = TrialCode(archive, unpacker).to_config_map("code", "0")["data"]
+        data = collect_trial_code().to_config_map("code", "0")["data"]
         code = folder / "code"
         code.mkdir()
         for name, text in data.items():

@@ -4,7 +4,7 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import pytest
 import yaml
 from kfp import compiler, components, dsl
 
+from kfp_image_tuning.code_archive.unpacking import read_archive
 from kfp_image_tuning.pipelines import specification
-from kfp_image_tuning.pipelines.code_unpacking import read_archive
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
@@ -22,6 +22,9 @@ from kfp_image_tuning.pipelines.specification import CompilationError, check_spe
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
 ARCHIVE = 3
 """Position of the archive in a container's command."""
+
+NEEDED = {"data_images", "tune_role", "tune_bucket"}
+"""Parameters for which nothing can be assumed."""
 
 Document = dict[str, Any]
 
@@ -43,6 +46,10 @@ def document(text: str) -> Document:
 
 def containers(document: Document) -> dict[str, Document]:
     return {name: executor["container"] for name, executor in document["deploymentSpec"]["executors"].items()}
+
+
+def evaluation_of(steps: Iterable[str]) -> str:
+    return next(name for name in steps if name.endswith("-evaluation"))
 
 
 def with_archives_read(text: str) -> list[Document]:
@@ -80,7 +87,7 @@ def test_patch_release_of_the_sdk_changes_nothing(document: Document) -> None:
 
 def test_each_step_carries_what_it_needs_and_no_more(document: Document) -> None:
     carried = {name: set(read_archive(c["command"][ARCHIVE])) for name, c in containers(document).items()}
-    preparation, evaluation = carried["exec-data-preparation"], carried["exec-model-evaluation"]
+    preparation, evaluation = carried["exec-data-preparation"], carried[evaluation_of(carried)]
     assert "kfp_image_tuning/dataset/recordio.py" in preparation
     assert "kfp_image_tuning/dataset/dataset.schema.json" in preparation
     assert not any(name.startswith("kfp_image_tuning/trainer/") for name in preparation)
@@ -90,8 +97,8 @@ def test_each_step_carries_what_it_needs_and_no_more(document: Document) -> None
 
 
 def test_each_step_installs_its_declared_packages_and_kfp_as_a_range(document: Document) -> None:
-    preparation = containers(document)["exec-data-preparation"]["command"][2]
-    evaluation = containers(document)["exec-model-evaluation"]["command"][2]
+    steps = {name: container["command"][2] for name, container in containers(document).items()}
+    preparation, evaluation = steps["exec-data-preparation"], steps[evaluation_of(steps)]
     for package in declared_packages(["parquet"]):
         assert f"'{package}'" in preparation
     assert "torch" not in preparation
@@ -119,7 +126,7 @@ def test_image_that_is_no_reference_is_refused(image: str) -> None:
 def test_names_of_public_images_have_no_registry(document: Document) -> None:
     images = {name: container["image"] for name, container in containers(document).items()}
     assert all("." not in image.split("/")[0].split(":")[0] for image in images.values()), images
-    assert images["exec-model-evaluation"].startswith("pytorch/pytorch:"), "torch need not be installed at each start"
+    assert images[evaluation_of(images)].startswith("pytorch/pytorch:"), "torch need not be installed at each start"
 
 
 def test_parameters_are_grouped_described_and_have_defaults(document: Document) -> None:
@@ -127,10 +134,10 @@ def test_parameters_are_grouped_described_and_have_defaults(document: Document) 
     for name, definition in parameters.items():
         assert name.split("_")[0] in ("data", "tune", "eval"), name
         assert len(definition.get("description", "")) > 10, f"{name} has no description"
-        assert "defaultValue" in definition or name == "data_images", f"{name} has no default"
+        assert "defaultValue" in definition or name in NEEDED, f"{name} has no default"
     for component in document["components"].values():
         for kind in ("inputDefinitions", "outputDefinitions"):
-            for group in component[kind].values():
+            for group in component.get(kind, {}).values():
                 for name, definition in group.items():
                     assert definition.get("description"), f"{name} has no description"
 
@@ -161,7 +168,8 @@ def test_compiled_file_can_be_used_inside_another_pipeline(text: str, document: 
 
     @dsl.pipeline(name="outer")
     def outer(images: str) -> None:
-        image_tuning(data_images=images, tune_max_trials=3)
+        needed = dict.fromkeys(NEEDED & set(document["root"]["inputDefinitions"]["parameters"]), "given")
+        image_tuning(**{**needed, "data_images": images, "tune_max_trials": 3})
 
     target = tmp_path / "outer.yaml"
     compiler.Compiler().compile(outer, str(target))

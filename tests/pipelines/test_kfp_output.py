@@ -33,7 +33,7 @@ PRINTED = """\
 
 
 def test_components_lines_and_headings_are_shown() -> None:
-    output = OutputFilter({"data-preparation": "1/3 Preparing"})
+    output = OutputFilter({"preparation": "1/3 Preparing"})
     shown = [text for line in PRINTED.splitlines(keepends=True) for text in output.lines(line)]
     assert shown == ["1/3 Preparing", "240 images of 4 classes", "local-tuning", "first trial"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.pipelines import code_unpacking
-from kfp_image_tuning.pipelines.code_unpacking import read_archive, unpack
-from kfp_image_tuning.pipelines.embedded_code import build_archive, collect_files
+from kfp_image_tuning.code_archive import unpacking
+from kfp_image_tuning.code_archive.packing import build_archive, collect_files
+from kfp_image_tuning.code_archive.unpacking import read_archive, unpack
 
 
 def pack(content: object) -> str:
@@ -37,7 +37,7 @@ def test_path_out_of_the_folder_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_archive_that_grows_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_unpacking, "MAXIMUM_BYTES", 1000)
+    monkeypatch.setattr(unpacking, "MAXIMUM_BYTES", 1000)
     with pytest.raises(ValueError, match="larger than 1000 bytes"):
         read_archive(pack({"a.py": "x" * 5000}))
 
@@ -64,7 +64,7 @@ def test_modules_that_are_started_by_name_are_collected() -> None:
 
 
 def test_unpacking_program_needs_the_standard_library_alone(tmp_path: Path) -> None:
-    program = Path(code_unpacking.__file__).read_text(encoding="utf-8")
+    program = Path(unpacking.__file__).read_text(encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program, str(tmp_path)],
         input=build_archive({"kfp_image_tuning/a.py": "x = 1\n"}),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.pipelines.source_reduction import reduce_source
+from kfp_image_tuning.code_archive.source_reduction import reduce_source
 
 ROOT = Path(__file__).parents[2]
 MODULES = [

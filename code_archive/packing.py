@@ -1,6 +1,6 @@
-"""The archive of our own code that a compiled pipeline carries: just the modules that one component needs.
+"""The archive of our own code: just the modules that one component, or one trial, needs.
 
-What a component needs is read from the code itself: its imports, and theirs. The same sources give the same archive,
+What a piece of code needs is read from itself: its imports, and theirs. The same sources give the same archive,
 byte for byte; it holds no times, owners or modes.
 """
 
@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kfp_image_tuning.pipelines.source_reduction import reduce_source
+from kfp_image_tuning.code_archive.source_reduction import reduce_source
 
 PACKAGE = "kfp_image_tuning"
 DATA_SUFFIXES = (".json", ".css", ".js", ".html")
@@ -55,7 +55,7 @@ def collect_files(source: str) -> dict[str, str]:
 
 
 def build_archive(files: Mapping[str, str]) -> str:
-    """Pack files for `code_unpacking`.
+    """Pack files for `unpacking`.
 
     Base64 rather than the denser base85, whose ``{``, ``$``, ``&`` and ``<`` mean something to Argo, Kubernetes or Go's
     JSON.
@@ -63,6 +63,25 @@ def build_archive(files: Mapping[str, str]) -> str:
     content = json.dumps(dict(sorted(files.items())), ensure_ascii=False, separators=(",", ":")).encode()
     packed = lzma.compress(content, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)
     return "\n".join(textwrap.wrap(base64.b64encode(packed).decode("ascii"), _LINE_LENGTH)) + "\n"
+
+
+def module_source(name: str) -> str:
+    """The text of one of this project's modules, for a program that is run by itself.
+
+    Written where it is used as a whole name in quotes, it also counts as needed for `collect_files`.
+
+    Raises:
+        ModuleNotFoundError: If there is no such module.
+    """
+    path = _find_file(name)
+    if path is None:
+        raise ModuleNotFoundError(f"{name}: is not there; install kfp-image-tuning again", name=name)
+    return path.read_text(encoding="utf-8")
+
+
+def unpacking_program() -> str:
+    """The program that unpacks what `build_archive` packed: standard library alone, the target folder its argument."""
+    return module_source("kfp_image_tuning.code_archive.unpacking")
 
 
 def _referenced_modules(source: str, package: str) -> Iterator[str]:

@@ -1,0 +1,71 @@
+"""What the Katib tuning component does: bring the data set where trials reach it, search, bring in what came of it."""
+
+from pathlib import Path
+
+from kfp_image_tuning.components.katib_tuning.placement import Placement
+from kfp_image_tuning.components.tuning_outcome import TuningOutcome
+from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.katib.dataset_upload import bring_dataset
+from kfp_image_tuning.katib.engine import KatibEngine
+from kfp_image_tuning.katib.trial_code import TrialCode
+from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.engine import run_search
+from kfp_image_tuning.tuning.errors import EngineError
+
+
+def launch(
+    settings: TuningSettings,
+    placement: Placement,
+    *,
+    dataset: str,
+    code: str,
+    model: str,
+    result: str,
+    report: str,
+) -> TuningOutcome:
+    """Run a search's Experiments, or take up those that this run has started before.
+
+    Args:
+        settings: What is searched and what it may cost.
+        placement: Where in the cluster.
+        dataset: Folder of the prepared data set.
+        code: File with the code of trials.
+        model: Folder that gets the best model.
+        result: File that gets the result document.
+        report: File that gets the report.
+
+    Raises:
+        EngineError: If the search was stopped from outside, or ended without a model.
+        ImageTuningError: Whatever else is wrong with search, options or data.
+    """
+    prepared = Dataset.load(dataset)
+    search = settings.to_search(prepared)
+    options = placement.options(search)
+    mount = Path(placement.storage_mount) if placement.storage_mount else None
+    models_mount = mount / "models" if mount else None
+    engine = KatibEngine(options, Path(model), code=TrialCode.load(code), models_mount=models_mount)
+    # The plan first: what Katib would refuse is to be told before anything is sent.
+    engine.plan(search)
+    if not placement.data_in_place:
+        seen = mount / options.data.removeprefix(placement.folder).strip("/") if mount else None
+        bring_dataset(prepared, options.data, seen, _show)
+    found = run_search(
+        engine,
+        search,
+        Path(result),
+        reproduction_command=reproduction_command(settings, prepared, ("--engine", "katib", *placement.as_typed())),
+        show=_show,
+    )
+    if found.status == "stopped":
+        raise EngineError(
+            f"the search was {found.stop_reason} after {len(found.trials)} trials, and its Experiments are deleted; a "
+            "new run starts new ones"
+        )
+    outcome = TuningOutcome.of(found)
+    write_report(Path(report), result=found, dataset=prepared)
+    return outcome
+
+
+def _show(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,114 @@
+"""Where in a cluster a search runs and what its trials read, from the few words that users give."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
+from kfp_image_tuning.katib.locations import Location
+from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.search import Search
+
+_DECIDED_HERE = ("data", "models", "run")
+_IDENTITY_LENGTH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """What users say about the cluster.
+
+    Attributes:
+        storage: Folder in an object store, or on a volume claim, that pods reach; empty: that of the data set.
+        storage_mount: Where this process sees ``storage``, if that is on a volume claim.
+        data: Where the data set lies already; empty: in the artifact's place, or it is brought to ``storage``.
+        artifact: Address of the KFP artifact; on this machine, a path.
+        gpus: GPUs of each trial.
+        run: Identity that the user gave the run; empty: Kubeflow's.
+        kubeflow_run: Kubeflow's identity of the run; empty outside of it.
+        more: Further fields of `KatibOptions`.
+        task_config: What was set on the KFP task, as plain data.
+    """
+
+    storage: str = ""
+    storage_mount: str = ""
+    data: str = ""
+    artifact: str = ""
+    gpus: int = 1
+    run: str = ""
+    kubeflow_run: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    task_config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def data_in_place(self) -> str:
+        """Where pods find the data set already; empty: it must be brought to the storage."""
+        return self.data or ("" if self.storage else _without_query(self.artifact))
+
+    @property
+    def folder(self) -> str:
+        """The folder for everything; that of the data set where none is given.
+
+        Raises:
+            EngineError: If neither is a place that pods reach.
+        """
+        if self.storage:
+            return Location.parse("storage", self.storage).uri
+        if "://" in self.data_in_place:
+            return Location.parse("data", self.data_in_place).parent.uri
+        raise EngineError(
+            "storage: trials run in other pods, which do not see this machine's files; give a folder that they reach, "
+            "such as s3://my-bucket/images, gs://…, minio://… or pvc://CLAIM/folder"
+        )
+
+    def data_location(self, fingerprint: str) -> str:
+        """Where trials find the data set.
+
+        Args:
+            fingerprint: The data set's.
+        """
+        identity = fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
+        return self.data_in_place or f"{self.folder}/datasets/{identity}"
+
+    def as_typed(self) -> tuple[str, ...]:
+        """The command line's options for it."""
+        words: list[str] = ["--gpus", str(self.gpus)]
+        for option, value in (("--storage", self.storage), ("--storage-mount", self.storage_mount)):
+            words += [option, value] if value else []
+        return (*words, *(["--katib-options", json.dumps(restore_whole_numbers(self.more))] if self.more else []))
+
+    def options(self, search: Search) -> KatibOptions:
+        """The engine's options; a task that Kubeflow starts again gets the same run, another search another one.
+
+        Raises:
+            EngineError: With everything that is unknown, missing or given twice.
+        """
+        pods: Mapping[str, Any] = self.more.get("pods") or {}
+        problems = [
+            f"katib_options: {name} is decided elsewhere (storage, data, run); leave it out"
+            for name in _DECIDED_HERE
+            if name in self.more
+        ]
+        if "gpus" in pods:
+            problems.append("katib_options: pods.gpus is given by gpus; leave it out")
+        if problems:
+            raise EngineError.from_problems(problems)
+        run = self.run
+        if not run and self.kubeflow_run:
+            run = f"{self.kubeflow_run}/{search.fingerprint[:8]}"
+        options = KatibOptions.from_document(
+            {
+                **restore_whole_numbers(self.more),
+                "data": self.data_location(search.dataset.fingerprint),
+                "models": f"{self.folder}/models",
+                "run": run,
+                "pods": {**restore_whole_numbers(pods), "gpus": self.gpus},
+            }
+        )
+        return replace(options, pods=options.pods.with_task_config(self.task_config))
+
+
+def _without_query(uri: str) -> str:
+    """An artifact's address without the store's settings, which Kubeflow may have put behind it."""
+    return uri.partition("?")[0]

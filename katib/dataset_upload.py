@@ -1,0 +1,51 @@
+"""Brings a prepared data set to where trials' pods read it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
+from kfp_image_tuning.katib.locations import Location
+from kfp_image_tuning.katib.object_store import USED_SPLITS, holds_file, upload_files
+from kfp_image_tuning.tuning.errors import EngineError
+
+
+def bring_dataset(dataset: Dataset, uri: str, folder: Path | None, show: Callable[[str], None]) -> None:
+    """Copy what trials need of a data set, unless it is there; its document comes last and says that it is whole.
+
+    Args:
+        dataset: The data set, on this machine.
+        uri: Where pods see it.
+        folder: Where this process sees it, if that is on a volume claim.
+        show: Takes one line for the reader.
+
+    Raises:
+        EngineError: If it cannot be brought there.
+    """
+    document = (dataset.directory / DOCUMENT_NAME).read_bytes()
+    files = [
+        name for split in USED_SPLITS for shard in dataset.split(split).shards for name in (shard.record, shard.index)
+    ]
+    size = sum((dataset.directory / name).stat().st_size for name in files) / 1e6
+    if not Location.parse("data", uri).is_volume:
+        if holds_file(uri, DOCUMENT_NAME, document):
+            show(f"Data set in {uri}: was there already")
+            return
+        show(f"Sending the data set to {uri} ({size:.1f} MB)")
+        upload_files(dataset.directory, [*files, DOCUMENT_NAME], uri)
+        return
+    if folder is None:
+        raise EngineError(
+            f"storage: {uri} is on a volume claim, and this process does not see it; say where it is mounted "
+            "(storage_mount), or where the data set lies on it already (data)"
+        )
+    if (folder / DOCUMENT_NAME).is_file() and (folder / DOCUMENT_NAME).read_bytes() == document:
+        show(f"Data set in {uri}: was there already")
+        return
+    show(f"Copying the data set to {uri} ({size:.1f} MB)")
+    for name in [*files, DOCUMENT_NAME]:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.part")
+        shutil.copyfile(dataset.directory / name, partial)
+        partial.replace(target)

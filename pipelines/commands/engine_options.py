@@ -1,0 +1,102 @@
+"""The options that only one engine has, and what that engine cannot do without."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from kfp_image_tuning.pipelines.commands import option_types
+
+ENGINES = ("local", "katib", "sagemaker")
+
+PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "local": {},
+    "katib": {
+        "gpus": "tune_gpus",
+        "storage": "tune_storage",
+        "storage_mount": "tune_storage_mount",
+        "katib_options": "tune_katib_options",
+    },
+    "sagemaker": {
+        "role": "tune_role",
+        "bucket": "tune_bucket",
+        "region": "tune_region",
+        "sagemaker_options": "tune_sagemaker_options",
+        "evaluate": "eval_mode",
+    },
+}
+"""Which parameter of its pipeline each option of an engine gives."""
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--engine`` and the options of each engine."""
+    where = parser.add_argument_group("engine")
+    where.add_argument(
+        "--engine", choices=ENGINES, help="where trials run: local (this machine, the default), katib, sagemaker"
+    )
+    katib = parser.add_argument_group("with --engine katib: trials are pods of the current kubeconfig's cluster")
+    katib.add_argument("--gpus", type=option_types.natural, metavar="N", help="GPUs of each trial (default: 1)")
+    katib.add_argument(
+        "--storage",
+        metavar="URI",
+        help="where trials read images and leave models: s3://, gs:// or minio://BUCKET/FOLDER, or pvc://CLAIM/FOLDER "
+        "(default: beside the data set, if pods reach that)",
+    )
+    katib.add_argument(
+        "--storage-mount", metavar="DIR", help="where this machine sees the folder of --storage pvc://CLAIM/FOLDER"
+    )
+    katib.add_argument(
+        "--katib-options",
+        type=option_types.options_object,
+        metavar="FILE",
+        help="""everything else: a JSON or YAML file, or JSON itself, such as '{"namespace": "team", "pods":
+        {"memory": "16Gi", "queue": "gpus"}}'; the names stand in katib/options.py""",
+    )
+    sagemaker = parser.add_argument_group("with --engine sagemaker: trials are training jobs in your AWS account")
+    sagemaker.add_argument("--role", metavar="ARN", help="execution role of the training jobs; needed")
+    sagemaker.add_argument(
+        "--bucket", metavar="BUCKET", help="where data and models lie: my-bucket, or s3://my-bucket/folder; needed"
+    )
+    sagemaker.add_argument("--region", metavar="REGION", help="AWS region (default: from AWS_REGION)")
+    sagemaker.add_argument(
+        "--sagemaker-options",
+        type=option_types.options_object,
+        metavar="FILE",
+        help="""everything else: a JSON or YAML file, or JSON itself, such as '{"instance_type": "ml.g5.xlarge",
+        "spot": true}'; the names stand in components/sagemaker_tuning/options.py""",
+    )
+    sagemaker.add_argument(
+        "--evaluate",
+        choices=("transform", "offline"),
+        help="test the best model by batch transform, as it will serve (default), or on this machine",
+    )
+
+
+def option_problems(options: Mapping[str, Any]) -> list[str]:
+    """What does not fit the engine, or is missing for it; one sentence each."""
+    engine = options.get("engine", "local")
+    problems = [
+        f"{_as_typed(name)}: is an option of --engine {other}, and the engine is {engine}; leave it out, or give "
+        f"--engine {other}"
+        for other in ENGINES
+        if other != engine
+        for name in PARAMETERS[other]
+        if options.get(name) is not None
+    ]
+    data_in_bucket = str(options.get("data", "")).startswith("s3://")
+    if engine == "sagemaker":
+        needed = ("role",) if data_in_bucket else ("role", "bucket")
+        meanings = {
+            "role": "the ARN of the role that training jobs assume, such as arn:aws:iam::123456789012:role/tuning "
+            "(manifests/aws/README.md says how to make it)",
+            "bucket": "the S3 bucket for images and models, such as my-bucket",
+        }
+        problems += [
+            f"{_as_typed(name)}: is needed with --engine sagemaker: {meanings[name]}"
+            for name in needed
+            if not options.get(name)
+        ]
+    return problems
+
+
+def _as_typed(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,122 @@
+"""The pipeline on one machine: images → data set → best model by the embedded engine → evaluation.
+
+Parameters carry the prefix of the step that they belong to, because the KFP console sorts them by name.
+"""
+
+from kfp import dsl
+
+from kfp_image_tuning.components.local_tuning.component import local_tuning
+from kfp_image_tuning.components.model_evaluation.component import model_evaluation
+from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
+
+
+@dsl.pipeline(  # type: ignore[untyped-decorator]
+    name="image-tuning-local",
+    display_name="Image classification tuning, in one pod",
+    description="Prepare labelled images, search an image classifier's hyperparameters, evaluate the best model.",
+)
+def image_tuning_local(
+    data_images: str,
+    data_image_shape: str = "auto",
+    data_validation_fraction: float = 0.1,
+    data_test_fraction: float = 0.1,
+    data_shards: int = 1,
+    data_max_bad: str = "1%",
+    data_seed: int = 0,
+    data_work_directory: str = "",
+    tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
+    tune_preset: str = "documented",
+    tune_strategy: str = "bayesian",
+    tune_search_mode: str = "conditional",
+    tune_max_trials: int = 20,
+    tune_parallel_trials: int = 0,
+    tune_epochs: int = 0,
+    tune_max_seconds: float = 0.0,
+    tune_target_accuracy: float = 0.0,
+    tune_max_trials_without_improvement: int = 0,
+    tune_max_failed_trials: int = -1,
+    tune_stop_bad_trials: bool = True,
+    tune_seed: int = 0,
+    tune_work_directory: str = "",
+    eval_min_accuracy: float = 0.0,
+    eval_baseline: str = "",
+) -> ImageTuningOutputs:
+    """Prepare images, search in one pod, evaluate the best model.
+
+    Args:
+        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
+            .rec files; a path, or an s3://, gs:// or https:// address.
+        data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
+            images.
+        data_validation_fraction: Share of the images on which trials are compared.
+        data_test_fraction: Share of the images that no trial sees, for the evaluation.
+        data_shards: Number of files that the training images are written to.
+        data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
+        data_seed: Seed of the split.
+        data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
+            empty: none.
+        tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
+            choices, or a fixed value.
+        tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
+        tune_strategy: bayesian, random, grid or hyperband.
+        tune_search_mode: conditional (a trial gets what its optimizer uses) or flat (everything, and ignores the rest).
+        tune_max_trials: Trials in all.
+        tune_parallel_trials: Trials at a time; 0: as many as there are processors or GPUs.
+        tune_epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
+        tune_max_seconds: Wall time of the search; 0: no limit.
+        tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
+        tune_max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
+        tune_max_failed_trials: Failed trials that are borne; -1: a quarter of tune_max_trials, at least 3.
+        tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
+        tune_seed: Seed of the search and of every trial's training.
+        tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
+            empty: none.
+        eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
+        eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
+            empty: none.
+
+    Returns:
+        dataset: The data set: dataset.json with train, validation and test record files.
+        best_model: The best trial's model: model.safetensors and model.json.
+        tuning_result: result.json with the search and every trial.
+        evaluation: evaluation.json with every measure on the test images.
+        report: The whole run on one page.
+        best_hyperparameters: The best trial's hyperparameters.
+        accuracy: Share of the test images that are classified right.
+        passed: Whether the model is good enough.
+    """
+    prepared = prepare(
+        data=data_images,
+        image_shape=data_image_shape,
+        validation_fraction=data_validation_fraction,
+        test_fraction=data_test_fraction,
+        shards=data_shards,
+        max_bad=data_max_bad,
+        seed=data_seed,
+        work_directory=data_work_directory,
+    )
+    tuned = search(
+        local_tuning,
+        dataset=prepared.outputs["dataset"],
+        search_space=tune_search_space,
+        preset=tune_preset,
+        strategy=tune_strategy,
+        search_mode=tune_search_mode,
+        max_trials=tune_max_trials,
+        parallel_trials=tune_parallel_trials,
+        epochs=tune_epochs,
+        max_seconds=tune_max_seconds,
+        target_accuracy=tune_target_accuracy,
+        max_trials_without_improvement=tune_max_trials_without_improvement,
+        max_failed_trials=tune_max_failed_trials,
+        stop_bad_trials=tune_stop_bad_trials,
+        seed=tune_seed,
+        work_directory=tune_work_directory,
+    )
+    return evaluate(
+        model_evaluation,
+        prepared,
+        tuned,
+        min_accuracy=eval_min_accuracy,
+        baseline_evaluation=eval_baseline,
+    )

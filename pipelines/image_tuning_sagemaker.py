@@ -1,0 +1,150 @@
+"""The pipeline on Amazon SageMaker: images → data set in S3 → best model by a tuning job → batch transform.
+
+Parameters carry the prefix of the step that they belong to, because the KFP console sorts them by name.
+"""
+
+from kfp import dsl
+
+from kfp_image_tuning.components.sagemaker_evaluation.component import sagemaker_evaluation
+from kfp_image_tuning.components.sagemaker_tuning.component import sagemaker_tuning
+from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
+
+
+@dsl.pipeline(  # type: ignore[untyped-decorator]
+    name="image-tuning-sagemaker",
+    display_name="Image classification tuning, on Amazon SageMaker",
+    description="Prepare labelled images, search a classifier's hyperparameters on SageMaker, evaluate the best model.",
+)
+def image_tuning_sagemaker(
+    data_images: str,
+    tune_role: str,
+    tune_bucket: str,
+    data_image_shape: str = "auto",
+    data_validation_fraction: float = 0.1,
+    data_test_fraction: float = 0.1,
+    data_shards: int = 1,
+    data_max_bad: str = "1%",
+    data_seed: int = 0,
+    data_work_directory: str = "",
+    tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
+    tune_preset: str = "documented",
+    tune_strategy: str = "bayesian",
+    tune_search_mode: str = "conditional",
+    tune_max_trials: int = 20,
+    tune_parallel_trials: int = 0,
+    tune_epochs: int = 0,
+    tune_max_seconds: float = 0.0,
+    tune_target_accuracy: float = 0.0,
+    tune_max_trials_without_improvement: int = 0,
+    tune_max_failed_trials: int = -1,
+    tune_stop_bad_trials: bool = True,
+    tune_seed: int = 0,
+    tune_region: str = "",
+    tune_data: str = "",
+    tune_run: str = "",
+    tune_sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
+    eval_mode: str = "transform",
+    eval_instance_type: str = "ml.m5.xlarge",
+    eval_min_accuracy: float = 0.0,
+    eval_baseline: str = "",
+) -> ImageTuningOutputs:
+    """Prepare images, search by a tuning job on Amazon SageMaker, evaluate the best model.
+
+    Args:
+        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
+            .rec files; a path, or an s3://, gs:// or https:// address.
+        tune_role: ARN of the execution role that training and transform jobs assume.
+        tune_bucket: Where data and models lie in S3: my-bucket, or s3://my-bucket/folder.
+        data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
+            images.
+        data_validation_fraction: Share of the images on which trials are compared.
+        data_test_fraction: Share of the images that no trial sees, for the evaluation.
+        data_shards: Number of files that the training images are written to.
+        data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
+        data_seed: Seed of the split.
+        data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
+            empty: none.
+        tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
+            choices, or a fixed value.
+        tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
+        tune_strategy: bayesian, random, grid or hyperband.
+        tune_search_mode: conditional (a trial gets what its optimizer uses) or flat (everything, and ignores the rest).
+        tune_max_trials: Trials in all.
+        tune_parallel_trials: Trials at a time; 0: as many as the usual quota allows and the strategy learns from.
+        tune_epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
+        tune_max_seconds: Wall time of the search; 0: no limit.
+        tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
+        tune_max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
+        tune_max_failed_trials: Failed trials that are borne; -1: a quarter of tune_max_trials, at least 3.
+        tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
+        tune_seed: Seed of the search.
+        tune_region: AWS region, such as us-east-1; empty: from the pods' environment (AWS_REGION).
+        tune_data: S3 folder in which the prepared data set lies already; empty: it is sent to the bucket.
+        tune_run: Identity of the run: the same one finds its own jobs again; empty: Kubeflow's.
+        tune_sagemaker_options: Everything else about the tuning job, such as {"instance_type": "ml.g5.xlarge"} or
+            {"spot": true}; the names stand in components/sagemaker_tuning/options.py.
+        eval_mode: transform (on SageMaker, as the algorithm serves the model) or offline (the same network in a pod).
+        eval_instance_type: Machine of the transform job; a processor is enough.
+        eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
+        eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
+            empty: none.
+
+    Returns:
+        dataset: The data set: dataset.json with train, validation and test record files.
+        best_model: The best trial's model: model.tar.gz as the algorithm left it.
+        tuning_result: result.json with the search and every trial.
+        evaluation: evaluation.json with every measure on the test images.
+        report: The whole run on one page.
+        best_hyperparameters: The best trial's hyperparameters.
+        accuracy: Share of the test images that are classified right.
+        passed: Whether the model is good enough.
+    """
+    prepared = prepare(
+        data=data_images,
+        image_shape=data_image_shape,
+        validation_fraction=data_validation_fraction,
+        test_fraction=data_test_fraction,
+        shards=data_shards,
+        max_bad=data_max_bad,
+        seed=data_seed,
+        work_directory=data_work_directory,
+    )
+    tuned = search(
+        sagemaker_tuning,
+        dataset=prepared.outputs["dataset"],
+        search_space=tune_search_space,
+        preset=tune_preset,
+        strategy=tune_strategy,
+        search_mode=tune_search_mode,
+        max_trials=tune_max_trials,
+        parallel_trials=tune_parallel_trials,
+        epochs=tune_epochs,
+        max_seconds=tune_max_seconds,
+        target_accuracy=tune_target_accuracy,
+        max_trials_without_improvement=tune_max_trials_without_improvement,
+        max_failed_trials=tune_max_failed_trials,
+        stop_bad_trials=tune_stop_bad_trials,
+        seed=tune_seed,
+        role=tune_role,
+        bucket=tune_bucket,
+        region=tune_region,
+        data=tune_data,
+        run=tune_run,
+        kubeflow_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        sagemaker_options=tune_sagemaker_options,
+    )
+    return evaluate(
+        sagemaker_evaluation,
+        prepared,
+        tuned,
+        min_accuracy=eval_min_accuracy,
+        baseline_evaluation=eval_baseline,
+        mode=eval_mode,
+        role=tune_role,
+        bucket=tune_bucket,
+        region=tune_region,
+        run=tune_run,
+        kubeflow_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        instance_type=eval_instance_type,
+        sagemaker_options=tune_sagemaker_options,
+    )

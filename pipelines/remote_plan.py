@@ -1,0 +1,94 @@
+"""The plan of a search that runs elsewhere: what its engine would send, made and checked, and nothing of it sent."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kfp_image_tuning.components.data_preparation.remote import is_remote
+from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
+from kfp_image_tuning.pipelines.prepared_data import describe_dataset
+from kfp_image_tuning.pipelines.readable_yaml import dump_documents
+from kfp_image_tuning.tuning.engine import Plan
+from kfp_image_tuning.tuning.search import DatasetSummary
+
+_VOLUME = "pvc://"
+_NOT_READ = (
+    "the data set on the volume cannot be read from here: each trial takes number of classes, number of training "
+    "images and image shape from it. The network has 18 layers unless the search space fixes num_layers, and no "
+    "mini-batch size is left out for being larger than the training set"
+)
+
+
+def plan_elsewhere(engine: str, settings: TuningSettings, data: str, options: Mapping[str, Any]) -> tuple[Plan, str]:
+    """Plan a search.
+
+    Args:
+        engine: ``katib`` or ``sagemaker``.
+        settings: What is searched and what it may cost.
+        data: The prepared data set: a folder here, its address in an object store, or one on a volume claim.
+        options: The engine's own options, by their names on the command line.
+
+    Returns:
+        The plan, and its documents as text: YAML for kubectl, or the request of SageMaker's API in JSON.
+
+    Raises:
+        ImageTuningError: With everything that is wrong.
+    """
+    plan = _PLANNERS[engine](settings, data, options)
+    if engine == "katib":
+        return plan, dump_documents(plan.request["documents"])
+    return plan, json.dumps(plan.request, indent=2) + "\n"
+
+
+def _unread(data: str) -> DatasetSummary:
+    """A data set of which nothing is known: the fewest classes, and as many images as every mini-batch needs."""
+    return DatasetSummary(
+        fingerprint=data,
+        num_classes=2,
+        num_training_samples=1 << 20,
+        num_validation_samples=1,
+        image_shape=(3, 224, 224),
+    )
+
+
+def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any]) -> Plan:
+    from kfp_image_tuning.components.katib_tuning.placement import Placement
+    from kfp_image_tuning.katib.code_collection import collect_trial_code
+    from kfp_image_tuning.katib.planning import plan_search
+
+    is_unread = data.startswith(_VOLUME)
+    placement = Placement(
+        storage=options.get("storage", ""),
+        data=data if is_remote(data) else "",
+        gpus=options.get("gpus", 1),
+        more=options.get("katib_options", {}),
+    )
+    search = settings.to_search_on(_unread(data) if is_unread else summarize(describe_dataset(data)))
+    katib = placement.options(search)
+    plan = plan_search(search, katib, None if katib.pods.image else collect_trial_code())
+    return replace(plan, warnings=(_NOT_READ, *plan.warnings)) if is_unread else plan
+
+
+def _plan_sagemaker(settings: TuningSettings, data: str, options: Mapping[str, Any]) -> Plan:
+    from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+    from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
+
+    dataset = describe_dataset(data)
+    search = settings.to_search(dataset)
+    account = Account(
+        role=options.get("role", ""),
+        bucket=options.get("bucket", ""),
+        region=options.get("region", ""),
+        run="",
+        kubeflow_run="",
+        more=options.get("sagemaker_options", {}),
+        data=data if is_remote(data) else "",
+    )
+    return plan_search(search, account.options(dataset, search.fingerprint[:8]))
+
+
+_PLANNERS: Mapping[str, Callable[[TuningSettings, str, Mapping[str, Any]], Plan]] = {
+    "katib": _plan_katib,
+    "sagemaker": _plan_sagemaker,
+}
