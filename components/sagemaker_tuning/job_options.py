@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.components.sagemaker_tuning.channels import CHANNEL_NAMES
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions, find_misfits
 from kfp_image_tuning.components.sagemaker_tuning.storage import bucket_folder
 from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
 from kfp_image_tuning.dataset.document import Dataset
@@ -62,9 +63,10 @@ class Account:
 
 
 def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOptions:
-    more = account.more
+    more = restore_whole_numbers(account.more)
     given = {"role": account.role, "region": account.region, "run": account.run}
-    problems = [
+    problems = find_misfits(more)
+    problems += [
         f"sagemaker_options: {name} is decided by bucket and data set; leave it out"
         for name in _DECIDED_HERE
         if name in more
@@ -74,20 +76,33 @@ def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOpti
         for name, value in given.items()
         if name in more and value
     ]
+    problems = problems or _missing_channels(more)
     if problems:
         raise EngineError.from_problems(problems)
     identity = dataset.fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
     data = account.data.rstrip("/") or f"{account.folder}/datasets/{identity}"
+    prepared = _channels(dataset, data) if more.get("content", "recordio") == "recordio" else {}
     document = {
-        **restore_whole_numbers(more),
+        **more,
         **{name: value for name, value in given.items() if value},
         "run": run or more.get("run", ""),
         "data": data,
         "output": f"{account.folder}/models",
-        "channels": {**_channels(dataset, data), **more.get("channels", {})},
+        "channels": {**prepared, **more.get("channels", {})},
         "record_shards": len(dataset.split("train").shards),
     }
     return SageMakerOptions.from_document(document)
+
+
+def _missing_channels(more: Mapping[str, Any]) -> list[str]:
+    """What has no place in S3: data preparation writes record files alone."""
+    content = more.get("content", "recordio")
+    return [
+        f"sagemaker_options: content {content!r} is not what data preparation writes; give channels.{name}, its place "
+        "in S3"
+        for name in CHANNEL_NAMES[content]
+        if content != "recordio" and name not in more.get("channels", {})
+    ]
 
 
 def _channels(dataset: Dataset, data: str) -> dict[str, str]:

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.components.sagemaker_tuning.channels import channel_uri
 from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
 from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
 from kfp_image_tuning.components.tuning_settings import TuningSettings
@@ -45,7 +47,7 @@ def launch(
     engine.plan(search)
     storage = Storage(options)
     if not account.data:
-        send_dataset(prepared, storage, options.data, _show)
+        send_dataset(prepared, storage, options, _show)
     found = run_search(engine, search, Path(result), show=_show)
     if found.status == "stopped":
         raise EngineError(
@@ -58,22 +60,24 @@ def launch(
     return replace(outcome, model_metadata={**outcome.model_metadata, **_model_metadata(found)})
 
 
-def send_dataset(dataset: Dataset, storage: Storage, folder: str, show: Callable[[str], None]) -> None:
+def send_dataset(dataset: Dataset, storage: Storage, options: SageMakerOptions, show: Callable[[str], None]) -> None:
     """Bring the record files that training reads to S3; those that are there stay.
 
     Args:
         dataset: The data set.
         storage: S3.
-        folder: Where to.
+        options: Where to; a channel that the user has put elsewhere gets nothing.
         show: Takes one line for the reader.
 
     Raises:
         EngineError: If S3 does not take a file.
     """
+    folder = options.data
     # The record files alone: an index or a list beside them would be streamed as images in Pipe mode.
     files = {
         f"{folder}/{shard.record}": dataset.directory / shard.record
         for name in CHANNEL_SPLITS
+        if channel_uri(options, name).startswith(f"{folder}/")
         for shard in dataset.split(name).shards
     }
     sent = storage.upload(files)

@@ -89,6 +89,10 @@ def _warnings(search: Search, options: SageMakerOptions) -> list[str]:
         notes.append(
             "model: num_layers, image_shape and num_classes must be those of the model that training starts from"
         )
+    if options.input_mode == "FastFile":
+        notes.append("input_mode: AWS documents File and Pipe for this algorithm; FastFile looks to it like File")
+    if options.encrypt_traffic and options.instance_count == 1 and not options.instance_configs:
+        notes.append("encrypt_traffic: a training job on one machine has no traffic between machines")
     if options.shard_data:
         notes.append("shard_data: each machine sees only its part of the images in an epoch")
     if options.max_seconds is not None and options.max_seconds < options.max_seconds_per_trial:

@@ -93,12 +93,13 @@ def test_restarted_task_takes_up_its_tuning_job_and_puts_out_the_same(
 def test_only_what_is_not_there_is_sent(storage_url: str, storage: Any, tmp_path: Path) -> None:
     dataset = write_digits(tmp_path / "data", counts=(40, 10, 10))
     folder, lines = "s3://pictures/sent", list[str]()
+    options = replace(OPTIONS, data=folder)
     with credentials(AWS_ENDPOINT_URL_S3=storage_url):
         sender = Storage(OPTIONS)
         for _ in range(2):
-            send_dataset(dataset, sender, folder, lines.append)
+            send_dataset(dataset, sender, options, lines.append)
         storage.put_object(Bucket="pictures", Key="sent/train/train-00000.rec", Body=b"damaged")
-        send_dataset(dataset, sender, folder, lines.append)
+        send_dataset(dataset, sender, options, lines.append)
         assert sorted(sender.sizes(folder)) == [
             "dataset.json",
             "train/train-00000.rec",
@@ -121,9 +122,32 @@ def test_options_follow_from_bucket_data_and_run(dataset: Dataset) -> None:
     assert replace(ACCOUNT, more=whole).options(dataset, "task-1").instance_count == 2
 
 
+def test_channel_that_lies_elsewhere_gets_nothing(storage_url: str, storage: Any, dataset: Dataset) -> None:
+    options = replace(OPTIONS, data="s3://pictures/partly", channels={"train": "s3://pictures/elsewhere.rec"})
+    with credentials(AWS_ENDPOINT_URL_S3=storage_url):
+        sender = Storage(options)
+        send_dataset(dataset, sender, options, print)
+        assert sorted(sender.sizes(options.data)) == ["dataset.json", "validation/validation-00000.rec"]
+
+
+def test_images_instead_of_record_files_lie_where_the_user_says(dataset: Dataset) -> None:
+    more = {"content": "augmented_manifest", "input_mode": "Pipe"}
+    with pytest.raises(EngineError, match=r"(?s)give channels.train, its place in S3.*give channels.validation"):
+        replace(ACCOUNT, more=more).options(dataset, "task-1")
+    channels = {"train": "s3://mine/train.manifest", "validation": "s3://mine/validation.manifest"}
+    assert replace(ACCOUNT, more=more | {"channels": channels}).options(dataset, "task-1").channels == channels
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
+        ({"content": "pictures"}, "content must be one of recordio, images, augmented_manifest, got 'pictures'"),
+        ({"spot": "yes"}, "spot must be true or false, got 'yes'"),
+        ({"instance_count": "2"}, "instance_count must be a whole number, got '2'"),
+        ({"subnets": "subnet-1"}, "subnets must be a list, of text each, got 'subnet-1'"),
+        ({"tags": {"team": 7}}, "tags must be an object, of text each"),
+        ({"max_seconds": True}, "max_seconds must be a whole number or null, got True"),
+        ({"channels": ["train"]}, "channels must be an object, of text each"),
         ({"data": "s3://x/y"}, "data is decided by bucket and data set"),
         ({"role": "arn:aws:iam::1:role/x"}, "role is given twice"),
         ({"instance_typ": "ml.g5.xlarge"}, "instance_typ is unknown; did you mean instance_type"),

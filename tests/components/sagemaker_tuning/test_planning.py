@@ -62,6 +62,8 @@ def test_cost_is_the_most_that_can_happen(budget: Budget, options: dict[str, Any
         ({"budget": Budget(max_trials=90, parallel_trials=30)}, {}, "30 is more than the usual quota of 10"),
         ({"changes": {"mini_batch_size": [16, 32]}}, {}, "mini_batch_size: is given as a list of choices"),
         ({}, {"model": "s3://images/m.tar.gz"}, "num_layers, image_shape and num_classes must be those"),
+        ({}, {"input_mode": "FastFile"}, "AWS documents File and Pipe"),
+        ({}, {"encrypt_traffic": True}, "on one machine has no traffic"),
         ({}, {"max_seconds": 600}, "before a single trial could use its 21600 s"),
     ],
 )

@@ -65,6 +65,8 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("single file shared out", FLAT, {"shard_data": True, "instance_count": 2}, r"a single file and cannot be shared"),
     ("nobody to share with", FLAT, {"shard_data": True, "record_shards": 4}, r"there is one machine, nothing to share"),
     ("auto without autotune", FLAT, {"auto_parameters": ("epochs",)}, r"epochs can be left .* set autotune"),
+    ("tags", FLAT, {"tags": {f"tag-{n}": "x" for n in range(50)}}, r"Tags: must be at most 50 entries, got 51"),
+    ("channel elsewhere", FLAT, {"channels": {"train": "/data/train.rec"}}, r"train: '/data/train.rec' is no S3 loc"),
     ("auto without a hint", FLAT, {"auto_parameters": ("momentum", "epochs"), "autotune": True},
      r"momentum is not fixed in the search space"),
     ("reserved tag", FLAT, {"tags": {"aws:team": "x"}}, r"starts with aws:, which is reserved"),
