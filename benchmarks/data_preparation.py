@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MXNET_PYTHON = Path(os.environ.get("MXNET_PYTHON", ROOT / ".venv-mxnet" / "bin" / "python"))
 IMAGES = 1000
 FEW_IMAGES = 100
-ROUNDS = 3
+ROUNDS = 5
 HEIGHT, WIDTH = 375, 500
 
 _OURS = """

@@ -15,6 +15,7 @@ Baseline and progressive JPEGs go through libjpeg-turbo directly (simplejpeg), e
 """
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -35,7 +36,7 @@ MAXIMUM_PIXELS = 178_956_970
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _TIFF_PHOTOMETRIC = 262
 # Of JPEG and GIF, PNG, PNG as older programs wrote it, WebP, and XMP anywhere.
-_ORIENTATION_MARKERS = (b"Exif\0\0", b"eXIf", b"Raw profile type", b"EXIF", b"tiff:Orientation")
+_ORIENTATION_MARKERS = re.compile(rb"Exif\0\0|eXIf|Raw profile type|EXIF|tiff:Orientation")
 _JPEG_CHANNELS = {"Gray": 1, "YCbCr": 3, "RGB": 3, "CMYK": 4, "YCCK": 4}
 
 # Images are handled one per process on all cores; OpenCV's own threads would only fight over them.
@@ -112,8 +113,9 @@ def decode_image(data: bytes, *, channels: int = 3, minimum_size: tuple[int, int
 def resize_image(image: Pixels, height: int, width: int) -> Pixels:
     """Bring an image to a size, squeezing it: all of it is kept, its aspect is not.
 
-    Where a side shrinks to a half or less, pixels are averaged by area; otherwise interpolation is linear, as the
-    algorithm's own serving does it.
+    Where a side shrinks to a half or less, pixels are averaged, so that none is passed over: in pairs before linear
+    interpolation, or by area where a side is odd or shrinks to a third or less. Otherwise interpolation is linear, as
+    the algorithm's own serving does it.
 
     Args:
         image: Height x width x channels.
@@ -125,7 +127,12 @@ def resize_image(image: Pixels, height: int, width: int) -> Pixels:
     """
     rows, columns, channels = image.shape
     if rows >= 2 * height or columns >= 2 * width:
-        image = _resize(image, min(rows, height), min(columns, width), cv2.INTER_AREA)
+        half_rows, half_columns = _halve(rows, height), _halve(columns, width)
+        if half_rows is None or half_columns is None:
+            image = _resize(image, min(rows, height), min(columns, width), cv2.INTER_AREA)
+        else:
+            # Linear interpolation to exactly a half is the mean of each pair, in a quarter of the time.
+            image = _resize(image, half_rows, half_columns, cv2.INTER_LINEAR)
     image = _resize(image, height, width, cv2.INTER_LINEAR)
     # OpenCV drops the axis of a single channel.
     return image.reshape(height, width, channels)
@@ -159,7 +166,8 @@ def _jpeg_header(data: bytes) -> ImageHeader | None:
         return None
     orientation = 1
     # Metadata lie before the pixels, which begin with this marker (as do those of a preview inside Exif data).
-    if _may_be_turned(data[: data.find(b"\xff\xda")]):
+    pixels_start = data.find(b"\xff\xda")
+    if _may_be_turned(data, pixels_start if pixels_start >= 0 else len(data)):
         with _open(data) as image:
             orientation = _orientation(image)
     return _checked("jpeg", height, width, _JPEG_CHANNELS.get(space, 3), orientation)
@@ -168,7 +176,7 @@ def _jpeg_header(data: bytes) -> ImageHeader | None:
 def _pillow_header(image: Image.Image, data: bytes) -> ImageHeader:
     """The header of an image that was opened, but not decoded."""
     # Pillow turns a TIFF upright by itself, and nothing else. To ask for metadata can make it decode the whole image.
-    orientation = _orientation(image) if image.format != "TIFF" and _may_be_turned(data) else 1
+    orientation = _orientation(image) if image.format != "TIFF" and _may_be_turned(data, len(data)) else 1
     # MPO is a JPEG with further pictures behind it.
     name = "jpeg" if image.format == "MPO" else str(image.format).lower()
     return _checked(name, image.height, image.width, len(image.getbands()), orientation)
@@ -182,9 +190,9 @@ def _checked(name: str, height: int, width: int, channels: int, orientation: int
     return ImageHeader(name, height, width, channels, orientation)
 
 
-def _may_be_turned(data: bytes) -> bool:
-    """Whether metadata with an orientation may be inside."""
-    return any(marker in data for marker in _ORIENTATION_MARKERS)
+def _may_be_turned(data: bytes, end: int) -> bool:
+    """Whether metadata with an orientation may be inside, before ``end``."""
+    return _ORIENTATION_MARKERS.search(data, 0, end) is not None
 
 
 def _open(data: bytes) -> Image.Image:
@@ -263,6 +271,13 @@ def _resize(image: Pixels, height: int, width: int, interpolation: int) -> Pixel
         return image
     resized: Pixels = cv2.resize(image, (width, height), interpolation=interpolation)
     return resized
+
+
+def _halve(side: int, wanted: int) -> int | None:
+    """What a side becomes before the last step, if its pixels can be averaged in pairs where they have to be."""
+    if side < 2 * wanted:
+        return wanted
+    return side // 2 if side % 2 == 0 and side < 3 * wanted else None
 
 
 def _too_large(size: str) -> DatasetError:

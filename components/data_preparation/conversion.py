@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from kfp_image_tuning.components.data_preparation.image_reference import (
+    WHOLE_FILE,
     ImageReference,
     ScratchImages,
     UnreadableImageError,
@@ -96,6 +97,7 @@ class StoredImage:
         offset: Where in it.
         size: Bytes.
         pixels: A quick digest of the decoded pixels. Equal images have equal ones; so have, rarely, different ones.
+        content: SHA-256 of the source's file, where the image has one of its own.
         reason: Why the image cannot be used, if it cannot.
     """
 
@@ -103,6 +105,7 @@ class StoredImage:
     offset: int
     size: int
     pixels: bytes
+    content: bytes = b""
     reason: str | None = None
 
 
@@ -141,6 +144,7 @@ def convert_images(batch: tuple[Conversion, list[ConversionTask]]) -> list[Store
 def _convert(task: ConversionTask, conversion: Conversion, scratch: ScratchImages) -> StoredImage:
     try:
         data = task.reference.read()
+        content = hashlib.sha256(data).digest() if task.reference.size == WHOLE_FILE else b""
         pixels = decode_image(
             data,
             channels=conversion.channels,
@@ -149,11 +153,11 @@ def _convert(task: ConversionTask, conversion: Conversion, scratch: ScratchImage
         if not _can_be_copied(data, pixels, task.size, conversion):
             data = encode_image(resize_image(pixels, *task.size), conversion.encoding, conversion.quality)
     except (DatasetError, UnreadableImageError) as error:
-        return StoredImage("", 0, 0, b"", str(error))
+        return StoredImage("", 0, 0, b"", reason=str(error))
     except MemoryError:
-        return StoredImage("", 0, 0, b"", "does not fit into memory")
+        return StoredImage("", 0, 0, b"", reason="does not fit into memory")
     stored = scratch.append(data, task.reference.name)
-    return StoredImage(stored.path, stored.offset, stored.size, _digest_quickly(pixels))
+    return StoredImage(stored.path, stored.offset, stored.size, _digest_quickly(pixels), content)
 
 
 def _can_be_copied(data: bytes, pixels: Pixels, size: tuple[int, int], conversion: Conversion) -> bool:

@@ -41,7 +41,7 @@ from kfp_image_tuning.dataset.document import DOCUMENT_NAME, SPLIT_NAMES, Datase
 from kfp_image_tuning.dataset.splits import LabelledImage, SplitPlan, plan_splits, rank_of, read_fractions
 from kfp_image_tuning.tuning.errors import DatasetError, ImageTuningError
 
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 """Counts up when the same images and settings come to give other bytes."""
 STAMP_NAME = ".preparation"
 IMAGES_AT_A_TIME = 32
@@ -155,20 +155,20 @@ def prepare_dataset(
             return finished
     with Workspace(output) as workspace:
         source = open_source(data, workspace.downloads, progress)
-        fingerprint = source.fingerprint()
         if is_remote(data):
             identity = identity or remote_identity(data)
-        stamp = settings.stamp(identity or fingerprint)
-        if finished := _find_finished(output, stamp, progress):
-            return finished
+        fingerprint = None
+        if (output / STAMP_NAME).is_file():
+            fingerprint = source.fingerprint()
+            if finished := _find_finished(output, settings.stamp(identity or fingerprint), progress):
+                return finished
         images = source.read(workspace.scratch / "source.images", settings.classes)
         progress(f"{source.uri}: {len(images.references):,} images of {len(images.classes)} classes ({source.kind})")
-        description = Source(source.uri, source.kind, fingerprint)
         worthwhile = math.ceil(len(images.references) / IMAGES_WORTH_A_WORKER)
         with Workers(workers or min(available_cores(), worthwhile)) as pool:
             job = _Job(images, settings, workspace, pool, progress)
-            dataset = job.run(description)
-        (workspace.data / STAMP_NAME).write_text(stamp + "\n")
+            dataset = job.run(lambda known: Source(source.uri, source.kind, fingerprint or source.fingerprint(known)))
+        (workspace.data / STAMP_NAME).write_text(settings.stamp(identity or dataset.source.fingerprint) + "\n")
         dataset.save(workspace.data)
         workspace.publish()
     dataset = Dataset.load(output)
@@ -193,8 +193,12 @@ class _Job:
         self._notes = images.notes
         self._total = len(images.references) + len(images.left_out)
 
-    def run(self, source: Source) -> Dataset:
-        """Write the splits and describe the data set."""
+    def run(self, describe_source: Callable[[Mapping[str, bytes]], Source]) -> Dataset:
+        """Write the splits and describe the data set.
+
+        Args:
+            describe_source: Is given the SHA-256 of the files that were read, by path.
+        """
         self._refuse_too_many_bad()
         scanned = self._scan()
         form = choose_storage_form(
@@ -231,7 +235,7 @@ class _Job:
             resize=form.policy,
             seed=self._settings.seed,
             fractions=None if all_given and self._gives_all_splits() else self._settings.fractions,
-            source=source,
+            source=describe_source({self._references[p].path: image.content for p, image in stored.items()}),
             left_out=tuple(left_out[key] for key in sorted(left_out)),
             duplicates=plan.duplicates,
             label_conflicts=plan.label_conflicts,

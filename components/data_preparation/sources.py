@@ -7,7 +7,7 @@ A source is opened in two steps, so that a data set that is there already can be
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,13 +92,18 @@ class Source:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[LeftOut] = field(default_factory=list)
 
-    def fingerprint(self) -> str:
-        """``sha256:…`` over names and contents of all files: the same on every machine."""
+    def fingerprint(self, known: Mapping[str, bytes] | None = None) -> str:
+        """``sha256:…`` over names and contents of all files: the same on every machine.
+
+        Args:
+            known: SHA-256 of the contents of files that need not be read once more, by path.
+        """
+        known = known or {}
         batches = [self.files[start : start + FILES_AT_A_TIME] for start in range(0, len(self.files), FILES_AT_A_TIME)]
         digest = hashlib.sha256(f"{self.kind}\0".encode())
         # Hashing and reading release the interpreter lock.
         with ThreadPoolExecutor(min(available_cores(), len(batches))) as threads:
-            for part in threads.map(lambda batch: b"".join(map(_digest_file, batch)), batches):
+            for part in threads.map(lambda batch: b"".join(_digest_file(file, known) for file in batch), batches):
                 digest.update(part)
         return "sha256:" + digest.hexdigest()
 
@@ -267,9 +272,11 @@ def _files(names: Iterable[tuple[str, str]]) -> list[SourceFile]:
     return [SourceFile(name, path) for name, path in sorted(names)]
 
 
-def _digest_file(file: SourceFile) -> bytes:
+def _digest_file(file: SourceFile, known: Mapping[str, bytes]) -> bytes:
     """Name and content; a file that cannot be read counts as such."""
     name = os.fsencode(file.name) + b"\0"
+    if content_digest := known.get(file.path):
+        return name + content_digest
     try:
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb", buffering=0) as content:

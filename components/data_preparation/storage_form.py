@@ -18,7 +18,7 @@ DEFAULT_MARGIN = 1 / 7
 """256 pixels for 224, the usual pair."""
 SMALL_SIDE = 64
 SHARE_LARGE_ENOUGH = 0.9
-INTERPOLATION = "area average where a side shrinks to a half or less, linear otherwise"
+INTERPOLATION = "average where a side shrinks to a half or less, linear otherwise"
 
 Encoding = Literal["auto", "jpeg", "png"]
 

@@ -348,6 +348,15 @@ def test_shrinking_to_a_half_averages_instead_of_dropping_pixels() -> None:
     assert (resize_image(stripes, 16, 16) == 100).all()
 
 
+@pytest.mark.parametrize("columns", [25, 31, 42, 43, 50, 56, 62])
+@pytest.mark.parametrize("stored", [125, 126])
+def test_no_pixel_is_passed_over_when_a_side_shrinks_to_a_half_or_less(stored: int, columns: int) -> None:
+    for bright in range(stored):
+        image = np.zeros((40, stored, 3), np.uint8)
+        image[:, bright] = 255
+        assert resize_image(image, 30, columns).astype(int).sum() / (30 * 3 * 255) > 0.4 * columns / stored, bright
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_gives_the_same_pixels_back(channels: int) -> None:
     image = np.ascontiguousarray(PHOTOGRAPH[:, :, :channels])
