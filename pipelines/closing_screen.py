@@ -1,5 +1,7 @@
 """The last screen of a run: how good the model is, what made it, where everything lies, what to do next."""
 
+from pathlib import Path
+
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.pipelines.run_directory import RunDirectory, path_for_reader
 from kfp_image_tuning.tuning.budget import Budget
@@ -37,13 +39,20 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
     lines.append("")
     for path, what in (
         (directory.report, "all of it on one page: open it in a browser"),
-        (directory.model, "the model: model.safetensors and model.json"),
+        (directory.model, f"the model: {_files_in(directory.model)}"),
         (directory.result, "every trial, and the command that runs the same search again"),
         (directory.evaluation, "every measure on the test images"),
         (directory.dataset, "the prepared images"),
     ):
         lines.append(f"  {path_for_reader(path):<{_WIDTH + len(path_for_reader(directory.path))}} {what}")
+    if result.engine != "local":
+        # What ran elsewhere is over there, too: more trials are a search of their own.
+        return [*lines, "", f"The same search again: {result.reproduction_command}"]
     return [*lines, "", f"More trials: {go_on} {_larger_budget(result)}"]
+
+
+def _files_in(folder: Path) -> str:
+    return " and ".join(sorted(path.name for path in folder.iterdir()))
 
 
 def _larger_budget(result: TuningResult) -> str:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
-from kfp_image_tuning.components.data_preparation.remote import is_remote
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.tuning.errors import DatasetError
 
@@ -18,11 +17,9 @@ def describe_dataset(data: str) -> Dataset:
         DatasetError: If there is none.
         DocumentError: If it is damaged or of an unknown version.
     """
-    if not is_remote(data):
-        directory = Path(data)
-        if not (directory / DOCUMENT_NAME).is_file() and (directory / "dataset").is_dir():
-            directory /= "dataset"
-        return Dataset.load(directory)
+    beside = Path(data) / "dataset"
+    if not (Path(data) / DOCUMENT_NAME).is_file() and beside.is_dir():
+        return Dataset.load(beside)
     dataset = find_prepared(data)
     if dataset is None:
         raise DatasetError(

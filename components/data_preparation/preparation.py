@@ -24,6 +24,7 @@ from kfp_image_tuning.components.data_preparation.conversion import (
     scan_images,
 )
 from kfp_image_tuning.components.data_preparation.pixel_groups import identify_pixels, sizes_of_mixed_formats
+from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared, take_over
 from kfp_image_tuning.components.data_preparation.progress import Progress
 from kfp_image_tuning.components.data_preparation.remote import is_remote
 from kfp_image_tuning.components.data_preparation.sources import LabelledImages, open_source, remote_identity
@@ -109,8 +110,9 @@ def prepare_dataset(
 ) -> Dataset:
     """Turn labelled images into training, validation and test sets in RecordIO.
 
-    A data set that was prepared at the output from the same source contents with the same settings is checked and
-    returned as it is. Otherwise the new one appears there whole or not at all.
+    A source that is a prepared data set with the wanted image shape is taken over as it is. A data set that was
+    prepared at the output from the same source contents with the same settings is checked and returned as it is.
+    Otherwise the new one appears there whole or not at all.
 
     Args:
         data: A folder of class folders, a zip or tar of one, a CSV, Parquet or ``.rec`` files: path, ``s3://``,
@@ -148,6 +150,9 @@ def prepare_dataset(
     output = Path(output_directory).absolute()
     _refuse_to_replace_source(data, output)
     started = time.monotonic()
+    prepared = find_prepared(data)
+    if prepared is not None and settings.image_shape in (None, prepared.image_shape):
+        return _take_over(prepared, data, output, progress)
     identity = None
     if is_remote(data) and (output / STAMP_NAME).is_file():
         identity = remote_identity(data)
@@ -175,6 +180,18 @@ def prepare_dataset(
     counts = ", ".join(f"{split.images:,} {name}" for name, split in dataset.splits.items())
     progress(f"{output}: {counts} images in {time.monotonic() - started:.1f} s")
     return dataset
+
+
+def _take_over(prepared: Dataset, data: str, output: Path, progress: Say) -> Dataset:
+    """Have a data set that is prepared already at the output."""
+    stamp = prepared.fingerprint
+    if finished := _find_finished(output, stamp, progress):
+        return finished
+    with Workspace(output) as workspace:
+        take_over(prepared, data, workspace, progress)
+        (workspace.data / STAMP_NAME).write_text(stamp + "\n")
+        workspace.publish()
+    return Dataset.load(output)
 
 
 class _Job:

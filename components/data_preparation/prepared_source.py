@@ -1,31 +1,80 @@
 """Data sets that have been prepared already, as a source: they are taken over as they are."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.remote import RemoteSource
+from kfp_image_tuning.components.data_preparation.remote import RemoteSource, is_remote
+from kfp_image_tuning.components.data_preparation.workspace import Workspace
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
-from kfp_image_tuning.tuning.errors import DocumentError
+from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
 
 
-def find_prepared(uri: str) -> Dataset | None:
-    """The description of a prepared data set in an object store; None if the folder holds none.
+def find_prepared(data: str) -> Dataset | None:
+    """The description of the prepared data set at a place; None if there is none.
 
     Args:
-        uri: ``s3://``, ``gs://`` or ``minio://``; of others nothing is known before they are downloaded.
+        data: A folder, or ``s3://``, ``gs://`` or ``minio://``; of other addresses nothing is known before a download.
 
     Raises:
         DatasetError: If the store cannot be read.
         DocumentError: If the description is damaged or of an unknown version.
     """
-    source = RemoteSource(uri)
-    if not source.can_list:
-        return None
-    content = source.read_small(DOCUMENT_NAME)
+    if not is_remote(data):
+        folder = Path(data).expanduser()
+        return Dataset.load(folder) if (folder / DOCUMENT_NAME).is_file() else None
+    source = RemoteSource(data)
+    content = source.read_small(DOCUMENT_NAME) if source.can_list else None
     if content is None:
         return None
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise DocumentError(f"{uri}/{DOCUMENT_NAME}: is no JSON ({error}); prepare the data set again") from None
-    return Dataset.from_document(document, Path(uri))
+        raise DocumentError(f"{source.uri}/{DOCUMENT_NAME}: is no JSON ({error}); prepare the data set again") from None
+    return Dataset.from_document(document, Path(data))
+
+
+def take_over(prepared: Dataset, data: str, workspace: Workspace, say: Callable[[str], object]) -> None:
+    """Copy a prepared data set into the workspace, and check it.
+
+    Args:
+        prepared: Its description.
+        data: Where it lies.
+        workspace: Where to.
+        say: Takes a line now and then.
+
+    Raises:
+        DatasetError: If it is not whole, or not what its description says.
+    """
+    shards = [shard for split in prepared.splits.values() for shard in split.shards]
+    names = [DOCUMENT_NAME, *(name for shard in shards for name in (shard.record, shard.index, shard.list))]
+    counts = ", ".join(f"{split.images:,} {name}" for name, split in prepared.splits.items())
+    say(f"Prepared already: {counts} images; taken over as they are, with their split and their order")
+    files = _fetch(names, data, workspace, say)
+    for name in names:
+        target = workspace.data / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files[name], target)
+    Dataset.load(workspace.data).verify()
+
+
+def _fetch(names: list[str], data: str, workspace: Workspace, say: Callable[[str], object]) -> dict[str, Path]:
+    if not is_remote(data):
+        files = {name: Path(data).expanduser() / name for name in names}
+        missing = [name for name, path in files.items() if not path.is_file()]
+    else:
+        source = RemoteSource(data)
+        objects = {item.key.removeprefix(source.key).strip("/"): item for item in source.list()}
+        missing = [name for name in names if name not in objects]
+        files = {}
+        if not missing:
+            paths = source.download([objects[name] for name in names], workspace.downloads, say)
+            missing = [name for name in names if objects[name].key not in paths]
+            files = {name: paths[objects[name].key] for name in names if name not in missing}
+    if missing:
+        raise DatasetError(
+            f"{data}: is a data set that is not whole, {', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} "
+            "missing; copy it again, or give the images that it was prepared from"
+        )
+    return files

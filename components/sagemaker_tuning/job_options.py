@@ -1,5 +1,6 @@
 """The options of a job, made of the few that every user gives, of all others by name, and of the data set."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,14 @@ class Account:
             EngineError: If the bucket's name is none.
         """
         return bucket_folder(self.bucket or "/".join(self.data.split("/")[:3]))
+
+    def as_typed(self) -> tuple[str, ...]:
+        """The command line's options for it."""
+        words = ["--role", self.role]
+        for option, value in (("--bucket", self.bucket), ("--region", self.region)):
+            words += [option, value] if value else []
+        more = ["--sagemaker-options", json.dumps(restore_whole_numbers(self.more))] if self.more else []
+        return (*words, *more)
 
     def options(self, dataset: Dataset, task: str) -> SageMakerOptions:
         """The options of a job; a task that Kubeflow starts again gets the same run, another task another one.

@@ -11,7 +11,7 @@ from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
 from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
-from kfp_image_tuning.components.tuning_settings import TuningSettings
+from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.tuning.engine import run_search
@@ -48,7 +48,13 @@ def launch(
     storage = Storage(options)
     if not account.data:
         send_dataset(prepared, storage, options, _show)
-    found = run_search(engine, search, Path(result), show=_show)
+    found = run_search(
+        engine,
+        search,
+        Path(result),
+        reproduction_command=reproduction_command(settings, prepared, ("--engine", "sagemaker", *account.as_typed())),
+        show=_show,
+    )
     if found.status == "stopped":
         raise EngineError(
             f"the search was {found.stop_reason} after {len(found.trials)} trials, and its tuning job "

@@ -85,7 +85,7 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
     directory.save_options(_without_secrets(complete))
     go_on = shlex.join(["kfp-image-tuning", "run", "--resume", "--output", path_for_reader(directory.path)])
     try:
-        parameters = pipeline_options.to_parameters(complete)
+        parameters = pipeline_options.to_parameters(complete) | _data_in_place(complete)
         outputs = run_pipeline(directory, pipeline_options.engine_of(complete), parameters, _show)
     except RunStopped as stop:
         print(f"Stopped. Go on with: {go_on}", file=sys.stderr)
@@ -124,6 +124,20 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
         complete["baseline"] = _absolute(options["baseline"])
         load_baseline(complete["baseline"])
     return complete
+
+
+def _data_in_place(options: Mapping[str, Any]) -> dict[str, str]:
+    """Where an engine elsewhere reads a data set that is prepared already, and need not be brought there."""
+    from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
+    from kfp_image_tuning.components.data_preparation.remote import is_remote
+
+    data, engine = options["data"], pipeline_options.engine_of(options)
+    if engine == "local" or not is_remote(data) or (engine == "sagemaker" and not data.startswith("s3://")):
+        return {}
+    prepared = find_prepared(data)
+    if prepared is None or options.get("image_shape", "auto") not in ("auto", ",".join(map(str, prepared.image_shape))):
+        return {}
+    return {"tune_data": data}
 
 
 def _absolute(place: str) -> str:

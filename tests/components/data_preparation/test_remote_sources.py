@@ -248,3 +248,12 @@ def test_credentials_are_stripped(uri: str, stripped: str) -> None:
 def test_web_folder_cannot_be_listed(tmp_path: Path, web: Any, bucket: Callable[[], None]) -> None:
     with pytest.raises(DatasetError, match="a web folder cannot be listed; give an archive"):
         prepare_dataset(f"{web.address}/photos/", tmp_path / "out", progress=silent)
+
+
+def test_prepared_data_set_in_a_bucket_is_taken_over(bucket: Any, tmp_path: Path) -> None:
+    make_folder(tmp_path / "folder")
+    here = prepare_dataset(str(tmp_path / "folder"), tmp_path / "here", progress=silent)
+    upload(bucket, tmp_path / "here", "data/")
+    there = prepare_dataset("s3://photos/data", tmp_path / "there", progress=silent)
+    assert there.fingerprint == here.fingerprint
+    assert there.source == here.source
