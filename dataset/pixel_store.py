@@ -20,7 +20,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from kfp_image_tuning.dataset.durable_file import bring_names_to_disk, write_durably
 from kfp_image_tuning.dataset.pixel_store_building import build_store
+from kfp_image_tuning.dataset.stored_size import StoredSize
 from kfp_image_tuning.tuning.errors import DatasetError
 
 FORM_VERSION = 1
@@ -64,6 +65,7 @@ class PixelStore:
         image_shape: tuple[int, int, int],
         cache_directory: str | os.PathLike[str],
         stored_size: tuple[int, int] | None = None,
+        resize: int | None = None,
         progress: Progress | None = None,
     ) -> Self:
         """Open the store of some record files, building it first where there is none.
@@ -76,11 +78,15 @@ class PixelStore:
         ``image_shape``; never smaller than ``image_shape``. An image of another size is resized so that it covers the
         stored size, its aspect kept, and what sticks out is cut off evenly.
 
+        With ``resize`` every image is brought to that shortest side instead, its aspect kept, and stored at the largest
+        size that all of them then have: whole where their aspects are equal.
+
         Args:
             record_paths: The ``.rec`` files, in order.
             image_shape: Channels (1 or 3), height and width that the network sees.
             cache_directory: Where stores are kept; made if need be.
             stored_size: Height and width, as `Split.stored_size` says.
+            resize: Shortest side in pixels, as the hyperparameter says; goes before ``stored_size``.
             progress: Called about every second with the images done and in all, once building has taken two seconds.
 
         Raises:
@@ -92,12 +98,13 @@ class PixelStore:
         try:
             cache.mkdir(parents=True, exist_ok=True)
             paths = [Path(path).resolve() for path in record_paths]
-            key = _find_key(cache, paths, image_shape, stored_size)
+            size = StoredSize(image_shape, stored_size, resize)
+            key = _find_key(cache, paths, size)
             folder = cache / key
             found = cls._load(folder)
             if found is None:
                 with _lock(cache / f"{key}.lock") as alone:
-                    found = cls._load(folder) or cls._build(folder, alone, paths, image_shape, stored_size, progress)
+                    found = cls._load(folder) or cls._build(folder, alone, paths, size, progress)
         except OSError as error:
             raise DatasetError(
                 f"{error.filename or cache}: the store of decoded images cannot be made or read ({error.strerror}); "
@@ -111,8 +118,7 @@ class PixelStore:
         folder: Path,
         alone: bool,
         paths: list[Path],
-        image_shape: tuple[int, int, int],
-        stored_size: tuple[int, int] | None,
+        size: StoredSize,
         progress: Progress | None,
     ) -> Self:
         """Make the store beside its place and move it there whole."""
@@ -123,7 +129,7 @@ class PixelStore:
         building = folder.with_name(f"{prefix}{uuid.uuid4().hex}")
         building.mkdir()
         try:
-            build_store(building, paths, image_shape, stored_size, progress)
+            build_store(building, paths, size, progress)
             write_durably(building / "store.json", json.dumps({"form_version": FORM_VERSION}).encode())
             try:
                 building.rename(folder)
@@ -158,12 +164,10 @@ class PixelStore:
         return cls(images, labels, identifiers, folder) if sound else None
 
 
-def _find_key(
-    cache: Path, paths: list[Path], image_shape: tuple[int, int, int], stored_size: tuple[int, int] | None
-) -> str:
+def _find_key(cache: Path, paths: list[Path], size: StoredSize) -> str:
     """The name of the store that holds exactly these records at this size."""
     checksums = [_checksum(cache, path) for path in paths]
-    content = json.dumps([FORM_VERSION, image_shape, stored_size, checksums])
+    content = json.dumps([FORM_VERSION, *astuple(size), checksums])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 

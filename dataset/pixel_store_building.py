@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from kfp_image_tuning.dataset.cores import available_cores
 from kfp_image_tuning.dataset.image_codec import Pixels, decode_image, read_image_header, resize_image
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader
+from kfp_image_tuning.dataset.stored_size import StoredSize
 from kfp_image_tuning.tuning.errors import DatasetError
 
 CHUNK_BYTES = 8 << 20
@@ -109,8 +110,7 @@ class ArrayFile:
 def build_store(
     folder: Path,
     record_paths: list[Path],
-    image_shape: tuple[int, int, int],
-    stored_size: tuple[int, int] | None,
+    size: StoredSize,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write ``images.npy``, ``labels.npy`` and ``identifiers.npy`` into a folder.
@@ -118,15 +118,14 @@ def build_store(
     Args:
         folder: An existing, empty folder.
         record_paths: The record files, in order.
-        image_shape: Channels, height and width that the network sees.
-        stored_size: Height and width to store; None finds it out, see `PixelStore.open`.
+        size: What decides at which size images are stored.
         progress: Called with the images done and in all.
 
     Raises:
         DatasetError: With every record that cannot be used.
     """
     places = _find_records(record_paths)
-    job = _plan(places, record_paths, image_shape, stored_size)
+    job = _plan(places, record_paths, size)
     np.save(folder / _OFFSETS, places, allow_pickle=False)
     (folder / _JOB).write_text(json.dumps(asdict(job)))
     count = len(places)
@@ -159,13 +158,14 @@ def build_share(folder: Path, share: int) -> Iterator[int | str]:
         for first in range(share * job.chunk, len(places), job.workers * job.chunk):
             chunk = places[first : first + job.chunk].tolist()
             for row, (shard, offset) in enumerate(chunk):
+                identifier = None
                 try:
                     record = ImageRecord.unpack(readers[shard].read_at(offset))
+                    identifiers[row] = identifier = record.identifier
                     labels[row] = _read_label(record, job.labels)
                     images[row] = fit_image(record.image, *job.size)
-                    identifiers[row] = record.identifier
                 except DatasetError as error:
-                    yield str(_at(job.record_paths[shard], offset, error))
+                    yield str(_at(job.record_paths[shard], offset, error, identifier))
             for name, file in files.items():
                 file.write(first, arrays[name][: len(chunk)])
             yield len(chunk)
@@ -196,24 +196,13 @@ def _find_records(record_paths: list[Path]) -> NDArray[np.int64]:
     return found
 
 
-def _plan(
-    places: NDArray[np.int64],
-    record_paths: list[Path],
-    image_shape: tuple[int, int, int],
-    stored_size: tuple[int, int] | None,
-) -> Job:
+def _plan(places: NDArray[np.int64], record_paths: list[Path], stored: StoredSize) -> Job:
     """Settle the stored size, the form of the labels and how the work is shared."""
-    channels, height, width = image_shape
     with ExitStack() as opened:
         readers = [opened.enter_context(RecordReader(path)) for path in record_paths]
-        records = (_read_record(readers[shard], offset) for shard, offset in places.tolist())
-        first = next(records)
-        if stored_size is None:
-            own = _size(first)
-            fits = own is not None and height <= own[0] <= 2 * height and width <= own[1] <= 2 * width
-            same = fits and all(_size(record) == own for record in records)
-            stored_size = own if own and same else (round(height * 8 / 7), round(width * 8 / 7))
-    size = (max(height, stored_size[0]), max(width, stored_size[1]), channels)
+        first = _read_record(readers[places[0, 0]], int(places[0, 1]))
+        height, width = stored.choose(_size(_read_record(readers[shard], offset)) for shard, offset in places.tolist())
+    size = (height, width, stored.image_shape[0])
     total_bytes = sum(path.stat().st_size for path in record_paths)
     workers = max(1, min(available_cores(), total_bytes // BYTES_WORTH_A_WORKER, len(places)))
     # Several chunks for each worker, so that all end at about the same time.
@@ -230,9 +219,10 @@ def _read_record(reader: RecordReader, offset: int) -> ImageRecord:
         raise _at(reader.path, offset, error) from None
 
 
-def _at(path: str | os.PathLike[str], offset: int, error: DatasetError) -> DatasetError:
-    """The same problem with its place."""
-    return DatasetError(f"{path}: record at byte {offset}: {error}")
+def _at(path: str | os.PathLike[str], offset: int, error: DatasetError, identifier: int | None = None) -> DatasetError:
+    """The same problem with its place, and the number that the list file gives to the image, as far as it is known."""
+    image = "" if identifier is None else f" (image {identifier})"
+    return DatasetError(f"{path}: record at byte {offset}{image}: {error}")
 
 
 def _size(record: ImageRecord) -> tuple[int, int] | None:

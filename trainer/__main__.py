@@ -5,6 +5,7 @@ Here only stands what must come before PyTorch: OpenMP reads its settings once, 
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = str(choose_threads(arguments, os.environ, available_cores()))
     root = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     if arguments == ["train"] or (not arguments and sagemaker_container.is_here(root)):
+        # A container's first process is not ended by this signal unless it says so. The best model is on the disk.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         return sagemaker_container.train_in(root)
     from kfp_image_tuning.trainer import command_line
 

@@ -3,14 +3,23 @@
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.dataset.pixel_store import PixelStore
+from kfp_image_tuning.trainer.image_lists import check_resize, pack_images
 from kfp_image_tuning.tuning.errors import HyperparameterError, ImageTuningError, TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.tuning.hyperparameters import (
+    RULES,
+    USED_BY_OPTIMIZER,
+    Hyperparameters,
+    defaults,
+    format_value,
+    required_names,
+)
 
 DESCRIPTION = """\
 Train one image classifier, as Amazon SageMaker's built-in Image Classification algorithm would.
@@ -28,11 +37,18 @@ examples:
   python -m kfp_image_tuning.trainer --train train.rec --validation validation.rec \\
       --hyperparameters hyperparameters.json --model-dir model
 
+  # on images with the list files that the algorithm takes (index<tab>label<tab>path); 256 pixels before the crop
+  python -m kfp_image_tuning.trainer --train photos --train-lst train.lst --validation photos \\
+      --validation-lst validation.lst --hyperparameters hyperparameters.json --set resize=256 --model-dir model
+
   # go on from a model with new data; with --set use_pretrained_model=1 only its last layer starts anew
   python -m kfp_image_tuning.trainer --dataset data --model-dir newer --initial-model model
 
   # on two GPUs (or two processes without one)
   torchrun --nproc-per-node 2 -m kfp_image_tuning.trainer --dataset data --model-dir model
+
+  # as a container that Amazon SageMaker starts: everything comes from /opt/ml (or SAGEMAKER_BASE_DIR)
+  python -m kfp_image_tuning.trainer train
 
   # the three files that the algorithm itself would have left behind
   python -m kfp_image_tuning.trainer export --format mxnet --model-dir model --output exported
@@ -63,7 +79,7 @@ def training_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kfp_image_tuning.trainer",
         description=DESCRIPTION,
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + "\n" + _hyperparameter_table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     data = parser.add_argument_group("data")
@@ -71,6 +87,9 @@ def training_parser() -> argparse.ArgumentParser:
     role = "a .rec file, a folder of .rec files, or a data set (its split of this name)"
     data.add_argument("--train", type=Path, metavar="PATH", help=role)
     data.add_argument("--validation", type=Path, metavar="PATH", help=role)
+    listed = "a .lst file of images; its paths are relative to the folder"
+    data.add_argument("--train-lst", type=Path, metavar="FILE", help=f"{listed} that --train names")
+    data.add_argument("--validation-lst", type=Path, metavar="FILE", help=f"{listed} that --validation names")
     data.add_argument(
         "--cache",
         type=Path,
@@ -110,6 +129,17 @@ def training_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _hyperparameter_table() -> str:
+    """What the algorithm knows, a line each."""
+    required = dict.fromkeys(required_names(), "required, or from --dataset")
+    lines = ["hyperparameters (Amazon SageMaker developer guide, Image Classification Hyperparameters):"]
+    for name, rule in RULES.items():
+        default = required.get(name) or f"default {format_value(name, defaults()[name])}"
+        users = f"; {', '.join(USED_BY_OPTIMIZER[name])} only" if name in USED_BY_OPTIMIZER else ""
+        lines.append(f"  {name:26}{rule.describe()}; {default}{users}")
+    return "\n".join(lines).replace("default None", "not set by default")
+
+
 @dataclass(frozen=True)
 class _Split:
     """The record files of one role, and what the data set that they are from says about itself."""
@@ -119,8 +149,19 @@ class _Split:
     dataset: Dataset | None = None
 
     @classmethod
-    def find(cls, path: Path, name: str) -> "_Split":
-        """Look for a data set's split, a folder's record files, or one record file."""
+    def find(cls, path: Path, name: str, images: Path | None, scratch: Path) -> "_Split":
+        """Look for a data set's split, a folder's record files, one record file, or the images in a list.
+
+        Args:
+            path: Where to look.
+            name: ``train`` or ``validation``.
+            images: The list file.
+            scratch: Folder for a record file of the images in it.
+        """
+        if images is not None:
+            packed = scratch / f"{name}.rec"
+            pack_images(images, path, packed)
+            return cls((packed,))
         if (path / DOCUMENT_NAME).is_file():
             dataset = Dataset.load(path)
             split = dataset.split(name)
@@ -131,16 +172,20 @@ class _Split:
                 raise TrainingError(f"{path}: holds no .rec file and no {DOCUMENT_NAME}; give the folder that does")
             return cls(found)
         if not path.is_file():
-            raise TrainingError(f"{path}: does not exist; --{name} takes a .rec file, a folder of them or a data set")
+            raise TrainingError(
+                f"{path}: does not exist; --{name} takes a .rec file, a folder of them, a data set, or a folder of "
+                f"images with --{name}-lst"
+            )
         return cls((path,))
 
-    def open(self, image_shape: tuple[int, ...], cache: Path) -> PixelStore:
+    def open(self, hyperparameters: Hyperparameters, cache: Path) -> PixelStore:
         """Map the decoded images."""
-        channels, height, width = image_shape
+        channels, height, width = hyperparameters.image_shape
         return PixelStore.open(
             self.record_paths,
             image_shape=(channels, height, width),
             stored_size=self.stored_size,
+            resize=hyperparameters.resize,
             cache_directory=cache.expanduser(),
         )
 
@@ -187,19 +232,22 @@ def _train(options: argparse.Namespace) -> None:
     paths = {name: getattr(options, name) or options.dataset for name in ("train", "validation")}
     if missing := " and ".join(f"--{name}" for name, path in paths.items() if path is None):
         raise TrainingError(f"{missing}: missing; give --dataset DIR, or --train PATH and --validation PATH")
-    splits = {name: _Split.find(path, name) for name, path in paths.items()}
-    dataset = splits["train"].dataset
-    hyperparameters = read_hyperparameters(options.hyperparameters, options.set, dataset)
+    lists = {name: getattr(options, f"{name}_lst") for name in paths}
+    with tempfile.TemporaryDirectory(prefix="records-") as scratch:
+        splits = {name: _Split.find(path, name, lists[name], Path(scratch)) for name, path in paths.items()}
+        dataset = splits["train"].dataset
+        hyperparameters = read_hyperparameters(options.hyperparameters, options.set, dataset)
+        if any(lists.values()):
+            check_resize(hyperparameters)
+        stores = [split.open(hyperparameters, options.cache) for split in splits.values()]
     # PyTorch takes seconds to import: wrong arguments are told before.
     from kfp_image_tuning.trainer.devices import process_group
     from kfp_image_tuning.trainer.training import train
 
-    shape = hyperparameters.image_shape
     with process_group():
         train(
             hyperparameters,
-            splits["train"].open(shape, options.cache),
-            splits["validation"].open(shape, options.cache),
+            *stores,
             classes=dataset.classes if dataset else [str(number) for number in range(hyperparameters.num_classes)],
             model_directory=options.model_dir,
             seed=options.seed,

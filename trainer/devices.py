@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
+from kfp_image_tuning.tuning.errors import TrainingError
 from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 
@@ -34,9 +35,27 @@ class Processes:
         count = distributed.get_world_size()
         return cls(distributed.get_rank(), count, int(os.environ.get("LOCAL_WORLD_SIZE", count)))
 
+    @property
+    def machines(self) -> int:
+        """On how many machines they run."""
+        return max(1, self.count // self.on_this_machine)
+
     def global_batch(self, mini_batch_size: int) -> int:
         """Images in a step: ``mini_batch_size`` for each machine."""
-        return mini_batch_size * max(1, self.count // self.on_this_machine)
+        return mini_batch_size * self.machines
+
+    def describe_synchronization(self, kv_store: str | None) -> str:
+        """How gradients come together, as a line of the built-in algorithm's log.
+
+        Args:
+            kv_store: What the hyperparameter asks for. It is about several machines; one alone does without, as in
+                MXNet. Several wait for each other at every step, whatever is asked for: who asks for ``dist_async``
+                wants to have done sooner, and gains nothing from a refusal.
+        """
+        if self.machines == 1:
+            return "kv_store: device" + (f" ({kv_store} is for several machines)" if kv_store else "")
+        instead = " instead of dist_async, which is not offered" if kv_store == "dist_async" else ""
+        return f"kv_store: dist_sync{instead}: {self.machines} machines exchange their gradients at every step"
 
     def agree(self, decision: bool) -> bool:
         """Make the first process's decision everyone's."""
@@ -46,6 +65,19 @@ class Processes:
         decisions = [decision]
         distributed.broadcast_object_list(decisions, 0)
         return decisions[0]
+
+    def check_same(self, what: str, value: object, way_out: str) -> None:
+        """Refuse to train where the processes differ: they would wait for each other for ever, or learn from half.
+
+        Raises:
+            TrainingError: In all processes.
+        """
+        if self.count == 1:
+            return
+        values: list[object] = [None] * self.count
+        distributed.all_gather_object(values, value)
+        if any(other != value for other in values):
+            raise TrainingError(f"{what}: differ between processes: {', '.join(map(str, values))}; {way_out}")
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def start_network(
         if hyperparameters.use_pretrained_model:
             raise TrainingError(
                 "use_pretrained_model: is 1, but no weights are given; name a model's folder or model.tar.gz as "
-                "initial model, or set it to 0"
+                "initial model (a SageMaker training's model channel), or set it to 0"
             )
         return network, Preprocessing.default(shape[0])
     initial = InitialModel.read(initial_model)

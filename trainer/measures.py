@@ -44,14 +44,13 @@ class RunningMeasures:
         self._sums[3] += len(labels)
 
     def read(self) -> Measures:
-        """Give the averages so far; waits for the device."""
-        loss, right, top_k, count = self._sums.tolist()
+        """Give the averages so far, over all processes where there are several; waits for the device."""
+        sums = self._sums
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            sums = sums.clone()
+            torch.distributed.all_reduce(sums)
+        loss, right, top_k, count = sums.tolist()
         return Measures(loss / count, right / count, top_k / count if self._top_k is not None else None)
-
-    def gather(self) -> None:
-        """Add up the sums of all processes, where there are several."""
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self._sums)
 
 
 def sum_loss(logits: Tensor, labels: Tensor, weights: tuple[Tensor, Tensor] | None = None) -> Tensor:

@@ -2,29 +2,43 @@
 
 Under ``/opt/ml`` (Amazon SageMaker developer guide, "How Amazon SageMaker AI Provides Training Information"):
 
-============================================== =========================================================================
-``input/config/hyperparameters.json``          every hyperparameter, as text
-``input/data/train``, ``input/data/validation`` the channels: ``.rec`` files, as the built-in algorithm takes them
-``input/data/model``                           optional: a model to go on from, as folder or ``model.tar.gz``
-``checkpoints``                                optional: kept by SageMaker when a spot instance is taken away
-``model``                                      gets the model; SageMaker makes ``model.tar.gz`` of it
-``output/failure``                             gets the reason of a failure, which the console shows
-============================================== =========================================================================
+======================================= ================================================================================
+``input/config/hyperparameters.json``   every hyperparameter, as text
+``input/config/inputdataconfig.json``   what each channel is
+``input/config/resourceconfig.json``    the machines that train together
+``input/data/train``, ``…/validation``  the channels, in every form that the built-in algorithm takes, see
+                                        `kfp_image_tuning.trainer.sagemaker_channels`
+``input/data/model``                    optional: a model to go on from, as folder or ``model.tar.gz``
+``checkpoints``                         optional: kept by SageMaker when a spot instance is taken away
+``model``                               gets the model; SageMaker makes ``model.tar.gz`` of it
+``output/failure``                      gets the reason of a failure, which the console shows
+======================================= ================================================================================
+
+The container's first process brings the channels into record files. It then trains, or starts torchrun, whose processes
+train, one for each GPU of this machine and of the others.
 """
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
+from kfp_image_tuning.trainer.sagemaker_channels import CHANNELS, MODEL, bring_channels
+from kfp_image_tuning.trainer.sagemaker_hosts import Hosts, launch_command
 from kfp_image_tuning.tuning.errors import ImageTuningError, TrainingError
 from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 LONGEST_FAILURE = 1024
 """SageMaker shows the first 1024 characters."""
-MASTER_PORT = 29500
+SECONDS_TO_HOSTS = 300.0
+"""Names of machines can become known only minutes after the containers' start."""
+BROUGHT = "KFP_IMAGE_TUNING_CHANNELS"
+"""The variable that tells the processes of torchrun where the channels have been brought."""
 
 
 def is_here(root: Path) -> bool:
@@ -40,10 +54,17 @@ def train_in(root: Path) -> int:
     """
     try:
         hyperparameters = _read_hyperparameters(root / "input/config/hyperparameters.json")
-        command = launch_command(*_read_hosts(root / "input/config/resourceconfig.json"))
-        if command is not None:
-            os.execv(command[0], command)
-        _train(root, hyperparameters)
+        if brought := os.environ.get(BROUGHT):
+            _train(root, hyperparameters, Path(brought))
+            return 0
+        hosts = Hosts.from_resources(_read_resources(root / "input/config/resourceconfig.json"))
+        channels = _read_channels(root / "input/config/inputdataconfig.json")
+        with tempfile.TemporaryDirectory(prefix="channels-") as scratch:
+            bring_channels(root / "input/data", channels, hyperparameters, len(hosts.names), Path(scratch))
+            if command := launch_command(hosts):
+                hosts.wait_until_known(SECONDS_TO_HOSTS)
+                return _launch(root, command, {**hosts.network_variables(), BROUGHT: scratch})
+            _train(root, hyperparameters, Path(scratch))
     except ImageTuningError as error:
         return _fail(root, str(error))
     except Exception as error:
@@ -52,43 +73,33 @@ def train_in(root: Path) -> int:
     return 0
 
 
-def launch_command(hosts: list[str], this_host: str) -> list[str] | None:
-    """The command that starts one process for each GPU of this machine, together with those of the other machines.
-
-    Args:
-        hosts: All machines of the training, in the same order on each.
-        this_host: This one's name.
-
-    Returns:
-        None if this process is enough, or is one of those.
-    """
-    import torch
-
-    processes = max(1, torch.cuda.device_count())
-    if "RANK" in os.environ or processes * len(hosts) == 1:
-        return None
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"),
-        *(f"--nnodes={len(hosts)}", f"--node-rank={hosts.index(this_host)}"),
-        *(f"--master-addr={hosts[0]}", f"--master-port={MASTER_PORT}"),
-        *("--module", "kfp_image_tuning.trainer", "train"),
-    ]
+def _launch(root: Path, command: list[str], variables: Mapping[str, str]) -> int:
+    """Run torchrun to its end, and pass on what should end it."""
+    process = subprocess.Popen(command, env={**os.environ, **variables})
+    signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+    status = process.wait()
+    if status and not (root / "output/failure").exists():
+        return _fail(root, f"torchrun ended with status {status}; its log says which process was the first to fail")
+    return status
 
 
-def _train(root: Path, hyperparameters: Hyperparameters) -> None:
+def _train(root: Path, hyperparameters: Hyperparameters, channels: Path) -> None:
     from kfp_image_tuning.dataset.pixel_store import PixelStore
     from kfp_image_tuning.trainer.devices import process_group
     from kfp_image_tuning.trainer.training import train
 
-    channels, height, width = hyperparameters.image_shape
-    data = root / "input/data"
-    records = [_record_files(data / name) for name in ("train", "validation")]
-    checkpoints = root / "checkpoints"
-    # One place for all processes of this machine, which then decode once.
-    cache = Path(tempfile.gettempdir()) / "kfp-image-tuning"
+    depth, height, width = hyperparameters.image_shape
+    checkpoints, model = root / "checkpoints", channels / MODEL
     with process_group():
         training, validation = (
-            PixelStore.open(paths, image_shape=(channels, height, width), cache_directory=cache) for paths in records
+            PixelStore.open(
+                sorted((channels / name).rglob("*.rec")),
+                image_shape=(depth, height, width),
+                resize=hyperparameters.resize,
+                # One place for all processes of this machine, which then decode once.
+                cache_directory=Path(tempfile.gettempdir()) / "kfp-image-tuning",
+            )
+            for name in CHANNELS
         )
         train(
             hyperparameters,
@@ -97,7 +108,7 @@ def _train(root: Path, hyperparameters: Hyperparameters) -> None:
             classes=[str(number) for number in range(hyperparameters.num_classes)],
             model_directory=root / "model",
             seed=0,
-            initial_model=_find_model(data / "model"),
+            initial_model=model if model.exists() else None,
             checkpoint_directory=checkpoints if checkpoints.is_dir() else None,
         )
 
@@ -112,44 +123,40 @@ def _read_hyperparameters(path: Path) -> Hyperparameters:
     return Hyperparameters.from_strings(values)
 
 
-def _read_hosts(path: Path) -> tuple[list[str], str]:
-    """The names of all machines, and this one's."""
-    if not path.is_file():
-        return ["localhost"], "localhost"
-    resources = _read_object(path)
-    hosts = resources.get("hosts")
-    this = resources.get("current_host")
-    if not isinstance(hosts, list) or this not in hosts:
-        raise TrainingError(f"{path}: must hold hosts and the current_host among them, got {hosts} and {this}")
-    return sorted(hosts), str(this)
+def _read_channels(path: Path) -> dict[str, dict[str, str]]:
+    """What each channel is, as far as it is known."""
+    channels = _read_object(path) if path.is_file() else {}
+    return {name: channel for name, channel in channels.items() if isinstance(channel, dict)}
+
+
+def _read_resources(path: Path) -> dict[str, object]:
+    """The machines; without SageMaker's file, as its toolkit's variables name them; without those, this one."""
+    if path.is_file():
+        return _read_object(path)
+    if "SM_HOSTS" not in os.environ:
+        return {"hosts": ["localhost"], "current_host": "localhost"}
+    return {
+        "hosts": _parse(os.environ["SM_HOSTS"], "SM_HOSTS"),
+        "current_host": os.environ.get("SM_CURRENT_HOST"),
+        "network_interface_name": os.environ.get("SM_NETWORK_INTERFACE_NAME"),
+    }
 
 
 def _read_object(path: Path) -> dict[str, object]:
     try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path}: cannot be read ({error}); SageMaker writes it") from None
+        values = _parse(path.read_bytes(), path)
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read ({error.strerror}); SageMaker writes it") from None
     if not isinstance(values, dict):
         raise TrainingError(f"{path}: must be a JSON object, as SageMaker writes it")
     return values
 
 
-def _record_files(channel: Path) -> list[Path]:
-    found = sorted(channel.rglob("*.rec"))
-    if not found:
-        raise TrainingError(
-            f"{channel}: holds no .rec file; the channel {channel.name} needs RecordIO in File or FastFile mode, as "
-            "kfp-image-tuning prepare writes it"
-        )
-    return found
-
-
-def _find_model(channel: Path) -> Path | None:
-    """The model channel's content: an archive in it, or the folder itself."""
-    if not channel.is_dir():
-        return None
-    archives = sorted(channel.glob("*.tar.gz"))
-    return archives[0] if archives else channel
+def _parse(text: str | bytes, place: object) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TrainingError(f"{place}: is no JSON ({error}); SageMaker writes it") from None
 
 
 def _fail(root: Path, reason: str) -> int:

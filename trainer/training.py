@@ -64,7 +64,7 @@ def train(
         seed: Of the initial weights, the order of the images and the augmentation.
         on_epoch: Called after every epoch; training stops if it returns False.
         on_progress: Called about once a second within an epoch; training stops at once, without a validation, if it
-            returns False. Not called where several processes train together.
+            returns False. Where several processes train together the first one's is called, and every 20 steps only.
         log: Takes the lines that the built-in algorithm would write.
         device: The GPU where there is one, if not given; otherwise the CPU.
         initial_model: A model to start from: with ``use_pretrained_model`` all but its last layer, else all of it.
@@ -128,7 +128,12 @@ class _Trial:
         self.processes = Processes.current()
         self.log = log if self.processes.number == 0 else _silence
         self.batch = self.processes.global_batch(hyperparameters.mini_batch_size)
-        self.images = len(training.images)
+        self.images, self.validation_images = len(training.images), len(validation.images)
+        self.processes.check_same(
+            "images of training and validation",
+            (self.images, self.validation_images),
+            "give every machine all of them (in SageMaker: S3DataDistributionType FullyReplicated)",
+        )
         self.steps = self.images // self.batch
         if self.batch < self.processes.count:
             raise TrainingError(
@@ -142,7 +147,6 @@ class _Trial:
         self.training = BatchReader(training, -(-self.batch // self.processes.count), device)
         self.evaluation_batch = EVALUATION_BATCH.get(device.type, 256)
         self.validation = BatchReader(validation, self.evaluation_batch, device)
-        self.validation_images = len(validation.images)
 
         generator = torch.Generator().manual_seed(derive_seed(seed, 0))
         network, preprocessing = start_network(hyperparameters, initial_model, generator, self.log)
@@ -162,7 +166,13 @@ class _Trial:
     def keep_checkpoints(self, directory: Path) -> None:
         """Save checkpoints into a directory, and go on from the one that is there."""
         self.checkpoints = Checkpoints(directory, self.hyperparameters, self.seed, self.images)
-        if found := self.checkpoints.load_last(self.network, self.optimizer, self.scaler, self.model_directory):
+        found = self.checkpoints.load_last(self.network, self.optimizer, self.scaler, self.model_directory)
+        self.processes.check_same(
+            "checkpoints",
+            "none" if found is None else f"epoch {len(found.history) - 1}",
+            f"{directory} must be a folder that all machines share, or empty",
+        )
+        if found:
             self.progress = found
             self.log(f"Resuming after epoch {len(found.history) - 1} from {directory}")
 
@@ -175,6 +185,7 @@ class _Trial:
                 f"num_training_samples is {samples}, by which lr_scheduler_step goes; there are {self.images} images"
             )
         self.log(f"Training on {self.device} in {self.precision.description}, {self.batch} images a step")
+        self.log(self.processes.describe_synchronization(self.hyperparameters.kv_store))
         outcome: Outcome = "completed"
         try:
             for epoch in range(len(self.progress.history), self.hyperparameters.epochs):
@@ -216,14 +227,14 @@ class _Trial:
         share = (self.processes.number, self.processes.count)
         augmentation = torch.Generator(self.device).manual_seed(derive_seed(self.seed, 1, epoch, share[0]))
         measures = RunningMeasures(self.device, self.hyperparameters.top_k)
-        ticker = Ticker(self.batch)
+        # Clocks differ, and all processes must come together.
+        ticker = Ticker(self.batch, by_time=self.processes.count == 1)
         self.model.train()
         for step, indices in enumerate(training_batches(self.images, self.batch, self.seed, epoch, share), start=1):
             self.optimizer.learning_rate = self.schedule.at(epoch * self.steps + step)
             self.make_step(indices, augmentation, measures)
-            if ticker.is_due(step) and self.processes.count == 1:
+            if ticker.is_due(step):
                 self.report_step(epoch, step, measures.read(), ticker)
-        measures.gather()
         trained = measures.read()
         self.end_if_diverged(epoch, trained)
         return trained
@@ -261,7 +272,6 @@ class _Trial:
                 with self.precision.autocast():
                     logits = self.network(self.normalize(central_crop(pixels, height, width)))
                 measures.add(logits, labels, sum_loss(logits, labels))
-        measures.gather()
         return measures.read()
 
     def keep_if_best(self, report: EpochReport) -> None:
@@ -299,7 +309,8 @@ class _Trial:
         if step % LOGGED_STEPS == 0:
             speed = f"{ticker.speed():.2f} samples/sec"
             self.log(f"Epoch[{epoch}] Batch [{step}]\tSpeed: {speed}\taccuracy={measures.accuracy:.6f}")
-        if self.on_progress is not None:
+        wanted = False
+        if self.on_progress is not None and self.processes.number == 0:
             report = StepReport(
                 epoch=epoch,
                 step=step,
@@ -308,7 +319,8 @@ class _Trial:
                 train_accuracy=measures.accuracy,
                 learning_rate=self.optimizer.learning_rate,
             )
-            self.end_if("stopped", self.on_progress(report) is False)
+            wanted = self.on_progress(report) is False
+        self.end_if("stopped", self.processes.agree(wanted))
 
     def log_measures(self, epoch: int, role: str, measures: Measures) -> None:
         """Write the built-in algorithm's lines."""
@@ -337,16 +349,21 @@ class _Trial:
 
 
 class Ticker:
-    """Says when a report within an epoch is due, and how fast the steps go."""
+    """Says when a report within an epoch is due, and how fast the steps go.
 
-    def __init__(self, batch: int) -> None:
-        self._batch = batch
+    Args:
+        batch: Images in a step.
+        by_time: Whether a report is due about once a second, too.
+    """
+
+    def __init__(self, batch: int, by_time: bool) -> None:
+        self._batch, self._by_time = batch, by_time
         self._reported = self._logged = time.perf_counter()
 
     def is_due(self, step: int) -> bool:
-        """Whether to report after this step: about once a second, and where a line of the log is due."""
+        """Whether to report after this step: where a line of the log is due, and by time."""
         now = time.perf_counter()
-        due = now - self._reported >= PROGRESS_SECONDS or step % LOGGED_STEPS == 0
+        due = (self._by_time and now - self._reported >= PROGRESS_SECONDS) or step % LOGGED_STEPS == 0
         if due:
             self._reported = now
         return due

@@ -169,7 +169,7 @@ class Hyperparameters:
         eps: Added to the denominator; adam and rmsprop only.
         gamma: Decay of the squared gradient's average; rmsprop only.
         image_shape: Channels, height, width of the network's input, in pixels.
-        kv_store: Weight synchronization between machines in distributed training.
+        kv_store: Weight synchronization between machines in distributed training; without effect on one machine.
         learning_rate: Initial learning rate.
         lr_scheduler_factor: What the learning rate is multiplied with at each step.
         lr_scheduler_step: Epochs after which the learning rate is multiplied.
@@ -179,7 +179,7 @@ class Hyperparameters:
         num_layers: Depth of the ResNet: 20 to 110 for small images, 18 to 200 for large ones.
         optimizer: sgd, adam, rmsprop or nag.
         precision_dtype: float32, or float16 for mixed precision.
-        resize: Shortest side, in pixels, to which training images are resized before cropping.
+        resize: Shortest side, in pixels, to which images are resized before cropping. Required for image files.
         top_k: Report top-k accuracy too.
         use_pretrained_model: Start from pretrained weights; only the last layer is new.
         use_weighted_loss: Weight the loss by class frequency; with `multi_label` only.

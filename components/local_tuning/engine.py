@@ -108,7 +108,11 @@ class LocalEngine:
         else:
             for record in self._pending:
                 record.trial = replace(record.trial, status="running", finished_at=None, note=None)
-            setup = {"dataset": str(self._dataset_directory), "cache": str(self._work_directory / "images")}
+            setup = {
+                "dataset": str(self._dataset_directory),
+                "cache": str(self._work_directory / "images"),
+                "resize": self._search.space.fixed.get("resize"),
+            }
             self._pool = WorkerPool(self._places, setup, self._work_directory)
         return Adopted(
             trials=tuple(record.trial for record in records),

@@ -87,10 +87,8 @@ def main() -> None:
     setup = connection.next_order()
     torch.set_num_threads(setup["threads"])
     try:
-        dataset = Dataset.load(setup["dataset"])
-        training, validation = (
-            open_split(connection, dataset, name, setup["cache"]) for name in ("train", "validation")
-        )
+        images = TrialImages(connection, Dataset.load(setup["dataset"]), setup["cache"])
+        images.open(setup["resize"])
     except ImageTuningError as error:
         connection.tell("refused", problems=error.problems)
         return
@@ -101,19 +99,39 @@ def main() -> None:
         order = connection.next_order()
         if order["order"] == "train":
             with log_to(Path(order["log"])):
-                run_trial(connection, order, training, validation, dataset.classes, device)
+                run_trial(connection, order, images, device)
 
 
-def open_split(connection: Connection, dataset: Dataset, name: str, cache: str) -> PixelStore:
-    """Map a split's decoded images into memory; where they are not decoded yet, decode them."""
-    split = dataset.split(name)
-    return PixelStore.open(
-        split.record_paths,
-        image_shape=dataset.image_shape,
-        stored_size=split.stored_size,
-        cache_directory=cache,
-        progress=lambda done, total: connection.tell("decoding", split=name, done=done, total=total),
-    )
+class TrialImages:
+    """The decoded images of training and validation.
+
+    Args:
+        connection: Told how decoding goes.
+        dataset: The data set.
+        cache: Folder of the pixel stores.
+    """
+
+    def __init__(self, connection: Connection, dataset: Dataset, cache: str) -> None:
+        self.classes = dataset.classes
+        self._connection, self._dataset, self._cache = connection, dataset, cache
+        self._opened: dict[int | None, tuple[PixelStore, PixelStore]] = {}
+
+    def open(self, resize: int | None) -> tuple[PixelStore, PixelStore]:
+        """Map the images into memory as trials with this ``resize`` see them; decode what is not decoded yet."""
+        if resize not in self._opened:
+            self._opened[resize] = self._open_split("train", resize), self._open_split("validation", resize)
+        return self._opened[resize]
+
+    def _open_split(self, name: str, resize: int | None) -> PixelStore:
+        split = self._dataset.split(name)
+        return PixelStore.open(
+            split.record_paths,
+            image_shape=self._dataset.image_shape,
+            stored_size=split.stored_size,
+            resize=resize,
+            cache_directory=self._cache,
+            progress=lambda done, total: self._connection.tell("decoding", split=name, done=done, total=total),
+        )
 
 
 def warm_up(device: torch.device) -> None:
@@ -139,9 +157,7 @@ def warm_up(device: torch.device) -> None:
 def run_trial(
     connection: Connection,
     order: Mapping[str, Any],
-    training: PixelStore,
-    validation: PixelStore,
-    classes: tuple[str, ...],
+    images: TrialImages,
     device: torch.device,
 ) -> None:
     """Train, and tell how it goes and ends.
@@ -150,11 +166,12 @@ def run_trial(
     """
     try:
         trial = _Trial(connection, order)
+        training, validation = images.open(trial.hyperparameters.resize)
         result = train(
             trial.hyperparameters,
             training,
             validation,
-            classes=classes,
+            classes=images.classes,
             model_directory=Path(order["model_directory"]),
             seed=order["seed"],
             on_epoch=trial.on_epoch,

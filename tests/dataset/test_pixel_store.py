@@ -130,6 +130,35 @@ def test_an_image_of_another_size_covers_the_stored_size_and_is_cut_evenly(tmp_p
     assert np.array_equal(store.images[1], resize_image(cut(1, 60, 100), 30, 50)[:, 10:40])
 
 
+RESIZED: dict[str, tuple[list[tuple[int, int]], tuple[int, int], str]] = {
+    "all of one aspect": ([(90, 60), (120, 80)], (60, 40), "whole"),
+    "all higher than wide, of different aspects": ([(90, 60), (180, 60)], (60, 40), "cut at top and bottom"),
+    "high ones and wide ones": ([(90, 60), (60, 90)], (40, 40), "the middle square"),
+    "smaller ones": ([(30, 20), (90, 60)], (60, 40), "enlarged"),
+}
+
+
+@pytest.mark.parametrize("case", RESIZED)
+@pytest.mark.parametrize("stored_size", [None, (28, 28)])
+def test_resize_brings_every_image_to_its_shortest_side(
+    tmp_path: Path, case: str, stored_size: tuple[int, int] | None
+) -> None:
+    sizes, expected, _ = RESIZED[case]
+    store = PixelStore.open(
+        [write_records(tmp_path / "a.rec", sizes)],
+        image_shape=(3, 28, 28),
+        cache_directory=tmp_path / "cache",
+        stored_size=stored_size,
+        resize=40,
+    )
+    assert store.images.shape == (2, *expected, 3)
+    for number, (height, width) in enumerate(sizes):
+        rows, columns = height * 40 // min(height, width), width * 40 // min(height, width)
+        top, left = (rows - expected[0]) // 2, (columns - expected[1]) // 2
+        whole = resize_image(cut(number, height, width), rows, columns)
+        assert np.array_equal(store.images[number], whole[top : top + expected[0], left : left + expected[1]])
+
+
 def test_a_store_is_made_once_and_found_again_for_copied_data(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.rec", [(28, 28)] * 3)
     shape, cache = (3, 28, 28), tmp_path / "cache"
@@ -191,8 +220,8 @@ def test_every_record_that_cannot_be_used_is_named_and_no_store_is_left(tmp_path
         PixelStore.open([path], image_shape=(3, 28, 28), cache_directory=tmp_path / "cache")
     reasons = ["damaged or cut off", "label (0.5,)", "label (1.0, 0.0)", "label (-1.0,)", "is empty"]
     assert len(raised.value.problems) == len(reasons)
-    for problem, offset, reason in zip(raised.value.problems, offsets[1:], reasons, strict=True):
-        assert f"{path}: record at byte {offset}: " in problem
+    for number, (problem, reason) in enumerate(zip(raised.value.problems, reasons, strict=True), start=1):
+        assert f"{path}: record at byte {offsets[number]} (image {number}): " in problem
         assert reason in problem
     assert stores(tmp_path / "cache") == []
 

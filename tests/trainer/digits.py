@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,4 +59,20 @@ def write_records(path: Path, data: Images) -> Path:
         for number, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
             record = ImageRecord(number, (float(label),), encode_image(image, "png"))
             writer.write(record.pack(), number)
+    return path
+
+
+def write_images(folder: Path, data: Images) -> Path:
+    """Image files of 40x48 and 48x40 pixels, JPEG and PNG, each with a digit in its middle; give their list file."""
+    folder.mkdir(parents=True)
+    lines = []
+    for number, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        form: Literal["jpeg", "png"] = "jpeg" if number % 2 else "png"
+        border = (4, 8) if number % 3 else (8, 4)
+        large = np.pad(image.repeat(4, axis=0).repeat(4, axis=1), [(side, side) for side in border] + [(0, 0)])
+        (folder / str(label)).mkdir(exist_ok=True)
+        (folder / str(label) / f"{number}.{form}").write_bytes(encode_image(large, form))
+        lines.append(f"{number}\t{label}\t{label}/{number}.{form}\n")
+    path = folder.with_suffix(".lst")
+    path.write_text("".join(lines))
     return path

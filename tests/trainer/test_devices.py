@@ -46,6 +46,21 @@ def test_a_mini_batch_is_that_of_a_machine(processes: Processes, batch: int) -> 
     assert processes.global_batch(32) == batch
 
 
+KV_STORE = {
+    "one machine": (Processes(), None, "kv_store: device"),
+    "several processes of one machine": (Processes(1, 4, 4), "dist_sync", "kv_store: device (dist_sync is for several"),
+    "two machines": (Processes(0, 2, 1), None, "kv_store: dist_sync: 2 machines exchange their gradients"),
+    "as asked for": (Processes(0, 4, 1), "dist_sync", "kv_store: dist_sync: 4 machines"),
+    "not offered": (Processes(0, 4, 2), "dist_async", "dist_sync instead of dist_async, which is not offered: 2 mach"),
+}
+
+
+@pytest.mark.parametrize("case", KV_STORE)
+def test_the_log_says_how_machines_come_together(case: str) -> None:
+    processes, kv_store, expected = KV_STORE[case]
+    assert expected in processes.describe_synchronization(kv_store)
+
+
 def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with process_group():

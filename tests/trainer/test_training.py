@@ -82,6 +82,7 @@ def test_the_log_has_the_built_in_algorithms_lines(tmp_path: Path) -> None:
     (report,) = result.history
     expected = [
         r"Training on cpu in float32, 16 images a step",
+        r"kv_store: device",
         r"Epoch\[0\] Batch \[20\]\tSpeed: [0-9.]+ samples/sec\taccuracy=0\.\d{6}",
         rf"Epoch\[0\] Train-accuracy={report.train_accuracy:.6f}",
         rf"Epoch\[0\] Train-top_k_accuracy_3={report.train_top_k_accuracy:.6f}",

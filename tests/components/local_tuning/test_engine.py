@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kfp_image_tuning.components.local_tuning.engine import LocalEngine
@@ -20,7 +21,13 @@ from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError, SearchSpaceError
 from kfp_image_tuning.tuning.result import TuningResult
-from tests.components.local_tuning.searching import make_engine, make_search, tune, what_was_tried
+from tests.components.local_tuning.searching import (
+    QUICK_SPACE,
+    make_engine,
+    make_search,
+    tune,
+    what_was_tried,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,6 +55,13 @@ def test_a_search_ends_with_its_best_model_and_every_trial(finished_search: tupl
         assert trial.objective == max((epoch.validation_accuracy for epoch in trial.history), default=None)
         assert trial.log_uri is not None
         assert "Training on cpu in float32" in Path(trial.log_uri).read_text()
+
+
+def test_trials_see_their_images_as_resize_says(digits_dataset: Path, tmp_path: Path) -> None:
+    result = tune(digits_dataset, tmp_path, search_space={**QUICK_SPACE, "resize": 12}, max_trials=1)
+    assert result.status == "completed"
+    stored = [np.load(path, mmap_mode="r").shape[1:3] for path in (tmp_path / "search").rglob("images.npy")]
+    assert stored == [(12, 12), (12, 12)], "of training and validation"
 
 
 def test_only_the_best_models_stay_on_disk(finished_search: tuple[Path, TuningResult]) -> None:
