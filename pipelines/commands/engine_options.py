@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from kfp_image_tuning.pipelines.commands import option_types
@@ -25,6 +26,13 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Which parameter of its pipeline each option of an engine gives."""
+
+_PACKAGES: Mapping[str, Mapping[str, str]] = {
+    "local": {"kfp": "pipelines", "torch": "local", "optuna": "local"},
+    "katib": {"kfp": "pipelines", "kubernetes": "katib", "torch": "train"},
+    "sagemaker": {"kfp": "pipelines", "boto3": "sagemaker"},
+}
+"""What an engine's pipeline imports on this machine, and the extra that brings it."""
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +104,19 @@ def option_problems(options: Mapping[str, Any]) -> list[str]:
             if not options.get(name)
         ]
     return problems
+
+
+def missing_packages(options: Mapping[str, Any]) -> list[str]:
+    """What the engine needs and this environment lacks; a sentence, or nothing."""
+    engine = str(options.get("engine", "local"))
+    missing = {package: extra for package, extra in _PACKAGES[engine].items() if find_spec(package) is None}
+    if not missing:
+        return []
+    extras = ",".join(dict.fromkeys(missing.values()))
+    return [
+        f"--engine {engine}: needs {', '.join(missing)}, which this environment lacks; "
+        f"pip install 'kfp-image-tuning[{extras}]'"
+    ]
 
 
 def _as_typed(name: str) -> str:

@@ -34,8 +34,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="images: a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files; "
-        "a path, s3://, gs:// or https://",
+        help="images: a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files, or a data set that "
+        "is prepared already; a path, s3://, gs:// or https://",
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="folder for everything that comes out"
@@ -104,7 +104,7 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
 def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
     from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
-    from kfp_image_tuning.pipelines.commands.engine_options import option_problems
+    from kfp_image_tuning.pipelines.commands.engine_options import missing_packages, option_problems
     from kfp_image_tuning.pipelines.commands.search_settings import settings_from
     from kfp_image_tuning.pipelines.run_directory import RunDirectoryError
     from kfp_image_tuning.tuning.errors import EngineError
@@ -113,7 +113,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
         raise RunDirectoryError(
             "--data is needed: the address of the images held credentials, which are not kept; give it again"
         )
-    if problems := option_problems(options):
+    if problems := [*option_problems(options), *missing_packages(options)]:
         raise EngineError.from_problems(problems)
     settings = settings_from(options)
     settings.to_space()

@@ -1,0 +1,101 @@
+"""The options of the engines, and plans of searches that run elsewhere, as they are typed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kfp_image_tuning.code_archive.unpacking import read_archive
+from kfp_image_tuning.katib.validation import check_experiment
+from kfp_image_tuning.pipelines.command_line import main
+from kfp_image_tuning.pipelines.commands import engine_options
+
+
+def documents_of(captured: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for document in yaml.safe_load_all(captured):
+        found.setdefault(document["kind"], []).append(document)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "sagemaker", "--data", "photos"], ["--role: is needed", "--bucket: is needed"]),
+        (["--gpus", "2", "--data", "photos"], ["--gpus: is an option of --engine katib, and the engine is local"]),
+        (
+            ["--engine", "katib", "--bucket", "b", "--data", "pvc://claim/data"],
+            ["--bucket: is an option of --engine sagemaker, and the engine is katib"],
+        ),
+        (["--engine", "katib"], ["--data: is needed with --engine katib"]),
+        (
+            ["--engine", "katib", "--data", "pvc://claim/data", "--katib-options", '{"podz": {}}'],
+            ["podz is unknown; did you mean pods?"],
+        ),
+        (
+            ["--engine", "katib", "--data", "pvc://claim/data", "--katib-options", '{"pods": {"gpus": 3}}'],
+            ["pods.gpus is given by gpus; leave it out"],
+        ),
+        (["--engine", "katib", "--data", "pvc://claim/../data"], ["is no place that a pod can reach"]),
+    ],
+)
+def test_what_does_not_fit_the_engine_is_refused(
+    arguments: Sequence[str], words: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert not captured.out
+    for text in words:
+        assert text in captured.err
+
+
+def test_plan_for_katib_is_yaml_that_can_be_applied(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--trials", "40"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    documents = documents_of(captured.out)
+    assert sorted(documents) == ["ConfigMap", "Experiment"]
+    for experiment in documents["Experiment"]:
+        check_experiment(experiment)
+    assert sum(experiment["spec"]["maxTrialCount"] for experiment in documents["Experiment"]) == 40
+    carried = read_archive(documents["ConfigMap"][0]["data"]["code.txt"])
+    assert "kfp_image_tuning/trainer/training.py" in carried
+    assert "Trials read pvc://images/dataset and leave their models in pvc://images/models." in captured.err
+    assert "Warning: the data set on the volume cannot be read from here" in captured.err
+
+
+def test_planning_twice_gives_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["plan", "--engine", "katib", "--data", "pvc://claim/data", "--search-mode", "flat"]
+    outputs = []
+    for _ in range(2):
+        assert main(command) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+
+
+def test_images_on_this_machine_need_a_storage(prepared_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--engine", "katib", "--data", str(prepared_digits)]) == 1
+    assert "storage: trials run in other pods, which do not see this machine's files" in capsys.readouterr().err
+    assert main(["plan", "--engine", "katib", "--data", str(prepared_digits), "--storage", "s3://bucket/here"]) == 0
+    captured = capsys.readouterr()
+    assert "Trials read s3://bucket/here/datasets/" in captured.err
+    template = documents_of(captured.out)["Experiment"][0]["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]
+    environment = template["spec"]["containers"][0]["env"]
+    told = {entry["name"]: entry.get("value", "") for entry in environment}
+    assert told["TRIAL_DATA"].startswith("s3://bucket/here/datasets/")
+    hyperparameters = json.loads(told["TRIAL_HYPERPARAMETERS"])["fixed"]
+    assert "num_layers" in hyperparameters
+    assert "num_classes" not in hyperparameters, "trials read it from the data set"
+
+
+def test_missing_package_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engine_options, "find_spec", lambda name: None if name == "kubernetes" else object())
+    command = ["run", "--engine", "katib", "--data", str(tmp_path), "--output", str(tmp_path / "run")]
+    assert main(command) == 1
+    assert "pip install 'kfp-image-tuning[katib]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
