@@ -44,8 +44,9 @@ def augment(
     if augmentation_type is None:
         return central_crop(images, height, width)
     if augmentation_type == "crop_color_transform":
-        images = warp(images, generator)
-    images = random_crop_and_flip(images, height, width, generator)
+        images = warp_crop_and_flip(images, height, width, generator)
+    else:
+        images = random_crop_and_flip(images, height, width, generator)
     if augmentation_type == "crop":
         return images
     return jitter_color(images, generator)
@@ -59,11 +60,8 @@ def central_crop(images: Tensor, height: int, width: int) -> Tensor:
 
 def random_crop_and_flip(images: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
     """Cut each image at a place of its own and mirror every second one, in one gather."""
-    count, full_height, full_width, _ = images.shape
-    device = images.device
-    tops = _integers(0, full_height - height, count, device, generator)
-    lefts = _integers(0, full_width - width, count, device, generator)
-    flips = _integers(0, 1, count, device, generator).bool()
+    count, device = len(images), images.device
+    tops, lefts, flips = _draw_crops(images, height, width, generator)
     rows = tops[:, None] + torch.arange(height, device=device)
     columns = torch.arange(width, device=device)
     columns = lefts[:, None] + torch.where(flips[:, None], columns.flip(0), columns)
@@ -123,6 +121,38 @@ def hls_to_rgb(hue: Tensor, lightness: Tensor, saturation: Tensor) -> Tensor:
 
 def warp(images: Tensor, generator: torch.Generator) -> Tensor:
     """Rotate, shear and stretch each image about its centre, by amounts of its own, filling with white."""
+    _, height, width, _ = images.shape
+    return _sample(images, _draw_warps(images, generator), height, width)
+
+
+def warp_crop_and_flip(images: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """`warp`, then `random_crop_and_flip`, but only the pixels that remain are ever computed."""
+    warps = _draw_warps(images, generator)
+    tops, lefts, flips = _draw_crops(images, height, width, generator)
+    _, full_height, full_width, _ = images.shape
+    # Where the pixels of the crop lie in the warped image, in coordinates from -1 to 1 along both sides.
+    crops = torch.zeros(len(images), 3, 3, device=images.device)
+    crops[:, 0, 0] = (1 - 2 * flips.float()) * (width / full_width)
+    crops[:, 0, 2] = (2 * lefts + width) / full_width - 1
+    crops[:, 1, 1] = height / full_height
+    crops[:, 1, 2] = (2 * tops + height) / full_height - 1
+    crops[:, 2, 2] = 1
+    return _sample(images, warps @ crops, height, width)
+
+
+def _draw_crops(
+    images: Tensor, height: int, width: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For each image the first row and column of a crop, and whether it is mirrored."""
+    count, full_height, full_width, _ = images.shape
+    device = images.device
+    tops = _integers(0, full_height - height, count, device, generator)
+    lefts = _integers(0, full_width - width, count, device, generator)
+    return tops, lefts, _integers(0, 1, count, device, generator).bool()
+
+
+def _draw_warps(images: Tensor, generator: torch.Generator) -> Tensor:
+    """For each image where the pixels of its warped form come from, ``[N, 2, 3]`` as `F.affine_grid` takes it."""
     count, height, width, _ = images.shape
     device = images.device
     shear = _uniform(-SHEAR, SHEAR, count, device, generator)
@@ -144,8 +174,12 @@ def warp(images: Tensor, generator: torch.Generator) -> Tensor:
     # Its centre lies between the pixels where both sides are even; MXNet turns about the pixel right below.
     offset = (0.5 - inverse.sum(dim=-1) * 0.5) * 2 / sides
     inverse = inverse * (sides[None, None, :] / sides[None, :, None])
-    theta = torch.cat([inverse, offset[..., None]], dim=-1)
-    grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
+    return torch.cat([inverse, offset[..., None]], dim=-1)
+
+
+def _sample(images: Tensor, theta: Tensor, height: int, width: int) -> Tensor:
+    """Images of the given size, each pixel of them interpolated where ``theta`` says that it comes from."""
+    grid = F.affine_grid(theta, [len(images), 1, height, width], align_corners=False)
     # Zeros are what lies outside: white becomes zero for the while.
     shifted = images.permute(0, 3, 1, 2).float() - FILL
     moved = F.grid_sample(shifted, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + FILL

@@ -13,6 +13,7 @@ from kfp_image_tuning.trainer.augmentation import (
     random_crop_and_flip,
     rgb_to_hls,
     warp,
+    warp_crop_and_flip,
 )
 
 
@@ -90,6 +91,15 @@ def test_a_warp_keeps_the_middle_and_fills_with_white() -> None:
     assert warped[:, 12:20, 12:20].max() == 0
     corners = warped[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners == 255).any()
+
+
+def test_warped_crops_are_cut_out_of_the_warped_images() -> None:
+    smooth = torch.arange(32, dtype=torch.float32)[:, None] * 5 + torch.arange(30) * 2
+    images = smooth.to(torch.uint8)[None, ..., None].repeat(64, 1, 1, 3)
+    fused = warp_crop_and_flip(images, 28, 27, generator())
+    draws = generator()
+    one_by_one = random_crop_and_flip(warp(images, draws), 28, 27, draws)
+    assert (fused.int() - one_by_one.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["crop", "crop_color", "crop_color_transform"])
