@@ -140,9 +140,7 @@ def warp_crop_and_flip(images: Tensor, height: int, width: int, generator: torch
     return _sample(images, warps @ crops, height, width)
 
 
-def _draw_crops(
-    images: Tensor, height: int, width: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+def _draw_crops(images: Tensor, height: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """For each image the first row and column of a crop, and whether it is mirrored."""
     count, full_height, full_width, _ = images.shape
     device = images.device
