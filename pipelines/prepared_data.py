@@ -1,6 +1,10 @@
-"""A prepared data set that a user names: a folder here, or one in an object store."""
+"""A prepared data set that a user names: a folder here, or one in an object store; or images, prepared for a plan."""
 
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
@@ -17,13 +21,54 @@ def describe_dataset(data: str) -> Dataset:
         DatasetError: If there is none.
         DocumentError: If it is damaged or of an unknown version.
     """
-    beside = Path(data) / "dataset"
-    if not (Path(data) / DOCUMENT_NAME).is_file() and beside.is_dir():
-        return Dataset.load(beside)
-    dataset = find_prepared(data)
+    dataset = find_prepared(data if "://" in data else str(_local_folder(data)))
     if dataset is None:
         raise DatasetError(
             f"{data}: holds no {DOCUMENT_NAME}, and a plan needs prepared images; run kfp-image-tuning prepare --data "
             f"{data} --output DATASET, then plan with --data DATASET"
         )
     return dataset
+
+
+@contextmanager
+def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str], None]) -> Iterator[str]:
+    """The data set that a plan is for: the one that is named, or one made of local images, for as long as it is needed.
+
+    Args:
+        data: A prepared data set, or images on this machine.
+        options: Those of data preparation, by their names on the command line.
+        show: Takes one line for the reader.
+
+    Raises:
+        DatasetError: If no data set can be made of the images.
+    """
+    if "://" in data or (_local_folder(data) / DOCUMENT_NAME).is_file() or not Path(data).exists():
+        yield data
+        return
+    from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+
+    show(f"{data}: is no prepared data set; its images are prepared for this plan, and nothing of it is kept")
+    with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+        prepare_dataset(data, Path(folder) / "dataset", progress=show, **preparation_arguments(options))
+        yield str(Path(folder) / "dataset")
+
+
+def preparation_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are prepared, by the command line's options; what is not given is what a run has."""
+    from kfp_image_tuning.components.data_preparation.launcher import read_image_shape, read_max_bad
+
+    validation, test = options.get("validation_fraction", 0.1), options.get("test_fraction", 0.1)
+    return {
+        "image_shape": read_image_shape(options.get("image_shape", "auto")),
+        "fractions": (round(1 - validation - test, 9), validation, test),
+        "seed": options.get("seed", 0),
+        "shards": options.get("shards", 1),
+        "max_bad": read_max_bad(options.get("max_bad", "1%")),
+    }
+
+
+def _local_folder(data: str) -> Path:
+    """A data set's folder, where that of the run which holds it may be named."""
+    directory = Path(data).expanduser()
+    inside = directory / "dataset"
+    return inside if not (directory / DOCUMENT_NAME).is_file() and (inside / DOCUMENT_NAME).is_file() else directory

@@ -189,8 +189,8 @@ class SageMakerEngine:
         whose = "was started by another request" if REQUEST_TAG in tags else "was not started by this program"
         raise EngineError(
             f"tuning job {self._job_name} exists in {self._options.resolved_region} and "
-            f"{'is being deleted' if ours else whose}; give this search a run of its own (run) or another name_prefix, "
-            "or repeat the earlier search with its own settings"
+            f"{'is being deleted' if ours else whose}; give this search a run of its own (on the command line another "
+            "--output, in a pipeline another run), or repeat the earlier search with its own settings"
         )
 
     def _see(self) -> None:

@@ -48,12 +48,12 @@ class Account:
         return bucket_folder(self.bucket or "/".join(self.data.split("/")[:3]))
 
     def as_typed(self) -> tuple[str, ...]:
-        """The command line's options for it."""
+        """The command line's options for it, in a run of its own."""
         words = ["--role", self.role]
         for option, value in (("--bucket", self.bucket), ("--region", self.region)):
             words += [option, value] if value else []
-        more = ["--sagemaker-options", json.dumps(restore_whole_numbers(self.more))] if self.more else []
-        return (*words, *more)
+        more = {name: value for name, value in restore_whole_numbers(self.more).items() if name != "run"}
+        return (*words, *(["--sagemaker-options", json.dumps(more)] if more else []))
 
     def options(self, dataset: Dataset, task: str) -> SageMakerOptions:
         """The options of a job; a task that Kubeflow starts again gets the same run, another task another one.

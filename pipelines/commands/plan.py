@@ -10,8 +10,8 @@ _DESCRIPTION = """\
 Print what a search would do; trains nothing, sends nothing and costs nothing.
 
 On this machine: the search space with the reason for every narrowing, the recipe of a trial, the limits and what to be
-warned of. With --data DIR of a prepared data set (kfp-image-tuning prepare, or DIR/dataset of a run) the plan is
-complete. Without, it shows what does not depend on the images.
+warned of. With --data DIR of a prepared data set (kfp-image-tuning prepare, or the folder of a run) the plan is
+complete; images on this machine are prepared for it first. Without, it shows what does not depend on the images.
 
 With --engine katib or sagemaker: the very documents that would be sent, on standard output, checked by that engine's
 own rules; what a reader should know goes to standard error. The data set may also lie where trials read it:
@@ -32,34 +32,52 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--data",
         metavar="DATASET",
-        help="a prepared data set: a folder, s3://, gs:// or minio://bucket/folder, or for Katib pvc://claim/folder",
+        help="a prepared data set: a folder, s3://, gs:// or minio://bucket/folder, or for Katib pvc://claim/folder; "
+        "or images on this machine",
     )
     pipeline_options.add_search_options(parser)
+    pipeline_options.add_data_options(parser)
     parser.set_defaults(execute=execute)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from kfp_image_tuning.pipelines.commands.engine_options import option_problems
-    from kfp_image_tuning.pipelines.commands.search_settings import settings_from
-    from kfp_image_tuning.pipelines.prepared_data import describe_dataset
-    from kfp_image_tuning.pipelines.remote_plan import plan_elsewhere
-    from kfp_image_tuning.pipelines.search_plan import plan_lines
+    from kfp_image_tuning.pipelines.prepared_data import prepared_for_plan
     from kfp_image_tuning.tuning.errors import EngineError
 
     options = pipeline_options.given_options(arguments)
     if problems := option_problems(options):
         raise EngineError.from_problems(problems)
+    data = options.get("data")
+    if data:
+        with prepared_for_plan(data, options, _show_aside) as dataset:
+            return _plan({**options, "data": dataset})
+    if pipeline_options.engine_of(options) != "local":
+        engine = options["engine"]
+        raise EngineError(f"--data: is needed with --engine {engine}, a prepared data set: the documents depend on it")
+    return _plan(options)
+
+
+def _plan(options: dict[str, Any]) -> int:
+    from kfp_image_tuning.pipelines.commands.search_settings import settings_from
+    from kfp_image_tuning.pipelines.prepared_data import describe_dataset
+    from kfp_image_tuning.pipelines.remote_plan import plan_elsewhere
+    from kfp_image_tuning.pipelines.search_plan import plan_lines
+
     settings, data = settings_from(options), options.get("data")
     engine = pipeline_options.engine_of(options)
     if engine == "local":
         for line in plan_lines(settings, describe_dataset(data) if data else None):
             print(line)
         return 0
-    if not data:
-        raise EngineError(f"--data: is needed with --engine {engine}, a prepared data set: the documents depend on it")
-    plan, documents = plan_elsewhere(engine, settings, data, options)
+    plan, documents = plan_elsewhere(engine, settings, options["data"], options)
     for line in (*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)):
-        print(line, file=sys.stderr)
+        _show_aside(line)
     print(documents, end="")
     return 0
+
+
+def _show_aside(line: str) -> None:
+    """To standard error: what is printed may be piped on."""
+    print(line, file=sys.stderr)

@@ -37,27 +37,19 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--workers", type=option_types.positive, metavar="N", help="processes (default: one for each processor)"
     )
-    parser.add_argument(
-        "--seed", type=option_types.natural, default=0, metavar="S", help="seed of the split (default: 0)"
-    )
+    parser.add_argument("--seed", type=option_types.natural, metavar="S", help="seed of the split (default: 0)")
     parser.set_defaults(execute=execute)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.components.data_preparation.launcher import read_image_shape, read_max_bad
     from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+    from kfp_image_tuning.pipelines.prepared_data import preparation_arguments
 
-    validation = 0.1 if arguments.validation_fraction is None else arguments.validation_fraction
-    test = 0.1 if arguments.test_fraction is None else arguments.test_fraction
     prepare_dataset(
         arguments.data,
         arguments.output,
-        image_shape=read_image_shape(arguments.image_shape or "auto"),
-        fractions=(round(1 - validation - test, 9), validation, test),
-        seed=arguments.seed,
-        shards=arguments.shards or 1,
-        max_bad=read_max_bad(arguments.max_bad or "1%"),
+        **preparation_arguments(pipeline_options.given_options(arguments)),
         encoding=arguments.encoding,
         quality=arguments.quality,
         training_margin=arguments.training_margin,
