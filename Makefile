@@ -27,8 +27,9 @@ demo: setup  ## tune a classifier on real images, end to end (about 5 minutes on
 test: setup lint  ## lint and all tests
 	@$(BIN)/python -m pytest
 
-test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (KUBERNETES_BIN: folder of its binaries)
-	@KFP_IMAGE_TUNING_CLUSTER=1 $(BIN)/python -m pytest tests/cluster --timeout 120
+test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (built once, 4 to 10 minutes), or on KUBECONFIG's
+	@test -n "$$KUBECONFIG" || tests/cluster/build_control_plane.sh $(KUBERNETES_BIN)
+	@KFP_IMAGE_TUNING_CLUSTER=1 $(BIN)/python -m pytest tests/cluster --timeout 180
 
 compile: setup  ## write the compiled pipelines that are kept in pipelines/compiled
 	@for engine in local katib sagemaker; do $(BIN)/kfp-image-tuning compile --engine $$engine --output pipelines/compiled/$$engine.yaml || exit 1; done

@@ -297,6 +297,6 @@ def _translate(error: Any, namespace: str) -> EngineError:
     if error.status in (401, 403):
         return EngineError(
             f"Kubernetes: {message}; the launcher's service account in namespace {namespace} needs the Role of "
-            "manifests/, or kubeflow-edit"
+            "manifests/katib, or kubeflow-edit"
         )
     return EngineError(f"Kubernetes: {message}")

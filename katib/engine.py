@@ -213,6 +213,8 @@ class KatibEngine:
     def _end(self, changes: "queue.Queue[Change]") -> Iterator[TrialUpdate]:
         """The last updates of a search that was stopped."""
         self._remove()
+        # The pods go, and their logs with them.
+        yield from self._follower.read_logs(at_once=True)
         deadline = time.monotonic() + STOP_PATIENCE
         while time.monotonic() < deadline and self._follower.has_pods:
             yield from self._take(changes)

@@ -90,10 +90,10 @@ class Follower:
         elif not change.deleted:
             yield from self._take_trial(change.object)
 
-    def read_logs(self) -> Iterator[TrialUpdate]:
+    def read_logs(self, at_once: bool = False) -> Iterator[TrialUpdate]:
         """Look for new epochs of running trials, now and then."""
         since = time.monotonic() - self._last_read
-        if since < LOG_SECONDS:
+        if since < LOG_SECONDS and not at_once:
             return
         first = self._last_read == 0.0
         self._last_read = time.monotonic()
@@ -103,7 +103,7 @@ class Follower:
                 continue
             # Twice the time, because the pod's clock is not ours.
             text = self._cluster.log(*_logged(pod), seconds=None if first else 2 * since + 5)
-            if self._logs.setdefault(name, TrialLog()).read(text):
+            if self._log_of(name, pod).read(text):
                 self.trials[name] = self._describe(self._resources[name])
                 yield TrialUpdate(kind="progress", trial=self.trials[name])
 
@@ -126,8 +126,10 @@ class Follower:
 
     @property
     def runs(self) -> bool:
-        """Whether a trial's pod is on a node."""
-        return any(pod.get("status", {}).get("phase") == "Running" for pod in self._pods.values())
+        """Whether a trial's pod is on a node that is there."""
+        return any(
+            pod.get("status", {}).get("phase") == "Running" and not is_on_lost_node(pod) for pod in self._pods.values()
+        )
 
     @property
     def has_pods(self) -> bool:
@@ -201,8 +203,8 @@ class Follower:
     def _describe(self, resource: Mapping[str, Any], whole_log: bool = False) -> Trial:
         """A Trial with what its pod and its log say."""
         name = resource["metadata"]["name"]
-        log = self._logs.setdefault(name, TrialLog())
         pod = self._pod_of(name)
+        log = self._log_of(name, pod)
         text = ""
         if whole_log and pod is not None:
             text = self._cluster.log(*_logged(pod), lines=LOG_TAIL)
@@ -223,10 +225,24 @@ class Follower:
         return replace(trial, model_uri=self._models.below(experiment, trial.name).uri)
 
     def _pod_of(self, trial: str) -> dict[str, Any] | None:
-        """The trial's pod; of several (machines), the first that has trouble, else the first."""
+        """The trial's pod; of several (machines), the first that has trouble, else the first that is to stay."""
         found = [pod for pod in self._pods.values() if (pod["metadata"].get("labels") or {}).get(TRIAL_LABEL) == trial]
+        # A pod on a lost node stays for a while beside the one that took its place.
+        found = [pod for pod in found if not pod["metadata"].get("deletionTimestamp")] or found
         troubled = [pod for pod in found if why_pod_failed(pod) or why_pod_waits(pod)]
         return next(iter(troubled or found), None)
+
+    def _log_of(self, trial: str, pod: Mapping[str, Any] | None) -> TrialLog:
+        """What is known from the log of the trial's pod; nothing of a pod that was lost counts."""
+        log = self._logs.setdefault(trial, TrialLog())
+        if pod is None:
+            return log
+        name = pod["metadata"]["name"]
+        there = [other["metadata"] for other in self._pods.values() if other["metadata"]["name"] == log.pod]
+        if log.pod and log.pod != name and all(other.get("deletionTimestamp") for other in there):
+            log = self._logs[trial] = TrialLog()
+        log.pod = log.pod or name
+        return log
 
     def _why_no_pod(self, name: str) -> str:
         """Why a trial's Job has no pod; asked only now and then."""

@@ -57,12 +57,16 @@ def why_pod_failed(pod: Mapping[str, Any]) -> str:
 
 
 def is_on_lost_node(pod: Mapping[str, Any]) -> bool:
-    """Whether a pod counts as running while nothing is heard of its node."""
+    """Whether a pod counts as running while nothing is heard of its node.
+
+    The node controller then calls the pod unready, and nobody tells that its containers have ended.
+    """
     status = pod.get("status", {})
-    return status.get("phase") == "Running" and any(
-        condition["type"] == "Ready" and condition["status"] != "True" and condition.get("reason") == "NodeNotReady"
-        for condition in status.get("conditions") or ()
+    unready = any(
+        condition["type"] == "Ready" and condition["status"] != "True" for condition in status.get("conditions") or ()
     )
+    states = [container.get("state") or {} for container in status.get("containerStatuses") or ()]
+    return status.get("phase") == "Running" and unready and bool(states) and all("running" in state for state in states)
 
 
 def why_job_waits(job: Mapping[str, Any], warnings: Iterable[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.katib.locations import Location, store_environment, volume_and_mount
+from kfp_image_tuning.katib.names import TRIAL_PROCESS_FILE
 from kfp_image_tuning.katib.options import DEFAULT_IMAGE, KatibOptions
 from kfp_image_tuning.katib.trial_code import ENTRY_MODULE, MOUNT_PATH, START_NAME, TRIAL_PACKAGES
 
@@ -57,6 +58,17 @@ def build_command(options: KatibOptions) -> list[str]:
     """
     program = f"-m {ENTRY_MODULE}" if options.pods.image else f"{MOUNT_PATH}/{START_NAME}"
     return ["sh", "-c", f"python3 {program}"]
+
+
+def build_lifecycle() -> dict[str, Any]:
+    """What runs before the container is ended: tells the trial, and waits until it has left its model.
+
+    Kubernetes itself tells a container's first process alone. That is Katib's shell, which dies of it, and everything
+    else in the container is killed with it.
+    """
+    tell = f'trial=$(cat "$HOME/{TRIAL_PROCESS_FILE}") && kill -TERM "$trial"'
+    wait = 'while kill -0 "$trial" 2> /dev/null; do sleep 0.2; done'
+    return {"preStop": {"exec": {"command": ["sh", "-c", f"{tell} && {wait}"]}}}
 
 
 def build_resources(options: KatibOptions) -> dict[str, Any]:

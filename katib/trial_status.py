@@ -26,8 +26,14 @@ _LINE = re.compile(r"Epoch\[(\d+)\] (Validation-accuracy|Train-accuracy|Time cos
 
 @dataclass
 class TrialLog:
-    """The epochs that a trial's log has told of so far."""
+    """The epochs that a trial's log has told of so far.
 
+    Attributes:
+        pod: Whose log it is; a trial whose node was lost runs again in another pod.
+        numbers: Epoch to its numbers.
+    """
+
+    pod: str = ""
     numbers: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def read(self, log: str) -> bool:

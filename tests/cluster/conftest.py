@@ -1,49 +1,38 @@
 """A real Kubernetes API server for the tests here; ``make test-cluster`` runs them.
 
 Without the switch KFP_IMAGE_TUNING_CLUSTER nothing here is collected: the control plane wants minutes to be built,
-once, and several hundred megabytes of memory.
+once, and several hundred megabytes of memory. With KUBECONFIG the tests run on the cluster that it names.
 """
 
+import base64
 import os
-import stat
-import sys
+import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-import urllib3
 
 collect_ignore_glob = [] if os.environ.get("KFP_IMAGE_TUNING_CLUSTER") else ["test_*.py"]
+CALLBACK = os.environ.get("KFP_IMAGE_TUNING_CALLBACK", "127.0.0.1")
+"""Where the API server reaches this machine."""
 
 if not collect_ignore_glob:
     from kubernetes import client
 
-    from tests.cluster.control_plane import ControlPlane, is_available
+    from kfp_image_tuning.katib.cluster import GROUP
+    from kfp_image_tuning.katib.trial_code import TrialCode
+    from tests.cluster.bench import Bench, Place
+    from tests.cluster.control_plane import BINARIES, ControlPlane, missing_binaries
+    from tests.cluster.given_cluster import GivenCluster
+    from tests.cluster.launcher_process import LauncherProcess, install_role, make_launcher_kubeconfig
+    from tests.cluster.trainers import write_images
     from tests.components.model_evaluation.digits import write_digits
-    from tests.emulators.katib_controller import KatibStandIn, custom_resource_definitions
+    from tests.emulators.api_server_proxy import ApiServerProxy
+    from tests.emulators.katib_controller import WATCHED_LABELS, KatibStandIn, custom_resource_definitions
     from tests.emulators.node_agent import NodeAgent
-
-    # Its certificates are its own, made at each start.
-    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-
-QUICK_TRAINER = """#!/bin/sh
-# Stands for python3 in the image "quick": prints what a training of two epochs prints, and leaves a model.
-folder=$TRIAL_MODELS/$TRIAL_NAME
-mkdir -p "$folder"
-echo "Epoch[0] Train-accuracy=0.4"
-echo "Epoch[0] Validation-accuracy=0.5"
-sleep ${SLEEP:-0.3}
-echo "Epoch[1] Train-accuracy=0.7"
-echo "Epoch[1] Validation-accuracy=0.8"
-echo '{}' > "$folder/model.json"
-echo weights > "$folder/model.safetensors"
-"""
-FAILING_TRAINER = "#!/bin/sh\necho Reading the data set\necho cannot read train.rec\nexit 3\n"
-GREEDY_TRAINER = "#!/bin/sh\necho Loading everything at once\nkill -9 $$\n"
-SILENT_TRAINER = "#!/bin/sh\necho nothing to say\n"
-TRAINERS = {"quick": QUICK_TRAINER, "failing": FAILING_TRAINER, "greedy": GREEDY_TRAINER, "silent": SILENT_TRAINER}
+    from tests.pipelines.digit_images import write_digit_images
 
 
 @pytest.fixture(scope="session")
@@ -55,70 +44,152 @@ def digits_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ControlPlane"]:
-    """The control plane, with Katib's kinds in it."""
-    assert is_available(), "the control plane's binaries are missing; see tests/cluster/control_plane.py"
-    plane = ControlPlane(tmp_path_factory.mktemp("kubernetes"))
-    try:
-        extensions = client.ApiextensionsV1Api(plane.client())
-        for definition in custom_resource_definitions():
-            extensions.create_custom_resource_definition(definition)
-        yield plane
-    finally:
-        plane.close()
+def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of class folders."""
+    folder = tmp_path_factory.mktemp("images")
+    write_digit_images(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def katib(control_plane: "ControlPlane") -> Iterator["KatibStandIn"]:
-    """What plays Katib's part."""
-    stand_in = KatibStandIn(control_plane.client())
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ControlPlane | GivenCluster"]:
+    """The cluster: our own, or the one that KUBECONFIG names."""
+    given = os.environ.get("KUBECONFIG")
+    if not given and (missing := missing_binaries()):
+        pytest.fail(f"{BINARIES} lacks {', '.join(missing)}; tests/cluster/build_control_plane.sh makes them")
+    plane = GivenCluster(Path(given)) if given else ControlPlane(tmp_path_factory.mktemp("kubernetes"))
+    yield plane
+    plane.close()
+
+
+@pytest.fixture
+def control_plane(cluster: "ControlPlane | GivenCluster") -> "ControlPlane":
+    """Our own control plane, for tests that break it or read its audit log."""
+    if not isinstance(cluster, ControlPlane):
+        pytest.skip(
+            "breaks the API server or reads its audit log, which is not ours to do in the cluster of KUBECONFIG"
+        )
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def has_katib(cluster: "ControlPlane | GivenCluster") -> bool:
+    """Whether Katib itself is there."""
+    kinds = client.ApiextensionsV1Api(cluster.client()).list_custom_resource_definition().items
+    return any(kind.metadata.name == f"experiments.{GROUP}" for kind in kinds)
+
+
+@pytest.fixture(scope="session")
+def katib(cluster: "ControlPlane | GivenCluster", has_katib: bool) -> Iterator["KatibStandIn"]:
+    """What plays Katib's part, with Katib's kinds."""
+    if has_katib:
+        pytest.skip("the cluster has Katib itself, which a stand-in would disturb")
+    extensions, definitions = client.ApiextensionsV1Api(cluster.client()), custom_resource_definitions()
+    for definition in definitions:
+        extensions.create_custom_resource_definition(definition)
+    stand_in = KatibStandIn(cluster.client(), CALLBACK)
     yield stand_in
     stand_in.close()
+    for definition in definitions:
+        extensions.delete_custom_resource_definition(definition["metadata"]["name"])
 
 
-@dataclass
-class Place:
-    """A namespace of its own, and the machines.
-
-    Attributes:
-        namespace: The namespace.
-        models: The folder that pods see as ``/models``.
-        agent: The machines.
-    """
-
-    namespace: str
-    models: Path
-    agent: "NodeAgent"
+@pytest.fixture
+def namespace(cluster: "ControlPlane | GivenCluster", has_katib: bool, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new namespace, with Katib or its stand-in behind it."""
+    if not has_katib:
+        request.getfixturevalue("katib")
+    core = client.CoreV1Api(cluster.client())
+    name = f"team-{uuid.uuid4().hex[:8]}"
+    core.create_namespace({"metadata": {"name": name, "labels": WATCHED_LABELS}})
+    yield name
+    core.delete_namespace(name)
 
 
 @pytest.fixture
 def place(
-    control_plane: "ControlPlane", katib: "KatibStandIn", tmp_path: Path, digits_dataset: Path
-) -> Iterator[Place]:
+    cluster: "ControlPlane | GivenCluster",
+    katib: "KatibStandIn",
+    namespace: str,
+    tmp_path: Path,
+    digits_dataset: Path,
+) -> Iterator["Place"]:
     """A new namespace on one machine with two GPUs."""
-    katib.paused = False
-    images = {}
-    for name, script in TRAINERS.items():
-        program = tmp_path / "images" / name / "python3"
-        program.parent.mkdir(parents=True)
-        program.write_text(script)
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        images[name] = program.parent
-    # An image with our trainer in it: this environment.
-    images["trainer"] = Path(sys.executable).parent
-    models = tmp_path / "volume"
-    models.mkdir()
-    core = client.CoreV1Api(control_plane.client())
-    namespace = f"team-{uuid.uuid4().hex[:8]}"
-    core.create_namespace({"metadata": {"name": namespace}})
-    mounts = {"/models": models, "/data": digits_dataset}
-    agent = NodeAgent(control_plane.client(), tmp_path / "pods", images, mounts)
+    katib.paused, katib.policy = False, ""
+    claims = {"images": digits_dataset.parent, "models": tmp_path / "volume"}
+    claims["models"].mkdir()
+    core = client.CoreV1Api(cluster.client())
+    agent = NodeAgent(cluster.client(), tmp_path / "pods", write_images(tmp_path / "images"), claims, CALLBACK)
     agent.add_node(f"node-{namespace}", gpus=2)
-    for claim in ("images", "models"):
+    for claim in claims:
         _make_claim(core, namespace, claim)
-    yield Place(namespace, models, agent)
+    _wait_until_pods_are_taken(core, namespace)
+    yield Place(namespace, claims["models"], agent)
     agent.close()
-    core.delete_namespace(namespace)
+
+
+@pytest.fixture
+def bench(cluster: "ControlPlane | GivenCluster", place: "Place", tmp_path: Path) -> "Bench":
+    """What a test does with one search."""
+    return Bench(cluster, place, tmp_path)
+
+
+@pytest.fixture
+def proxy(cluster: "ControlPlane | GivenCluster") -> Iterator["ApiServerProxy"]:
+    """What stands between launchers and the API server."""
+    proxy = ApiServerProxy(cluster.access["server"])
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def launcher_kubeconfig(
+    cluster: "ControlPlane | GivenCluster", place: "Place", proxy: "ApiServerProxy", tmp_path: Path
+) -> Path:
+    """Access as a service account with the Role of ``manifests/katib`` alone, through the proxy."""
+    install_role(cluster.client(), place.namespace)
+    path = tmp_path / "kubeconfig"
+    access = {"server": proxy.server, "certificate-authority-data": base64.b64encode(proxy.certificate).decode()}
+    make_launcher_kubeconfig(path, cluster.client(), place.namespace, access)
+    return path
+
+
+@pytest.fixture
+def launch(
+    place: "Place", launcher_kubeconfig: Path, digits_dataset: Path, tmp_path: Path
+) -> Iterator[Callable[..., "LauncherProcess"]]:
+    """Starts the launcher as a process; keyword arguments change its settings, ``pods`` the trials' pods."""
+    code = tmp_path / "code.json"
+    TrialCode("archive", "unpacker", "start").save(code)
+    started: list[LauncherProcess] = []
+
+    def start(
+        pods: dict[str, Any] | None = None, *, options: dict[str, Any] | None = None, run: str = "run-1", **changes: Any
+    ) -> LauncherProcess:
+        settings = {"search_mode": "flat", "max_trials": 3, "parallel_trials": 2, "epochs": 9, **changes}
+        more = {"namespace": place.namespace, "pods": {"image": "quick", **(pods or {})}, **(options or {})}
+        placement = {"storage": "pvc://models", "storage_mount": str(place.models), "data": "pvc://images/dataset"}
+        placement |= {"kubeflow_run": run, "more": more}
+        folder = tmp_path / f"launcher-{len(started)}"
+        started.append(LauncherProcess(folder, launcher_kubeconfig, settings, placement, digits_dataset, code))
+        return started[-1]
+
+    yield start
+    for launcher in started:
+        launcher.kill()
+
+
+def _wait_until_pods_are_taken(core: "client.CoreV1Api", namespace: str) -> None:
+    """A new namespace has no service account for a moment."""
+    pod = {"metadata": {"name": "try"}, "spec": {"containers": [{"name": "main", "image": "none"}]}}
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            core.create_namespaced_pod(namespace, pod, dry_run="All")
+            return
+        except client.ApiException:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def _make_claim(core: "client.CoreV1Api", namespace: str, name: str) -> None:

@@ -1,6 +1,6 @@
 """A real Kubernetes control plane on this machine: etcd, API server, controllers and scheduler as child processes.
 
-The binaries lie where ``make test-cluster`` looks for them (KUBERNETES_BIN, by default the user's cache). Everything
+``build_control_plane.sh`` makes the binaries; they lie in KUBERNETES_BIN, by default in the user's cache. Everything
 listens on the loopback alone, keeps its files in one folder, and ends with the test session.
 """
 
@@ -13,22 +13,40 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from kubernetes import client, config
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
 BINARIES = Path(os.environ.get("KUBERNETES_BIN", CACHE / "kfp-image-tuning" / "kubernetes" / "bin"))
 NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-CONTROLLERS = "job,garbagecollector,namespace,serviceaccount,serviceaccount-token,podgc,resourcequota"
+CONTROLLERS = "job,garbagecollector,namespace,serviceaccount,serviceaccount-token,podgc,resourcequota,nodelifecycle"
+NODE_SILENCE = 10
+"""Seconds after which a node that says nothing counts as lost."""
+EVICTION = 5
+"""Seconds after which its pods are given up; Kubernetes' own default is five minutes."""
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+}
 PATIENCE = 120.0
 
 
-def is_available() -> bool:
-    """Whether the binaries are there."""
-    return all(os.access(BINARIES / name, os.X_OK) for name in NEEDED)
+def missing_binaries() -> list[str]:
+    """What has not been built."""
+    return [name for name in NEEDED if not os.access(BINARIES / name, os.X_OK)]
 
 
 class ControlPlane:
-    """The running processes; also the way to disturb them."""
+    """The running processes; also the way to disturb them.
+
+    Attributes:
+        kubeconfig: For the administrator.
+        audit_log: What service accounts have asked of the API server, one JSON object a line.
+        access: How to reach the API server, in a kubeconfig's form.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -36,6 +54,12 @@ class ControlPlane:
         self._ports = dict(zip(("etcd", "peer", "api", "manager", "scheduler"), _free_ports(5), strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kubeconfig = folder / "kubeconfig"
+        self.audit_log = folder / "audit.log"
+        self._certificate = folder / "certificates" / "apiserver.crt"
+        self.access = {
+            "server": f"https://127.0.0.1:{self._ports['api']}",
+            "certificate-authority": str(self._certificate),
+        }
         self._write_files()
         self._start_etcd()
         self.start_api_server()
@@ -43,9 +67,7 @@ class ControlPlane:
 
     def client(self) -> client.ApiClient:
         """A connection as administrator."""
-        configuration = client.Configuration()
-        config.load_kube_config(str(self.kubeconfig), client_configuration=configuration)
-        return client.ApiClient(configuration)
+        return connect(self.kubeconfig)
 
     def start_api_server(self) -> None:
         """Start it and wait until it is ready."""
@@ -56,14 +78,20 @@ class ControlPlane:
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             f"--secure-port={port}",
-            f"--cert-dir={self._folder}/certificates",
+            f"--cert-dir={self._certificate.parent}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--authorization-mode=RBAC",
             f"--token-auth-file={self._folder}/tokens.csv",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self._folder}/sa.pub",
             f"--service-account-signing-key-file={self._folder}/sa.key",
+            f"--default-not-ready-toleration-seconds={EVICTION}",
+            f"--default-unreachable-toleration-seconds={EVICTION}",
+            f"--audit-policy-file={self._folder}/audit-policy.yaml",
+            f"--audit-log-path={self.audit_log}",
         )
+        # It makes its certificate at its first start.
+        _wait(self._certificate.exists, "the API server's certificate", self._log("kube-apiserver"))
         core = client.CoreV1Api(self.client())
         _wait(lambda: core.list_namespace(_request_timeout=2).items, "the API server", self._log("kube-apiserver"))
 
@@ -80,26 +108,18 @@ class ControlPlane:
             process.wait()
 
     def _write_files(self) -> None:
-        for command in (
-            ["openssl", "genrsa", "-out", "sa.key", "2048"],
-            ["openssl", "rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub"],
-        ):
-            subprocess.run(command, cwd=self._folder, check=True, capture_output=True)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        (self._folder / "sa.key").write_bytes(private)
+        (self._folder / "sa.pub").write_bytes(public)
         (self._folder / "tokens.csv").write_text(f'{self._token},admin,admin,"system:masters"\n')
-        document: dict[str, Any] = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {
-                    "name": "test",
-                    "cluster": {"server": f"https://127.0.0.1:{self._ports['api']}", "insecure-skip-tls-verify": True},
-                }
-            ],
-            "users": [{"name": "admin", "user": {"token": self._token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-            "current-context": "test",
-        }
-        self.kubeconfig.write_text(yaml.safe_dump(document))
+        (self._folder / "audit-policy.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
+        write_kubeconfig(self.kubeconfig, self.access, self._token)
 
     def _start_etcd(self) -> None:
         address = f"http://127.0.0.1:{self._ports['etcd']}"
@@ -123,9 +143,11 @@ class ControlPlane:
             "--port=0",
             f"--secure-port={self._ports['manager']}",
             f"--service-account-private-key-file={self._folder}/sa.key",
-            f"--root-ca-file={self._folder}/certificates/apiserver.crt",
+            f"--root-ca-file={self._certificate}",
             "--leader-elect=false",
             f"--controllers={CONTROLLERS}",
+            "--node-monitor-period=1s",
+            f"--node-monitor-grace-period={NODE_SILENCE}s",
         )
         self._start(
             "kube-scheduler",
@@ -144,6 +166,33 @@ class ControlPlane:
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
+
+
+def connect(kubeconfig: Path) -> client.ApiClient:
+    """A connection by a kubeconfig's current context."""
+    configuration = client.Configuration()
+    config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+    return client.ApiClient(configuration)
+
+
+def write_kubeconfig(path: Path, access: dict[str, Any], token: str, namespace: str = "default") -> None:
+    """Write a kubeconfig with one context.
+
+    Args:
+        path: Its file.
+        access: How to reach the API server.
+        token: Of the user.
+        namespace: The context's.
+    """
+    document: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": access}],
+        "users": [{"name": "test", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+        "current-context": "test",
+    }
+    path.write_text(yaml.safe_dump(document))
 
 
 def _wait(condition: Any, what: str, log: Path) -> None:

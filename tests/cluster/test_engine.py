@@ -1,9 +1,7 @@
 """The Katib engine on a real API server, scheduler and Job controller, with a stand-in for Katib."""
 
 import json
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,76 +10,17 @@ from kubernetes import client
 
 from kfp_image_tuning.components.tuning_settings import summarize
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.katib.cluster import GROUP, VERSION, Cluster
-from kfp_image_tuning.katib.engine import KatibEngine
-from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.katib.cluster import GROUP, VERSION
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.result import TuningResult
 from kfp_image_tuning.tuning.search import Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
-from tests.cluster.conftest import Place
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.bench import Bench, flat, sleeping
 from tests.emulators.katib_controller import KatibStandIn
-from tests.katib.searches import make_options, make_search
-
-
-class Bench:
-    """What a test does with one search."""
-
-    def __init__(self, control_plane: ControlPlane, place: Place, folder: Path) -> None:
-        self.place = place
-        self.folder = folder
-        self.lines: list[str] = []
-        self._control_plane = control_plane
-        self.custom = client.CustomObjectsApi(control_plane.client())
-
-    def options(self, image: str = "quick", **values: Any) -> KatibOptions:
-        pods = {"image": image, **values.pop("pods", {})}
-        return make_options(**{"run": "run-1", "namespace": self.place.namespace, "pods": pods, **values})
-
-    def engine(self, options: KatibOptions) -> KatibEngine:
-        cluster = Cluster(self._control_plane.client(), self.place.namespace, self._control_plane.client, patience=60)
-        return KatibEngine(options, self.folder / "model", models_mount=self.place.models, cluster=cluster)
-
-    def run(self, search: Search, options: KatibOptions | None = None) -> TuningResult:
-        engine = self.engine(options or self.options())
-        return run_search(engine, search, self.folder / "result.json", show=self.lines.append)
-
-    def objects(self, plural: str) -> list[str]:
-        found = self.custom.list_namespaced_custom_object(GROUP, VERSION, self.place.namespace, plural)
-        return [item["metadata"]["name"] for item in found["items"]]
-
-    def wait_until(self, condition: Callable[[], object], seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "\n".join(self.lines)
-            time.sleep(0.1)
-
-    def in_background(self, search: Search, options: KatibOptions | None = None) -> tuple[threading.Thread, list[Any]]:
-        """Start a search; its result, or its error, comes into the list."""
-        outcome: list[Any] = []
-
-        def work() -> None:
-            try:
-                outcome.append(self.run(search, options))
-            except EngineError as error:
-                outcome.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        return thread, outcome
-
-
-@pytest.fixture
-def bench(control_plane: ControlPlane, place: Place, tmp_path: Path) -> Bench:
-    return Bench(control_plane, place, tmp_path)
-
-
-def flat(**values: Any) -> Search:
-    return make_search(**{"search_mode": "flat", "max_trials": 3, "parallel_trials": 2, **values})
+from tests.emulators.object_store import object_store
+from tests.katib.searches import make_search
 
 
 def test_a_search_runs_to_its_end_and_leaves_nothing(bench: Bench) -> None:
@@ -96,8 +35,7 @@ def test_a_search_runs_to_its_end_and_leaves_nothing(bench: Bench) -> None:
     assert best.model_uri == f"pvc://models/{best.name.rpartition('-')[0]}/{best.name}"
     assert (bench.folder / "model" / "model.safetensors").read_text() == "weights\n"
     assert TuningResult.load(bench.folder / "result.json") == result
-    bench.wait_until(lambda: not bench.objects("experiments") and not bench.objects("trials"))
-    bench.wait_until(lambda: bench.place.agent.running == 0)
+    bench.wait_until_nothing_is_left()
 
 
 def test_real_trainings_in_pods_end_in_a_model_that_loads(bench: Bench, digits_dataset: Path) -> None:
@@ -126,7 +64,7 @@ def test_a_conditional_search_is_one_result_of_several_experiments(bench: Bench)
 
 
 def test_two_gpus_take_two_trials_at_a_time_and_the_others_are_said_to_wait(bench: Bench) -> None:
-    slow = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "3"},)})
+    slow = bench.options(pods=sleeping(3))
     thread, outcome = bench.in_background(flat(max_trials=4, parallel_trials=4), slow)
     most = 0
     while thread.is_alive():
@@ -138,7 +76,7 @@ def test_two_gpus_take_two_trials_at_a_time_and_the_others_are_said_to_wait(benc
 
 
 def test_a_second_process_of_the_same_run_goes_on_with_its_search(bench: Bench) -> None:
-    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "1"},)})
+    options = bench.options(pods=sleeping(1))
     search = flat(max_trials=4)
     first = bench.engine(options)
     first.launch_or_adopt(first.plan(search))
@@ -196,8 +134,8 @@ def test_failed_trials_end_the_search_and_say_why(bench: Bench) -> None:
 
 
 def test_lack_of_memory_is_named_with_the_limit(bench: Bench) -> None:
-    with pytest.raises(EngineError, match=r"killed for lack of memory \(limit 1Gi\)"):
-        bench.run(flat(max_failed_trials=0), bench.options("greedy", pods={"image": "greedy", "memory": "1Gi"}))
+    with pytest.raises(EngineError, match=r"killed for lack of memory \(limit 256Mi\)"):
+        bench.run(flat(max_failed_trials=0), bench.options(pods={"image": "greedy", "memory": "256Mi"}))
 
 
 def test_a_search_that_succeeds_without_an_objective_is_a_failure(bench: Bench) -> None:
@@ -217,20 +155,19 @@ def test_a_search_that_only_waits_is_given_up_with_the_reason(bench: Bench, pods
     with pytest.raises(EngineError, match="no trial has run for 5 s") as raised:
         bench.run(flat(), bench.options(pods=pods, pending_seconds=5))
     assert words in str(raised.value)
-    bench.wait_until(lambda: not bench.objects("experiments") and not bench.objects("trials"))
+    bench.wait_until_nothing_is_left()
 
 
-def test_a_quota_that_refuses_pods_is_named(bench: Bench, control_plane: ControlPlane) -> None:
-    core = client.CoreV1Api(control_plane.client())
+def test_a_quota_that_refuses_pods_is_named(bench: Bench) -> None:
     quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}
-    core.create_namespaced_resource_quota(bench.place.namespace, quota)
+    bench.core.create_namespaced_resource_quota(bench.place.namespace, quota)
     time.sleep(2)
     with pytest.raises(EngineError, match="exceeded quota: small"):
         bench.run(flat(), bench.options(pending_seconds=10))
 
 
 def test_a_stop_is_one_call_and_keeps_what_was_reached(bench: Bench) -> None:
-    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "60"},)})
+    options = bench.options(pods=sleeping(60))
     engine = bench.engine(options)
     engine.launch_or_adopt(engine.plan(flat()))
     updates = engine.follow()
@@ -244,11 +181,69 @@ def test_a_stop_is_one_call_and_keeps_what_was_reached(bench: Bench) -> None:
     finished = [update.trial for update in seen if update.kind == "finished"]
     assert {trial.status for trial in finished if trial} == {"stopped"}
     assert 0.5 in [trial.objective for trial in finished if trial]
-    bench.wait_until(lambda: not bench.objects("experiments") and bench.place.agent.running == 0)
+    bench.wait_until_nothing_is_left()
+
+
+def test_trials_that_are_stopped_leave_their_models_in_an_object_store(
+    bench: Bench, digits_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = SearchSpace.customized({"optimizer": "sgd", "mini_batch_size": {"min": 8, "max": 64}})
+    budget = Budget(max_trials=1, parallel_trials=1)
+    search = Search.for_dataset(space, summarize(Dataset.load(digits_dataset)), epochs=500, budget=budget)
+    with object_store("images") as access:
+        for name, value in access.items():
+            monkeypatch.setenv(name, value)
+        env = [{"name": name, "value": value} for name, value in {**access, "OMP_NUM_THREADS": "1"}.items()]
+        engine = bench.engine(bench.options(models="s3://images/models", pods={"image": "trainer", "env": tuple(env)}))
+        engine.launch_or_adopt(engine.plan(search))
+        updates = []
+        for update in engine.follow():
+            updates.append(update)
+            if update.kind == "progress":
+                engine.stop()
+        engine.collect()
+    last = next(update.trial for update in reversed(updates) if update.trial is not None)
+    assert last.status == "stopped"
+    document = load_model(bench.folder / "model").document
+    assert document.validation_accuracy >= last.history[0].validation_accuracy
+
+
+def test_bad_trials_are_ended_early_and_keep_what_they_reached(bench: Bench) -> None:
+    result = bench.run(flat(max_trials=5, parallel_trials=1), bench.options("fading"))
+    assert [trial.status for trial in result.trials] == ["completed"] * 3 + ["early_stopped"] * 2
+    for trial in result.trials[3:]:
+        # Judged at the fourth epoch; what it prints until it is gone counts as well.
+        assert 4 <= len(trial.history) < 6
+        assert trial.objective == max(epoch.validation_accuracy for epoch in trial.history)
+        assert trial.objective < 0.2
+    assert result.best_trial is not None
+    assert result.best_trial.objective == 0.85
+
+
+def test_the_objective_is_the_best_epochs_and_not_the_last_ones(bench: Bench) -> None:
+    result = bench.run(flat(max_trials=1, parallel_trials=1), bench.options("falling"))
+    (trial,) = result.trials
+    assert (trial.objective, trial.best_epoch, trial.history[-1].validation_accuracy) == (0.9, 0, 0.3)
+    (experiment,) = result.engine_details["experiments"]
+    assert experiment["optimal_trial"] == trial.name
+
+
+def test_a_trial_that_runs_too_long_is_ended_and_its_limit_is_named(bench: Bench) -> None:
+    pods = {**sleeping(60), "max_seconds": 2}
+    with pytest.raises(EngineError, match="longer than max_seconds allows"):
+        bench.run(flat(max_trials=1, parallel_trials=1, max_failed_trials=0), bench.options(pods=pods))
+
+
+def test_a_pod_that_the_cluster_does_not_admit_is_named_with_the_reason(bench: Bench) -> None:
+    limit = {"metadata": {"name": "small"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]}}
+    bench.core.create_namespaced_limit_range(bench.place.namespace, limit)
+    with pytest.raises(EngineError, match="maximum memory usage per Container is 1Gi"):
+        bench.run(flat(), bench.options(pending_seconds=10, pods={"memory": "2Gi"}))
+    bench.wait_until_nothing_is_left()
 
 
 def test_an_experiment_that_somebody_deletes_ends_the_search_with_an_error(bench: Bench) -> None:
-    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "60"},)})
+    options = bench.options(pods=sleeping(60))
     thread, outcome = bench.in_background(flat(), options)
     bench.wait_until(lambda: bench.place.agent.running == 2)
     (name,) = bench.objects("experiments")
@@ -258,22 +253,10 @@ def test_an_experiment_that_somebody_deletes_ends_the_search_with_an_error(bench
     bench.wait_until(lambda: bench.place.agent.running == 0)
 
 
-def test_a_restart_of_the_api_server_is_survived(bench: Bench, control_plane: ControlPlane) -> None:
-    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "2"},)})
-    thread, outcome = bench.in_background(flat(max_trials=4), options)
-    bench.wait_until(lambda: bench.place.agent.running == 2)
-    control_plane.stop_api_server()
-    time.sleep(2)
-    control_plane.start_api_server()
-    thread.join(timeout=120)
-    assert outcome
-    assert [trial.status for trial in outcome[0].trials] == ["completed"] * 4
-
-
 def test_the_experiment_belongs_to_the_launchers_pod_and_to_the_next_one_after_it(
-    bench: Bench, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core = client.CoreV1Api(control_plane.client())
+    core = bench.core
 
     def make_launcher(name: str) -> None:
         spec = {"containers": [{"name": "main", "image": "quick", "command": ["sleep", "60"]}], "nodeName": "elsewhere"}
@@ -282,7 +265,7 @@ def test_the_experiment_belongs_to_the_launchers_pod_and_to_the_next_one_after_i
         for key, value in {"NAME": name, "UID": uid, "NAMESPACE": bench.place.namespace}.items():
             monkeypatch.setenv(f"KFP_POD_{key}", value)
 
-    options = bench.options(pods={"image": "quick", "env": ({"name": "SLEEP", "value": "60"},)})
+    options = bench.options(pods=sleeping(60))
     for name in ("launcher-1", "launcher-2"):
         make_launcher(name)
         engine = bench.engine(options)
@@ -291,7 +274,7 @@ def test_the_experiment_belongs_to_the_launchers_pod_and_to_the_next_one_after_i
     time.sleep(3)
     assert bench.objects("experiments")
     core.delete_namespaced_pod("launcher-2", bench.place.namespace, grace_period_seconds=0)
-    bench.wait_until(lambda: not bench.objects("experiments") and bench.place.agent.running == 0)
+    bench.wait_until_nothing_is_left()
 
 
 def test_the_webhook_refuses_what_our_validation_would_refuse(bench: Bench) -> None:

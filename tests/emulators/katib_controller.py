@@ -2,13 +2,12 @@
 
 It enforces the rules of `kfp_image_tuning.katib.validation` as a real validating webhook, wraps trial pods as a real
 mutating webhook, makes Trials and Jobs with Katib's labels, owner references and finalizer, collects the objective
-from the pods' logs, and writes status fields as Katib writes them. It tries values at random whatever the
-algorithm, and ends no trial early.
+from the pods' logs, stops bad trials by its median rule, and writes status fields as Katib writes them. It tries values
+at random whatever the algorithm.
 """
 
 import base64
 import contextlib
-import datetime
 import json
 import random
 import string
@@ -21,12 +20,32 @@ from urllib.parse import urlsplit
 from kubernetes import client
 
 from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, GROUP, TRIAL_LABEL, VERSION
-from kfp_image_tuning.katib.validation import find_problems, find_update_problems, has_condition, is_completed
-from tests.emulators.katib_pods import collect_metrics, make_trial_job, wrap_command
+from kfp_image_tuning.katib.validation import find_problems, find_update_problems, is_completed
+from tests.emulators.katib_pods import (
+    COLLECTOR,
+    METRICS_MOUNT,
+    collect_metrics,
+    collector_container,
+    make_trial_job,
+    metric_values,
+    was_stopped_early,
+    wrap_command,
+)
+from tests.emulators.katib_status import (
+    condition,
+    experiment_status,
+    is_ended,
+    median_stop_rules,
+    now,
+    trial_end,
+    without_times,
+)
 from tests.emulators.loopback_https import LoopbackServer
 
 INTERVAL = 0.2
 FINALIZER = "update-prometheus-metrics"
+WATCHED_LABELS = {"kfp-image-tuning/test": "cluster"}
+"""Labels of the namespaces that the stand-in looks after."""
 
 
 def custom_resource_definitions() -> list[dict[str, Any]]:
@@ -57,9 +76,15 @@ def custom_resource_definitions() -> list[dict[str, Any]]:
 
 
 class KatibStandIn:
-    """Katib's webhooks and controllers, in threads of this process."""
+    """Katib's webhooks and controllers, in threads of this process.
 
-    def __init__(self, api: client.ApiClient, seed: int = 0) -> None:
+    Args:
+        api: The connection.
+        address: Where the API server reaches the webhooks.
+        seed: Of the values that it tries.
+    """
+
+    def __init__(self, api: client.ApiClient, address: str = "127.0.0.1", seed: int = 0) -> None:
         self._custom = client.CustomObjectsApi(api)
         self._batch, self._core = client.BatchV1Api(api), client.CoreV1Api(api)
         self._admission = client.AdmissionregistrationV1Api(api)
@@ -67,6 +92,10 @@ class KatibStandIn:
         self._random = random.Random(seed)
         self.paused = False
         """Whether no suggestion comes, as while Katib's suggestion service starts."""
+        self.policy = ""
+        """Why a policy of the cluster denies every new Experiment; empty: it does not."""
+        self._observations: dict[str, list[float]] = {}
+        """Trial to its objective's values: Katib's database."""
         self._ended = threading.Event()
         katib = self
 
@@ -84,7 +113,7 @@ class KatibStandIn:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = LoopbackServer(Webhooks)
+        self._server = LoopbackServer(Webhooks, address)
         self._register()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -102,6 +131,8 @@ class KatibStandIn:
             return self._wrap_pod(request)
         new, old = request["object"], request.get("oldObject")
         problems = find_problems(new)
+        if self.policy and not old:
+            problems.append(self.policy)
         if old and old.get("spec") != new.get("spec"):
             problems += find_update_problems(old, new)
         if not problems:
@@ -113,10 +144,12 @@ class KatibStandIn:
             return {
                 "name": f"{path}.katib.kubeflow.org",
                 "clientConfig": {
-                    "url": f"https://127.0.0.1:{self._server.port}/{path}",
+                    "url": f"https://{self._server.address}:{self._server.port}/{path}",
                     "caBundle": base64.b64encode(self._server.certificate).decode(),
                 },
                 "rules": [rule],
+                # In a cluster that others use too, only the tests' own namespaces are looked at.
+                "namespaceSelector": {"matchLabels": WATCHED_LABELS},
                 "sideEffects": "None",
                 "admissionReviewVersions": ["v1"],
             }
@@ -148,11 +181,16 @@ class KatibStandIn:
         labels = {**pod["metadata"].get("labels", {}), **trial["metadata"]["labels"], TRIAL_LABEL: owners[0]["name"]}
         container = pod["spec"]["containers"][0]
         words = [*container["command"], *container.get("args", ())]
-        command = wrap_command(words, early_stopping=bool(trial["spec"].get("earlyStopping")), expanded=False)
+        command = wrap_command(words, early_stopping=bool(trial["spec"].get("earlyStoppingRules")), expanded=False)
+        mounts = [*container.get("volumeMounts", ()), METRICS_MOUNT]
+        volumes = [*pod["spec"].get("volumes", ()), {"name": METRICS_MOUNT["name"], "emptyDir": {}}]
         patch = [
             {"op": "add", "path": "/metadata/labels", "value": labels},
             {"op": "add", "path": "/spec/shareProcessNamespace", "value": True},
             {"op": "add", "path": "/spec/containers/0/command", "value": command},
+            {"op": "add", "path": "/spec/containers/0/volumeMounts", "value": mounts},
+            {"op": "add", "path": "/spec/volumes", "value": volumes},
+            {"op": "add", "path": "/spec/containers/-", "value": collector_container(trial)},
         ]
         return {
             "allowed": True,
@@ -182,66 +220,19 @@ class KatibStandIn:
         for trial in trials:
             self._look_after_trial(experiment, trial)
         trials = self._trials_of(experiment)
-        ended = [trial for trial in trials if _is_ended(trial)]
+        ended = [trial for trial in trials if is_ended(trial)]
         spec = experiment["spec"]
-        status = self._make_status(experiment, trials)
+        status = experiment_status(experiment, trials)
         if not is_completed({"status": status}) and not self.paused:
             room = min(spec["parallelTrialCount"] - len(trials) + len(ended), spec["maxTrialCount"] - len(trials))
             for _ in range(room):
-                self._make_trial(experiment)
-        if _without_times(status) != _without_times(experiment.get("status", {})):
+                self._make_trial(experiment, median_stop_rules(experiment, trials, self._observations))
+        if without_times(status) != without_times(experiment.get("status", {})):
             self._set_status("experiments", experiment, status)
 
-    def _make_status(self, experiment: dict[str, Any], trials: list[dict[str, Any]]) -> dict[str, Any]:
-        spec, objective = experiment["spec"], experiment["spec"]["objective"]
-        names: dict[str, list[str]] = {"Succeeded": [], "Failed": [], "MetricsUnavailable": [], "Running": []}
-        for trial in trials:
-            kind = next(
-                (kind for kind in ("MetricsUnavailable", "Failed", "Succeeded") if has_condition(trial, kind)), None
-            )
-            names[kind or "Running"].append(trial["metadata"]["name"])
-        metric = objective["objectiveMetricName"]
-        strategy = next((s["value"] for s in objective["metricStrategies"] if s["name"] == metric), "max")
-        scored = [
-            (float(_observed(trial, metric)[strategy]), trial) for trial in trials if has_condition(trial, "Succeeded")
-        ]
-        best = max(scored, key=lambda pair: pair[0], default=None)
-        status: dict[str, Any] = {
-            "startTime": experiment.get("status", {}).get("startTime") or _now(),
-            "trials": len(trials),
-            "trialsSucceeded": len(names["Succeeded"]),
-            "trialsFailed": len(names["Failed"]),
-            "trialMetricsUnavailable": len(names["MetricsUnavailable"]),
-            "trialsRunning": len(names["Running"]),
-            "conditions": [_condition("Created", "ExperimentCreated", "Experiment is created")],
-        }
-        if best is not None:
-            status["currentOptimalTrial"] = {
-                "bestTrialName": best[1]["metadata"]["name"],
-                "parameterAssignments": best[1]["spec"]["parameterAssignments"],
-                "observation": best[1]["status"]["observation"],
-            }
-        failed = len(names["Failed"]) + len(names["MetricsUnavailable"])
-        done = len(names["Succeeded"]) + failed
-        if best is not None and best[0] >= objective.get("goal", float("inf")):
-            status["conditions"].append(_condition("Succeeded", "ExperimentGoalReached", "Objective goal is reached"))
-        elif failed >= spec.get("maxFailedTrialCount", float("inf")):
-            reason = "Experiment has failed because max failed count has reached"
-            status["conditions"].append(_condition("Failed", "ExperimentMaxFailedTrialsReached", reason))
-        elif done >= spec["maxTrialCount"]:
-            reason = "Experiment has succeeded because max trial count has reached"
-            status["conditions"].append(_condition("Succeeded", "ExperimentMaxTrialsReached", reason))
-        else:
-            status["conditions"].append(_condition("Running", "ExperimentRunning", "Experiment is running"))
-        return status
-
-    def _make_trial(self, experiment: dict[str, Any]) -> None:
+    def _make_trial(self, experiment: dict[str, Any], rules: list[dict[str, Any]]) -> None:
         metadata = experiment["metadata"]
         suffix = "".join(self._random.choices(string.ascii_lowercase + string.digits, k=8))
-        assignments = [
-            {"name": parameter["name"], "value": self._draw(parameter)}
-            for parameter in experiment["spec"]["parameters"]
-        ]
         trial = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "Trial",
@@ -252,28 +243,20 @@ class KatibStandIn:
                 "ownerReferences": [_owner(experiment)],
             },
             "spec": {
-                "parameterAssignments": assignments,
+                "parameterAssignments": [
+                    {"name": name, "value": value} for name, value in draw(experiment, self._random).items()
+                ],
                 "objective": experiment["spec"]["objective"],
-                "earlyStopping": experiment["spec"].get("earlyStopping"),
+                **({"earlyStoppingRules": rules} if rules else {}),
+                "metricsCollector": experiment["spec"]["metricsCollectorSpec"],
                 "primaryContainerName": experiment["spec"]["trialTemplate"]["primaryContainerName"],
             },
         }
         self._custom.create_namespaced_custom_object(GROUP, VERSION, metadata["namespace"], "trials", trial)
 
-    def _draw(self, parameter: Mapping[str, Any]) -> str:
-        space = parameter["feasibleSpace"]
-        if space.get("list"):
-            return str(self._random.choice(space["list"]))
-        low, high = float(space["min"]), float(space["max"])
-        if space.get("distribution") == "logUniform":
-            value = low * (high / low) ** self._random.random()
-        else:
-            value = self._random.uniform(low, high)
-        return str(round(value)) if parameter["parameterType"] == "int" else str(value)
-
     def _look_after_trial(self, experiment: dict[str, Any], trial: dict[str, Any]) -> None:
         metadata = trial["metadata"]
-        if _is_ended(trial) or metadata.get("deletionTimestamp"):
+        if is_ended(trial) or metadata.get("deletionTimestamp"):
             return
         try:
             job = self._api.sanitize_for_serialization(
@@ -290,9 +273,11 @@ class KatibStandIn:
                 EXPERIMENT_LABEL: experiment["metadata"]["name"],
             }
             self._batch.create_namespaced_job(metadata["namespace"], job)
-            running = [_condition("Created", "TrialCreated", "Trial is created")]
-            running.append(_condition("Running", "TrialRunning", "Trial is running"))
-            self._set_status("trials", trial, {"startTime": _now(), "conditions": running})
+            self._set_status("trials", trial, _first_status())
+            return
+        if not trial.get("status"):
+            # The API server was away when it should have been written.
+            self._set_status("trials", trial, _first_status())
             return
         conditions = job.get("status", {}).get("conditions") or ()
         ended = next((c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None)
@@ -300,24 +285,22 @@ class KatibStandIn:
             self._end_trial(trial, ended)
 
     def _end_trial(self, trial: dict[str, Any], ended: Mapping[str, Any]) -> None:
-        objective = trial["spec"]["objective"]
-        status = {**trial["status"], "completionTime": _now()}
-        if ended["type"] == "Failed":
-            message = f"Trial has failed. Job message: {ended.get('message')}"
-            condition = _condition("Failed", "TrialFailed", message)
-        else:
-            metadata = trial["metadata"]
-            selector = f"{TRIAL_LABEL}={metadata['name']}"
-            (pod,) = self._core.list_namespaced_pod(metadata["namespace"], label_selector=selector).items
-            log = self._core.read_namespaced_pod_log(pod.metadata.name, metadata["namespace"])
-            metrics = collect_metrics(log, [objective["objectiveMetricName"], *objective["additionalMetricNames"]])
-            status["observation"] = {"metrics": [{"name": name, **values} for name, values in metrics.items()]}
-            condition = _condition("Succeeded", "TrialSucceeded", "Trial has succeeded")
-            if objective["objectiveMetricName"] not in metrics:
-                condition = _condition("MetricsUnavailable", "MetricsUnavailable", "Metrics are not available")
-        status["conditions"] = [c for c in status["conditions"] if c["type"] == "Created"]
-        status["conditions"].append(condition)
+        metadata, objective = trial["metadata"], trial["spec"]["objective"]
+        log = self._collector_log(metadata["namespace"], metadata["name"])
+        names = [objective["objectiveMetricName"], *objective["additionalMetricNames"]]
+        filters = trial["spec"]["metricsCollector"]["source"]["filter"]["metricsFormat"]
+        self._observations[metadata["name"]] = metric_values(log, names[:1], filters).get(names[0], [])
+        status = trial_end(trial, ended, collect_metrics(log, names, filters), was_stopped_early(log))
         self._set_status("trials", trial, status)
+
+    def _collector_log(self, namespace: str, trial: str) -> str:
+        """What the collector of the trial's last pod wrote; a pod before it was lost with its node."""
+        pods = self._core.list_namespaced_pod(namespace, label_selector=f"{TRIAL_LABEL}={trial}").items
+        there = [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+        if not there:
+            return ""
+        pod = max(there, key=lambda item: item.metadata.creation_timestamp)
+        return str(self._core.read_namespaced_pod_log(pod.metadata.name, namespace, container=COLLECTOR))
 
     def _trials_of(self, experiment: dict[str, Any]) -> list[dict[str, Any]]:
         metadata = experiment["metadata"]
@@ -340,15 +323,21 @@ class KatibStandIn:
         )
 
 
-def _is_ended(trial: Mapping[str, Any]) -> bool:
-    return any(
-        has_condition(trial, kind) for kind in ("Succeeded", "Failed", "MetricsUnavailable", "EarlyStopped", "Killed")
-    )
+def draw(experiment: Mapping[str, Any], source: random.Random) -> dict[str, str]:
+    """Values for all parameters of an Experiment."""
 
+    def draw_one(parameter: Mapping[str, Any]) -> str:
+        space = parameter["feasibleSpace"]
+        if space.get("list"):
+            return str(source.choice(space["list"]))
+        low, high = float(space["min"]), float(space["max"])
+        if space.get("distribution") == "logUniform":
+            value = low * (high / low) ** source.random()
+        else:
+            value = source.uniform(low, high)
+        return str(round(value)) if parameter["parameterType"] == "int" else str(value)
 
-def _observed(trial: Mapping[str, Any], metric: str) -> dict[str, str]:
-    found: dict[str, str] = next(m for m in trial["status"]["observation"]["metrics"] if m["name"] == metric)
-    return found
+    return {parameter["name"]: draw_one(parameter) for parameter in experiment["spec"]["parameters"]}
 
 
 def _owner(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -362,31 +351,6 @@ def _owner(resource: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _condition(kind: str, reason: str, message: str) -> dict[str, Any]:
-    moment = _now()
-    return {
-        "type": kind,
-        "status": "True",
-        "reason": reason,
-        "message": message,
-        "lastUpdateTime": moment,
-        "lastTransitionTime": moment,
-    }
-
-
-def _without_times(status: Mapping[str, Any]) -> Any:
-    return json.loads(
-        json.dumps(
-            {
-                **status,
-                "conditions": [
-                    {name: value for name, value in condition.items() if not name.endswith("Time")}
-                    for condition in status.get("conditions", ())
-                ],
-            }
-        )
-    )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _first_status() -> dict[str, Any]:
+    conditions = [condition("Created", "TrialCreated", "Trial is created")]
+    return {"startTime": now(), "conditions": [*conditions, condition("Running", "TrialRunning", "Trial is running")]}

@@ -1,4 +1,6 @@
-"""What Katib's pod webhook does to the primary container of a trial, as its documentation and examples show it.
+"""What Katib's pod webhook does to the pod of a trial, as its documentation and examples show it.
+
+A part of the stand-in for Katib; see `tests.emulators.katib_controller`.
 
 The command becomes one shell script: its words joined by spaces, unquoted, then the redirection into the file that the
 metrics collector reads, the branch for trials that were ended early, and a marker that the trial came to its end.
@@ -7,7 +9,7 @@ metrics collector reads, the branch for trials that were ended early, and a mark
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ METRICS_FILE = "/var/log/katib/metrics.log"
 DEFAULT_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
 EARLY_STOPPED = "early-stopped"
 COMPLETED = "completed"
+COLLECTOR = "metrics-logger-and-collector"
+COLLECTOR_IMAGE = "katib/file-metrics-collector"
+METRICS_MOUNT = {"name": "metrics-volume", "mountPath": str(Path(METRICS_FILE).parent)}
 
 
 def make_trial_job(experiment: Mapping[str, Any], name: str, assignments: Mapping[str, str]) -> dict[str, Any]:
@@ -60,18 +65,56 @@ def expand(text: str) -> str:
     return re.sub(r"\$\$|\$\([^)]*\)", lambda found: "$" if found[0] == "$$" else found[0], text)
 
 
+def collector_container(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The container that watches the trial; with Katib's usual resources."""
+    spec = trial["spec"]
+    objective, source = spec["objective"], spec["metricsCollector"]["source"]
+    names = [objective["objectiveMetricName"], *objective["additionalMetricNames"]]
+    words = ["-t", trial["metadata"]["name"], "-m", ";".join(names), "-o-type", objective["type"]]
+    words += ["-path", METRICS_FILE, "-f", ";".join(source["filter"]["metricsFormat"])]
+    for rule in spec.get("earlyStoppingRules", ()):
+        words += ["-stop-rule", f"{rule['name']};{rule['value']};{rule['comparison']};{rule['startStep']}"]
+    return {
+        "name": COLLECTOR,
+        "image": COLLECTOR_IMAGE,
+        # Katib's image brings its own.
+        "command": ["python3", "-I", "-S", str(Path(__file__).parent / "metrics_collector.py")],
+        "args": words,
+        "volumeMounts": [METRICS_MOUNT],
+        "resources": {"requests": {"cpu": "50m", "memory": "10Mi"}, "limits": {"cpu": "500m", "memory": "100Mi"}},
+    }
+
+
+def metric_values(log: str, names: Sequence[str], filters: Sequence[str] = (DEFAULT_FILTER,)) -> dict[str, list[float]]:
+    """Every value of each metric, in its order."""
+    found: dict[str, list[float]] = {}
+    for name, value in _find_metrics(log, names, filters):
+        found.setdefault(name, []).append(float(value))
+    return found
+
+
+def was_stopped_early(log: str) -> bool:
+    """Whether a collector's log tells that it has ended its trial."""
+    return "Training container is early stopped" in log
+
+
 def collect_metrics(
     log: str, names: Sequence[str], filters: Sequence[str] = (DEFAULT_FILTER,)
 ) -> dict[str, dict[str, str]]:
     """What the metrics collector reports of a log: minimum, maximum and latest value of each metric, as text."""
     found: dict[str, list[str]] = {}
+    for name, value in _find_metrics(log, names, filters):
+        found.setdefault(name, []).append(value)
+    return {
+        name: {"min": min(values, key=float), "max": max(values, key=float), "latest": values[-1]}
+        for name, values in found.items()
+    }
+
+
+def _find_metrics(log: str, names: Sequence[str], filters: Sequence[str]) -> Iterator[tuple[str, str]]:
     for line in log.splitlines():
         for pattern in filters:
             for match in re.finditer(pattern, line):
                 name, value = match[1].strip(), match[2].strip()
                 if name in names and value:
-                    found.setdefault(name, []).append(value)
-    return {
-        name: {"min": min(values, key=float), "max": max(values, key=float), "latest": values[-1]}
-        for name, values in found.items()
-    }
+                    yield name, value

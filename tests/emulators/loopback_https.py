@@ -1,4 +1,4 @@
-"""HTTPS servers on the loopback, with a certificate made on the spot: what an API server wants to call back."""
+"""HTTPS servers with a certificate made on the spot: what an API server wants to call back."""
 
 import datetime
 import ipaddress
@@ -14,11 +14,17 @@ from cryptography.x509.oid import NameOID
 
 
 class LoopbackServer:
-    """A server in a thread, on a port of its own."""
+    """A server in a thread, on a port of its own.
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self.certificate, key = _make_certificate()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Args:
+        handler: What answers.
+        address: This machine's address to listen at: the loopback, unless an API server in a container is to call.
+    """
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], address: str = "127.0.0.1") -> None:
+        self.certificate, key = _make_certificate(address)
+        self.address = address
+        self._server = ThreadingHTTPServer((address, 0), handler)
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.NamedTemporaryFile() as file:
@@ -34,9 +40,9 @@ class LoopbackServer:
         self._server.server_close()
 
 
-def _make_certificate() -> tuple[bytes, bytes]:
+def _make_certificate(address: str) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -46,7 +52,7 @@ def _make_certificate() -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

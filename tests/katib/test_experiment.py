@@ -1,9 +1,11 @@
 """Searches as Katib Experiments."""
 
+import json
 from typing import Any
 
 import kubernetes_validate
 import pytest
+from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alpha1TrainJob
 
 from kfp_image_tuning.katib.algorithms import ALGORITHMS, choose_eta, count_hyperband_trials
 from kfp_image_tuning.katib.experiment import METRICS_FILTER, OBJECTIVE_METRIC, build_experiments
@@ -248,6 +250,17 @@ def test_a_train_job_spans_machines() -> None:
     assert (trainer["numNodes"], trainer["resourcesPerNode"]["limits"]["nvidia.com/gpu"]) == (2, "4")
 
 
+@pytest.mark.parametrize("image", ["", "registry/trainer:1"])
+def test_kubeflow_trainers_own_types_lose_nothing_of_a_train_job(image: str) -> None:
+    pods = {**FULL_PODS, "kind": "TrainJob", "nodes": 2, "image": image, "priority_class": ""}
+    (experiment,) = build_experiments(make_search(search_mode="flat", max_seconds=3600), make_options(pods=pods))
+    document = experiment.document["spec"]["trialTemplate"]["trialSpec"]
+    assert json.loads(TrainerV1alpha1TrainJob.from_dict(document).to_json()) == document
+    # Which is a witness, because they drop what they do not know.
+    document["spec"]["trainer"]["numNodez"] = 1
+    assert "numNodez" not in TrainerV1alpha1TrainJob.from_dict(document).to_json()
+
+
 def test_an_image_of_ones_own_needs_no_config_map() -> None:
     plan = plan_search(make_search(search_mode="flat"), make_options(pods={"image": "registry/trainer@sha256:0"}))
     assert [document["kind"] for document in plan.request["documents"]] == ["Experiment"]
@@ -287,8 +300,6 @@ def test_what_was_set_on_the_pipelines_task_reaches_the_pods() -> None:
 
 
 def test_options_survive_their_json_form_and_name_what_they_do_not_know() -> None:
-    import json
-
     options = make_options(pods=FULL_PODS, run="r", algorithm_settings={"gamma": "0.2"})
     assert KatibOptions.from_document(json.loads(json.dumps(options.to_document()))) == options
     with pytest.raises(EngineError) as raised:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.components.tuning_settings import summarize
 from kfp_image_tuning.dataset.document import Dataset
@@ -25,6 +24,7 @@ from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.search import Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
 from tests.emulators.katib_pods import collect_metrics, make_trial_job, wrap_command
+from tests.emulators.object_store import object_store
 from tests.katib.searches import make_options
 
 ASSIGNMENTS = {
@@ -124,27 +124,26 @@ def test_a_trial_that_is_ended_early_leaves_its_best_epoch(tmp_path: Path, digit
     assert "complete" in (pod.log.parent / f"{process.pid}.pid").read_text()
 
 
+def test_a_trial_leaves_its_number_for_whoever_ends_its_container(tmp_path: Path, digits_dataset: Path) -> None:
+    pod = Pod(tmp_path, digits_dataset, epochs=500, early_stopping=False)
+    process = pod.start()
+    file = pod.scratch / "trial.pid"
+    deadline = time.monotonic() + 60
+    while not file.is_file() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert file.read_text() == child
+    os.kill(int(child), signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+
+
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """An S3 server with an empty bucket."""
-    import boto3
-
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    values = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
+    with object_store("images") as access, pytest.MonkeyPatch.context() as patch:
+        for name, value in access.items():
             patch.setenv(name, value)
-        client = boto3.client("s3", endpoint_url=values["AWS_ENDPOINT_URL"], region_name="us-east-1")
-        client.create_bucket(Bucket="images")
         yield "minio://images"
-    server.stop()
 
 
 def test_a_trial_works_from_and_to_an_object_store(tmp_path: Path, digits_dataset: Path, bucket: str) -> None:

@@ -1,0 +1,60 @@
+"""Planned documents before an API server: with every algorithm they are taken as they are, and nothing is made."""
+
+import json
+import random
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from kubernetes import client
+
+from kfp_image_tuning.katib.algorithms import ALGORITHMS
+from kfp_image_tuning.katib.cluster import GROUP, VERSION
+from kfp_image_tuning.katib.code_collection import collect_trial_code
+from kfp_image_tuning.katib.planning import plan_search
+from kfp_image_tuning.katib.trial_code import TrialCode
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.given_cluster import GivenCluster
+from tests.emulators.katib_controller import draw
+from tests.emulators.katib_pods import make_trial_job
+from tests.katib.searches import make_options, make_search
+from tests.katib.test_experiment import FULL_PODS
+
+
+@pytest.fixture(scope="module")
+def code() -> TrialCode:
+    return collect_trial_code()
+
+
+def lost(sent: Any, kept: Any, place: str = "") -> list[str]:
+    """What the API server dropped or changed."""
+    if isinstance(sent, dict) and isinstance(kept, dict):
+        return [line for name in sent for line in lost(sent[name], kept.get(name), f"{place}.{name}")]
+    if isinstance(sent, list) and isinstance(kept, list) and len(sent) == len(kept):
+        return [line for number, item in enumerate(sent) for line in lost(item, kept[number], f"{place}[{number}]")]
+    return [] if sent == kept else [f"{place}: {sent!r} became {kept!r}"]
+
+
+@pytest.mark.parametrize("mode", ["flat", "conditional"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_documents_and_trials_of_every_algorithm_are_taken_as_they_are(
+    cluster: ControlPlane | GivenCluster, namespace: str, code: TrialCode, algorithm: str, mode: str
+) -> None:
+    api = cluster.client()
+    core, batch, custom = client.CoreV1Api(api), client.BatchV1Api(api), client.CustomObjectsApi(api)
+    search = make_search(search_mode=mode, max_trials=1100, max_failed_trials=3, epochs=9)
+    options = make_options(namespace=namespace, algorithm=algorithm, pods={**FULL_PODS, "priority_class": ""})
+    for document in map(dict, plan_search(search, options, code).request["documents"]):
+        sent = json.loads(json.dumps(document))
+        if document["kind"] == "ConfigMap":
+            made = core.create_namespaced_config_map(namespace, sent, dry_run="All")
+            assert lost(sent, api.sanitize_for_serialization(made)) == []
+            continue
+        made = custom.create_namespaced_custom_object(GROUP, VERSION, namespace, "experiments", sent, dry_run="All")
+        assert lost(sent, made) == []
+        name = f"{document['metadata']['name']}-abcd1234"
+        job = make_trial_job(document, name, draw(document, random.Random(1)))
+        kubernetes_validate.validate(job, "1.37", strict=True)
+        made = batch.create_namespaced_job(namespace, job, dry_run="All")
+        assert lost(job, api.sanitize_for_serialization(made)) == []
+    assert not custom.list_namespaced_custom_object(GROUP, VERSION, namespace, "experiments")["items"]

@@ -1,0 +1,150 @@
+"""The launcher as a process, which is killed, told to end, and given an API server that fails.
+
+It acts as the service account of ``manifests/katib``, through a proxy that makes the faults.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cluster.bench import Bench, sleeping
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.launcher_process import LauncherProcess
+from tests.emulators.api_server_proxy import ApiServerProxy
+from tests.emulators.katib_controller import KatibStandIn
+
+Launch = Callable[..., LauncherProcess]
+EXPERIMENTS = r"/namespaces/[\w-]+/experiments"
+
+
+def trained(bench: Bench) -> int:
+    """Trials that have ever begun: each leaves a folder."""
+    return len([*bench.place.models.glob("models/*/*")])
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "before the Experiment is made",
+        "when it is made, before the answer has come",
+        "while trials run",
+        "while results are collected",
+    ],
+)
+def test_a_launcher_that_was_killed_is_followed_by_one_that_goes_on(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy, phase: str
+) -> None:
+    faults = {
+        "before the Experiment is made": ("hold", rf"^POST .*{EXPERIMENTS}"),
+        "when it is made, before the answer has come": ("hold_answer", rf"^POST .*{EXPERIMENTS}"),
+        "while results are collected": ("hold", rf"^DELETE .*{EXPERIMENTS}"),
+    }
+    fault = proxy.add(*faults[phase]) if phase in faults else None  # type: ignore[arg-type]
+    first = launch(sleeping(1), max_trials=4)
+    if fault is not None:
+        bench.wait_until(fault.reached.is_set)
+    else:
+        bench.wait_until(lambda: bench.place.agent.running == 2)
+    first.kill()
+    second = launch(sleeping(1), max_trials=4)
+    assert second.wait() == 0, second.output
+    assert [trial.status for trial in second.trials] == ["completed"] * 4
+    assert (second.model / "model.safetensors").read_text() == "weights\n"
+    assert trained(bench) == 4
+    bench.wait_until_nothing_is_left()
+
+
+def test_a_launcher_that_is_told_to_end_deletes_its_experiments_first_of_all(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy
+) -> None:
+    launcher = launch(sleeping(60))
+    bench.wait_until(lambda: bench.place.agent.running == 2)
+    before = len(proxy.requests)
+    launcher.process.send_signal(signal.SIGTERM)
+    assert launcher.wait() == 1
+    after = proxy.requests[before:]
+    deletions = [request for request in after if not request.startswith("GET")]
+    assert len(deletions) == 1, deletions
+    assert deletions[0].startswith("DELETE")
+    assert "labelSelector=kfp-image-tuning" in deletions[0]
+    assert "stopped by SIGTERM after 2 trials, and its Experiments are deleted" in launcher.output
+    assert "Traceback" not in launcher.output
+    bench.wait_until_nothing_is_left()
+
+
+def test_a_deletion_that_fails_on_the_signal_is_made_again(bench: Bench, launch: Launch, proxy: ApiServerProxy) -> None:
+    launcher = launch(sleeping(60))
+    bench.wait_until(lambda: bench.place.agent.running == 2)
+    proxy.add("reset", rf"^DELETE .*{EXPERIMENTS}\?", times=1)
+    proxy.add("status", rf"^DELETE .*{EXPERIMENTS}/", times=2, status=503)
+    launcher.process.send_signal(signal.SIGTERM)
+    assert launcher.wait() == 1
+    bench.wait_until_nothing_is_left()
+
+
+def test_bursts_of_refusals_delay_a_search_and_nothing_else(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy
+) -> None:
+    faults = [proxy.add("status", EXPERIMENTS, times=1, status=status) for status in (429, 500, 503)]
+    faults += [proxy.add("status", r"/(trials|pods)\b", times=2, status=status) for status in (503, 429)]
+    launcher = launch(max_trials=3)
+    assert launcher.wait() == 0, launcher.output
+    assert [fault.times for fault in faults] == [0] * 5
+    assert [trial.status for trial in launcher.trials] == ["completed"] * 3
+    assert trained(bench) == 3
+
+
+def test_answers_that_are_lost_do_not_start_a_second_experiment(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy
+) -> None:
+    proxy.add("lost_answer", rf"^(POST|DELETE) .*{EXPERIMENTS}", times=3)
+    launcher = launch(max_trials=3)
+    assert launcher.wait() == 0, launcher.output
+    assert (len(launcher.trials), trained(bench)) == (3, 3)
+    bench.wait_until_nothing_is_left()
+
+
+@pytest.mark.parametrize(("kind", "status"), [("expired", 200), ("status", 410)])
+def test_a_watch_whose_place_in_history_is_gone_begins_anew(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy, kind: Any, status: int
+) -> None:
+    fault = proxy.add(kind, r"^GET .*watch=True", times=6, status=status)
+    launcher = launch(sleeping(1), max_trials=4)
+    assert launcher.wait() == 0, launcher.output
+    assert fault.times == 0
+    assert [trial.status for trial in launcher.trials] == ["completed"] * 4
+
+
+def test_a_restart_of_the_api_server_is_survived_and_told(
+    bench: Bench, launch: Launch, control_plane: ControlPlane
+) -> None:
+    launcher = launch(sleeping(2), max_trials=4)
+    bench.wait_until(lambda: bench.place.agent.running == 2)
+    control_plane.stop_api_server()
+    time.sleep(2)
+    control_plane.start_api_server()
+    assert launcher.wait(120) == 0, launcher.output
+    assert [trial.status for trial in launcher.trials] == ["completed"] * 4
+    assert "the API server does not answer" in launcher.output
+
+
+def test_a_policy_that_denies_the_experiment_is_quoted(bench: Bench, launch: Launch, katib: KatibStandIn) -> None:
+    katib.policy = "team budget is used up"
+    launcher = launch()
+    assert launcher.wait() == 1
+    last = launcher.output.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "team budget is used up" in last
+    assert "Traceback" not in launcher.output
+    bench.wait_until_nothing_is_left()
+
+
+def test_without_its_role_the_launcher_says_what_to_apply(bench: Bench, launch: Launch) -> None:
+    launcher = launch(options={"namespace": "default"})
+    assert launcher.wait() == 1
+    last = launcher.output.strip().splitlines()[-1]
+    assert "cannot list resource" in last
+    assert "manifests/katib" in last
