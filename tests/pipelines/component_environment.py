@@ -17,21 +17,23 @@ ROOT = Path(__file__).parents[2]
 PREFIX = ".venv-components-"
 
 
-def component_environment(packages: Sequence[str], kfp: str) -> Path:
+def component_environment(packages: Sequence[str], kfp: str, name: str = "all") -> Path:
     """The environment's ``bin`` folder.
 
     Args:
-        packages: Requirements of all components.
+        packages: Requirements of the components that run in it.
         kfp: The requirement on kfp, which is installed without its dependencies.
+        name: Tells environments apart; an older one of the same name is removed.
     """
     constraints = ROOT / "constraints.txt"
     key = "\n".join([sys.version, *sorted(packages), kfp, constraints.read_text()])
-    folder = ROOT / (PREFIX + hashlib.sha256(key.encode()).hexdigest()[:12])
+    prefix = f"{PREFIX}{name}-"
+    folder = ROOT / (prefix + hashlib.sha256(key.encode()).hexdigest()[:12])
     whole = folder / "whole"
     with (ROOT / f"{PREFIX}lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not whole.exists():
-            for older in ROOT.glob(f"{PREFIX}*/"):
+            for older in ROOT.glob(f"{prefix}*/"):
                 shutil.rmtree(older)
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
             install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

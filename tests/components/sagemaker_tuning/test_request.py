@@ -1,14 +1,21 @@
 """The request: what every option becomes, and that the same search always gives the same bytes."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kfp_image_tuning.components.sagemaker_tuning.job_names import request_hash
-from kfp_image_tuning.components.sagemaker_tuning.options import InstanceConfig, SageMakerOptions, WarmStart
+from kfp_image_tuning.components.sagemaker_tuning.options import (
+    InstanceConfig,
+    SageMakerOptions,
+    WarmStart,
+    find_misfits,
+)
 from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import exact_text
 from kfp_image_tuning.components.sagemaker_tuning.request import build_request
 from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, training_image
@@ -295,3 +302,15 @@ def test_options_survive_their_json_form() -> None:
 def test_misspelt_option_is_named_with_the_nearest() -> None:
     with pytest.raises(EngineError, match="instance_typ is unknown; did you mean instance_type"):
         SageMakerOptions.from_document({"role": "r", "data": "d", "output": "o", "instance_typ": "x"})
+
+
+def test_options_in_the_documentation_are_known() -> None:
+    root = Path(__file__).parents[3]
+    text = "".join((root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/sagemaker.md"))
+    section = text[text.index("### Amazon SageMaker") :]
+    examples = [json.loads(found) for found in re.findall(r"[`'](\{\".*?\})[`']", section)]
+    assert len(examples) > 15
+    for example in examples:
+        assert find_misfits(example) == [], example
+        complete = {"role": OPTIONS.role, "data": OPTIONS.data, "output": OPTIONS.output, **example}
+        assert SageMakerOptions.from_document(complete)
