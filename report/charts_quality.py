@@ -96,7 +96,7 @@ def largest_confusions(evaluation: Evaluation) -> Markup | None:
 
 def class_table(evaluation: Evaluation) -> Markup:
     """Scores of every class, sortable."""
-    columns = ("Class", "Test images", "Precision", "Recall", "F1", "AP")
+    columns = ("Class", "Images", "Precision", "Recall", "F1", "AP")
     rows = (
         element(
             "tr",

@@ -199,7 +199,7 @@ def _best_card(result: TuningResult, best: Trial) -> Markup:
     return card(
         "Best hyperparameters",
         element("table", element("thead", heading), element("tbody", *rows), class_="best"),
-        note(f"Trial {best.name}{epoch}."),
+        note(f"From {best.name}{epoch}."),
         folded(f"{len(fixed)} more were the same in all trials", facts(fixed)) if fixed else None,
     )
 
