@@ -21,7 +21,7 @@ from kfp_image_tuning.katib.parameters import TunedParameter, choose_parameters,
 from kfp_image_tuning.katib.trial_pod import build_environment
 from kfp_image_tuning.katib.trial_template import build_trial_template
 from kfp_image_tuning.tuning.errors import BudgetError, SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameters import Value
+from kfp_image_tuning.tuning.hyperparameter_table import Value
 from kfp_image_tuning.tuning.ranges import IntegerRange
 from kfp_image_tuning.tuning.search import DATA_FACTS, Search
 from kfp_image_tuning.tuning.search_space import SearchSpace

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from kfp_image_tuning.katib.algorithms import ALGORITHMS, Prior
 from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameters import Value, format_value, parse_value
+from kfp_image_tuning.tuning.hyperparameter_table import Value, format_value, parse_value
 from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
 
 Encoding = Literal["value", "position", "decade"]

@@ -10,7 +10,7 @@ from kfp_image_tuning.katib.experiment import OBJECTIVE_METRIC, TRAINING_METRIC,
 from kfp_image_tuning.katib.obstacles import clean_log_line
 from kfp_image_tuning.katib.validation import has_condition
 from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameters import Value
+from kfp_image_tuning.tuning.hyperparameter_table import Value
 from kfp_image_tuning.tuning.result import Epoch, Trial, TrialStatus
 from kfp_image_tuning.tuning.search import Search
 

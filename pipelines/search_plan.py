@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.hyperparameters import format_value
+from kfp_image_tuning.tuning.hyperparameter_table import format_value
 from kfp_image_tuning.tuning.search import DATA_FACTS, Search
 
 

@@ -12,14 +12,8 @@ from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.dataset.pixel_store import PixelStore
 from kfp_image_tuning.trainer.image_lists import check_resize, pack_images
 from kfp_image_tuning.tuning.errors import HyperparameterError, ImageTuningError, TrainingError
-from kfp_image_tuning.tuning.hyperparameters import (
-    RULES,
-    USED_BY_OPTIMIZER,
-    Hyperparameters,
-    defaults,
-    format_value,
-    required_names,
-)
+from kfp_image_tuning.tuning.hyperparameter_table import RULES, USED_BY_OPTIMIZER, format_value
+from kfp_image_tuning.tuning.hyperparameters import Hyperparameters, defaults, required_names
 
 DESCRIPTION = """\
 Train one image classifier, as Amazon SageMaker's built-in Image Classification algorithm would.

@@ -12,7 +12,8 @@ from typing import Any, Literal, Self, get_args
 
 from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.errors import HyperparameterError, SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters, Value, is_active
+from kfp_image_tuning.tuning.hyperparameter_table import Value, is_active
+from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 from kfp_image_tuning.tuning.ranges import CategoricalRange
 from kfp_image_tuning.tuning.search_space import SearchSpace
 

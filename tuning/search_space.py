@@ -19,16 +19,8 @@ from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
 from kfp_image_tuning.tuning.errors import HyperparameterError, SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameters import (
-    RULES,
-    Optimizer,
-    Value,
-    defaults,
-    find_problems,
-    format_value,
-    is_active,
-    parse_value,
-)
+from kfp_image_tuning.tuning.hyperparameter_table import RULES, Optimizer, Value, format_value, is_active, parse_value
+from kfp_image_tuning.tuning.hyperparameters import defaults, find_problems
 from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
 
 Preset = Literal["documented", "practical"]

@@ -10,7 +10,7 @@ overlap counts, and without one the range is taken as it is.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kfp_image_tuning.tuning.hyperparameters import Value
+from kfp_image_tuning.tuning.hyperparameter_table import Value
 from kfp_image_tuning.tuning.ranges import ContinuousRange, IntegerRange
 from kfp_image_tuning.tuning.search import Search
 

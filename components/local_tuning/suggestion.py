@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kfp_image_tuning.components.local_tuning.axes import Axis, make_axis
 from kfp_image_tuning.components.local_tuning.records import Record
 from kfp_image_tuning.tuning.errors import SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameters import Value
+from kfp_image_tuning.tuning.hyperparameter_table import Value
 from kfp_image_tuning.tuning.ranges import CategoricalRange
 from kfp_image_tuning.tuning.search import Search
 

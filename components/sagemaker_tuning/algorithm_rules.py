@@ -11,7 +11,8 @@ from typing import Any
 from kfp_image_tuning.components.sagemaker_tuning.channels import CHANNEL_NAMES, IMAGE, MODEL, channels_by_name
 from kfp_image_tuning.components.sagemaker_tuning.rules import definitions_of, ranges_of, tuned_names
 from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, partition
-from kfp_image_tuning.tuning.hyperparameters import find_problems, parse_strings, required_names
+from kfp_image_tuning.tuning.hyperparameter_table import parse_strings
+from kfp_image_tuning.tuning.hyperparameters import find_problems, required_names
 from kfp_image_tuning.tuning.search import OBJECTIVE_METRIC
 from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES
 

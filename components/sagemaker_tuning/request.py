@@ -16,7 +16,8 @@ from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOption
 from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import parameter_ranges
 from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, training_image
 from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters, is_active
+from kfp_image_tuning.tuning.hyperparameter_table import is_active
+from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 from kfp_image_tuning.tuning.ranges import Range
 from kfp_image_tuning.tuning.search import OBJECTIVE_METRIC, Search
 from kfp_image_tuning.tuning.search_space import SearchSpace

@@ -10,7 +10,7 @@ from kfp_image_tuning.components.sagemaker_tuning.job_names import log_url
 from kfp_image_tuning.components.sagemaker_tuning.training_logs import TrainingLogs
 from kfp_image_tuning.tuning.engine import TrialUpdate
 from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameters import RULES, is_active, parse_value
+from kfp_image_tuning.tuning.hyperparameter_table import RULES, is_active, parse_value
 from kfp_image_tuning.tuning.result import Epoch, Trial, TrialStatus
 from kfp_image_tuning.tuning.search import Search
 

@@ -27,7 +27,7 @@ from kfp_image_tuning.dataset.document import (
 )
 from kfp_image_tuning.dataset.image_codec import encode_image
 from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.hyperparameters import is_active
+from kfp_image_tuning.tuning.hyperparameter_table import is_active
 from kfp_image_tuning.tuning.result import Epoch, Trial, TuningResult
 from kfp_image_tuning.tuning.search import DatasetSummary, Search
 from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES, SearchSpace

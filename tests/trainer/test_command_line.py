@@ -10,7 +10,7 @@ from kfp_image_tuning.trainer.__main__ import choose_threads
 from kfp_image_tuning.trainer.command_line import main
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model
-from kfp_image_tuning.tuning.hyperparameters import RULES
+from kfp_image_tuning.tuning.hyperparameter_table import RULES
 from tests.trainer.digits import digits, training_digits, validation_digits, write_images
 from tests.trainer.programs import accuracies, run
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from kfp_image_tuning.trainer.network import ResNetV2, count_parameters, load_mxnet_arrays, mxnet_arrays
 from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameters import LARGE_IMAGE_LAYERS, SMALL_IMAGE_LAYERS
+from kfp_image_tuning.tuning.hyperparameter_table import LARGE_IMAGE_LAYERS, SMALL_IMAGE_LAYERS
 
 
 @pytest.mark.parametrize("num_layers", [*SMALL_IMAGE_LAYERS, *LARGE_IMAGE_LAYERS])

@@ -11,7 +11,7 @@ from kfp_image_tuning.components.local_tuning.records import Record
 from kfp_image_tuning.components.local_tuning.suggestion import make_grid, suggest
 from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.errors import SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameters import USED_BY_OPTIMIZER, is_active
+from kfp_image_tuning.tuning.hyperparameter_table import USED_BY_OPTIMIZER, is_active
 from kfp_image_tuning.tuning.search import Search
 from tests.components.local_tuning.searching import make_trial
 from tests.tuning.searches import make_search
