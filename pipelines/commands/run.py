@@ -120,6 +120,9 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     settings.to_budget()
     complete = dict(options)
     complete["data"] = _absolute(options["data"])
+    if pipeline_options.engine_of(options) == "sagemaker":
+        # option_problems leaves it out only for data in a bucket.
+        complete.setdefault("bucket", options["data"].removeprefix("s3://").partition("/")[0])
     if "baseline" in options:
         complete["baseline"] = _absolute(options["baseline"])
         load_baseline(complete["baseline"])

@@ -65,7 +65,7 @@ class SageMakerEmulator:
         self.seconds_per_poll = seconds_per_poll
         storage = _storage_client(storage_url) if storage_url else None
         runner = runner or CurveRunner(storage=storage)
-        self.service = Service(self.clock, runner, predictor or HashPredictor(), storage)
+        self.service = Service(self.clock, runner, predictor or HashPredictor(self._classes_of), storage)
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -74,6 +74,11 @@ class SageMakerEmulator:
     def url(self) -> str:
         """The endpoint for SageMaker and CloudWatch Logs."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _classes_of(self, model_uri: str) -> int:
+        """How many classes a model tells apart, by the training job that left it."""
+        jobs = [job for tuning_job in self.service.tuning_jobs.values() for job in tuning_job.jobs]
+        return next((int(job.hyperparameters["num_classes"]) for job in jobs if job.model_uri == model_uri), 10)
 
     def count(self, operation: str) -> int:
         """How often an operation was called."""
@@ -189,7 +194,8 @@ then use boto3, or
     --role arn:aws:iam::123456789012:role/any --sagemaker-options '{{"poll_seconds": 1}}' --output runs/emulated
 
 Ctrl-C ends it."""
-CURVES = "Trials are learning curves, and each look at a job lets 60 seconds pass; with --train they train for real."
+CURVES = """\
+Trials are recorded learning curves, and each look at a job lets 60 seconds pass; with --train they train for real."""
 TRAINED = "Trials train on this machine, in real time."
 
 
@@ -198,6 +204,7 @@ def main() -> None:
     from moto.server import ThreadedMotoServer
 
     from tests.emulators.real_training import TrainedPredictor, TrainingRunner
+    from tests.emulators.recorded_curves import recorded_curve
 
     parser = argparse.ArgumentParser(prog="python -m tests.emulators.sagemaker", description="SageMaker on loopback.")
     parser.add_argument("--train", action="store_true", help="train for real, with this project's trainer")
@@ -211,7 +218,7 @@ def main() -> None:
     storage.create_bucket(Bucket="my-bucket")
     with tempfile.TemporaryDirectory(prefix="containers-") as containers:
         emulator = SageMakerEmulator(
-            TrainingRunner(storage, Path(containers)) if train else None,
+            TrainingRunner(storage, Path(containers)) if train else CurveRunner(recorded_curve, storage=storage),
             predictor=TrainedPredictor(storage) if train else None,
             storage_url=storage_url,
             seconds_per_poll=0.0 if train else 60.0,

@@ -13,6 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+OUT_OF_MEMORY = (
+    "Customer Error: CUDA out of memory while allocating 2.1 GiB",
+    "ClientError: Out of memory. Use a smaller mini_batch_size., exit code: 2",
+)
+NO_CAPACITY = (
+    "Waiting for machines",
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different instance type.",
+)
+"""What a training job that fails writes last, and the reason that SageMaker gives."""
 _EMPTY_ARCHIVE = gzip.compress(bytes(10_240), mtime=0)
 """A tar file of nothing."""
 
@@ -182,7 +191,8 @@ class CurveRunner:
         seconds_per_epoch: On the emulator's clock.
         start_seconds: For machines and image ("slow transitions").
         stop_seconds: Between the wish to stop and the end.
-        failing: Numbers of the training jobs that fail after their first epoch, or a rule over the number.
+        failing: Which training jobs, by their numbers, fail after their first epoch.
+        failure: What they write last, and the reason that SageMaker gives.
         silent: Numbers of the training jobs that never report a metric.
         interrupted: Numbers of the training jobs whose spot machine is taken away once.
         storage: boto3's S3 client; with it each training job leaves an archive where its model would be.
@@ -193,6 +203,7 @@ class CurveRunner:
     start_seconds: float = 90.0
     stop_seconds: float = 5.0
     failing: Callable[[int], bool] = lambda number: False
+    failure: tuple[str, str] = OUT_OF_MEMORY
     silent: Callable[[int], bool] = lambda number: False
     interrupted: Callable[[int], bool] = lambda number: False
     storage: Any | None = None
@@ -256,7 +267,6 @@ class CurveRun:
             self._runner.storage.put_object(Bucket=bucket, Key=key, Body=_EMPTY_ARCHIVE)
 
     def _fail(self, time: float) -> None:
-        self._job.write(time, "Customer Error: CUDA out of memory while allocating 2.1 GiB")
-        self._job.end(
-            time, "Failed", failure="ClientError: Out of memory. Use a smaller mini_batch_size., exit code: 2"
-        )
+        line, reason = self._runner.failure
+        self._job.write(time, line)
+        self._job.end(time, "Failed", failure=reason)

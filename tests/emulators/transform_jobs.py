@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from tests.emulators.sagemaker_checks import refuse
@@ -22,14 +22,18 @@ class Predictor(Protocol):
 
 
 class HashPredictor:
-    """Probabilities made of the image's own bytes: always the same, and without a model."""
+    """Probabilities made of the image's own bytes: always the same, and without a model.
 
-    def __init__(self, classes: int = 10) -> None:
+    Args:
+        classes: How many there are, for a model.
+    """
+
+    def __init__(self, classes: Callable[[str], int] = lambda model_uri: 10) -> None:
         self._classes = classes
 
     def predict(self, model_uri: str, image: bytes) -> list[float]:
         digest = hashlib.sha256(image).digest()
-        weights = [1 + digest[n % len(digest)] for n in range(self._classes)]
+        weights = [1 + digest[n % len(digest)] for n in range(self._classes(model_uri))]
         return [weight / sum(weights) for weight in weights]
 
 

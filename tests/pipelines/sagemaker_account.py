@@ -51,7 +51,7 @@ def storage_server() -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def account(
-    url: str, storage: Any, runner: Runner, predictor: Predictor, seconds_per_poll: float = 0.0
+    url: str, storage: Any, runner: Runner, predictor: Predictor | None = None, seconds_per_poll: float = 0.0
 ) -> Iterator[Account]:
     """An account whose trials are run, and whose transforms are answered, as given.
 
@@ -59,7 +59,7 @@ def account(
         url: Endpoint of S3.
         storage: Its client.
         runner: Who runs training jobs.
-        predictor: Who answers transform jobs, which end at once.
+        predictor: Who answers transform jobs, which end at once; probabilities by chance if none is given.
         seconds_per_poll: How far the clock moves with each look at a job.
     """
     with SageMakerEmulator(runner, predictor=predictor, storage_url=url, seconds_per_poll=seconds_per_poll) as emulator:

@@ -18,8 +18,6 @@ from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.tuning.result import TuningResult
 from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.emulators.training_jobs import CurveRunner
-from tests.emulators.transform_jobs import HashPredictor
-from tests.pipelines.conftest import CLASSES
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, Account, account, storage_server
 
 COMMAND = [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line"]
@@ -143,6 +141,25 @@ def test_plan_prints_the_request_that_a_run_would_send_and_spends_nothing(
     assert len(used.emulator.calls) == calls
 
 
+def test_data_set_in_the_bucket_is_used_where_it_is(
+    finished: tuple[Path, str, Account], storage: tuple[str, Any], tmp_path: Path
+) -> None:
+    for path in (finished[0] / "dataset").rglob("*.*"):
+        storage[1].upload_file(str(path), BUCKET, f"mine/{path.relative_to(finished[0] / 'dataset')}")
+    with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=600.0) as used:
+        arguments = ["--data", f"s3://{BUCKET}/mine", "--trials", "3", "--epochs", "2", "--output", tmp_path / "run"]
+        output = run(used, "run", *ENGINE, *arguments)
+        (job,) = used.emulator.service.tuning_jobs.values()
+    sources = {
+        channel["DataSource"]["S3DataSource"]["S3Uri"]
+        for definition in job.request["TrainingJobDefinitions"]
+        for channel in definition["InputDataConfig"]
+    }
+    assert sources == {f"s3://{BUCKET}/mine/train/train.rec", f"s3://{BUCKET}/mine/validation/validation.rec"}
+    assert "Prepared already" in output
+    assert "MB sent" not in output
+
+
 def without_identity(request: dict[str, Any]) -> dict[str, Any]:
     """A request without what names its run."""
     return {name: value for name, value in request.items() if name not in ("HyperParameterTuningJobName", "Tags")}
@@ -178,12 +195,11 @@ MOMENTS: list[tuple[str, Moment]] = [
 def test_pipeline_killed_in_each_phase_goes_on_with_its_own_jobs_to_the_same_result(
     digits: Path, storage: tuple[str, Any], tmp_path: Path
 ) -> None:
-    def place(name: str) -> Any:
-        runner, predictor = CurveRunner(storage=storage[1]), HashPredictor(CLASSES)
-        return account(*storage, runner, predictor, seconds_per_poll=60.0)
+    def place() -> Any:
+        return account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=60.0)
 
     whole = ["--data", digits, "--bucket", f"{BUCKET}/killed", "--trials", "5", "--epochs", "3"]
-    with place("killed") as used:
+    with place() as used:
         arguments: list[str | Path] = ["run", *ENGINE, *SEARCH, *whole, "--output", tmp_path / "killed"]
         for name, moment in MOMENTS:
             process, before = start(used, *arguments), len(used.emulator.calls)
@@ -201,7 +217,7 @@ def test_pipeline_killed_in_each_phase_goes_on_with_its_own_jobs_to_the_same_res
     # The same run in a world where nothing happens to it.
     (tmp_path / "undisturbed").mkdir()
     shutil.copy(tmp_path / "killed/run.json", tmp_path / "undisturbed")
-    with place("undisturbed") as used:
+    with place() as used:
         run(used, "run", "--resume", "--output", tmp_path / "undisturbed")
     results = [TuningResult.load(tmp_path / name / "result.json") for name in ("killed", "undisturbed")]
     trials = [
@@ -225,7 +241,7 @@ def kill_all(process: "subprocess.Popen[str]") -> None:
 def test_stopped_run_stops_its_tuning_job_and_says_what_became_of_it(
     digits: Path, storage: tuple[str, Any], tmp_path: Path
 ) -> None:
-    with account(*storage, CurveRunner(storage=storage[1]), HashPredictor(CLASSES), seconds_per_poll=20.0) as used:
+    with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=20.0) as used:
         arguments = ["--data", digits, "--bucket", BUCKET, "--trials", "40", "--epochs", "3"]
         process = start(used, "run", *ENGINE, *SEARCH, *arguments, "--output", tmp_path / "run")
         deadline = time.monotonic() + 120

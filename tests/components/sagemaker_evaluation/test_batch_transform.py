@@ -104,6 +104,19 @@ def test_faults_start_nothing_twice_and_leave_no_model(
     assert len(emulator.service.transform_jobs) == 1
 
 
+def test_two_hundred_faults_lose_no_prediction_and_start_nothing_twice(
+    emulator: SageMakerEmulator, found: Found
+) -> None:
+    emulator.seconds_per_poll = 2.0
+    kinds = ("throttling", "internal", "unavailable", "reset", "lost_response", "expired_token")
+    emulator.faults.scatter(200, kinds, rate=0.7)  # type: ignore[arg-type]
+    found.evaluate(emulator)
+    assert len(emulator.faults.injected) == 200
+    assert len(emulator.service.transform_jobs) == 1
+    assert emulator.service.models == {}
+    assert Evaluation.load(found.folder / "evaluation.json").coverage == 1.0
+
+
 def test_job_that_takes_too_long_is_stopped(found: Found, storage_url: str) -> None:
     with SageMakerEmulator(predictor=FirstByte(), storage_url=storage_url) as emulator:
         with pytest.raises(EngineError, match=r"has run for 0\.1 s and is stopped"):

@@ -15,8 +15,9 @@ from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.result import TuningResult
 from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials, run_on, small_search
+from tests.emulators.recorded_curves import recorded_curve
 from tests.emulators.sagemaker import SageMakerEmulator
-from tests.emulators.training_jobs import CurveRunner
+from tests.emulators.training_jobs import NO_CAPACITY, CurveRunner
 
 CREATE = "CreateHyperParameterTuningJob"
 STOP = "StopHyperParameterTuningJob"
@@ -124,6 +125,25 @@ def test_failed_trials_quote_their_reason_and_their_last_lines(tmp_path: Path) -
     assert "Out of memory. Use a smaller mini_batch_size" in failed.failure_reason
     assert "CUDA out of memory while allocating 2.1 GiB" in failed.failure_reason
     assert result.status == "completed"
+
+
+def test_trial_that_found_no_machine_says_so_and_the_search_goes_on(tmp_path: Path) -> None:
+    runner = CurveRunner(failing=lambda number: number == 1, failure=NO_CAPACITY)
+    with SageMakerEmulator(runner, seconds_per_poll=120.0) as emulator:
+        result = run_on(emulator, small_search(), tmp_path)
+    (failed,) = [trial for trial in result.trials if trial.status == "failed"]
+    assert "CapacityError: Unable to provision requested ML compute capacity" in str(failed.failure_reason)
+    assert result.best_trial is not None
+
+
+def test_five_hundred_trials_of_recorded_curves_are_followed_to_the_best(tmp_path: Path) -> None:
+    with SageMakerEmulator(CurveRunner(recorded_curve), seconds_per_poll=3600.0) as emulator:
+        budget = Budget(max_trials=500, parallel_trials=10)
+        result = run_on(emulator, small_search(budget=budget, epochs=8), tmp_path, poll_seconds=0.001)
+        job = only_job(emulator)
+    assert len(result.trials) == len({trial.name for trial in result.trials}) == 500
+    assert result.best_trial is not None
+    assert result.best_trial.objective == max(training_job.objective for training_job in job.jobs) > 0.98
 
 
 def test_search_without_a_model_fails_with_the_trials_reasons(tmp_path: Path) -> None:
