@@ -107,7 +107,7 @@ def test_faults_start_nothing_twice_and_leave_no_model(
 def test_two_hundred_faults_lose_no_prediction_and_start_nothing_twice(
     emulator: SageMakerEmulator, found: Found
 ) -> None:
-    emulator.seconds_per_poll = 2.0
+    emulator.seconds_per_poll = 0.5
     kinds = ("throttling", "internal", "unavailable", "reset", "lost_response", "expired_token")
     emulator.faults.scatter(200, kinds, rate=0.7)  # type: ignore[arg-type]
     found.evaluate(emulator)
