@@ -164,7 +164,7 @@ class _TransformJob:
         self._insist(self._create_model)
         adopted = not self._insist(self._create_job)
         url = transform_url(self._options.resolved_region, self._plan.name)
-        self._show(f"transform job {self._plan.name}: {'taken up' if adopted else 'started'}: {url}")
+        self._show(f"transform job {self._plan.name} {'taken up' if adopted else 'started'}: {url}")
         began = time.monotonic()
         while (job := self._insist(self._describe))["TransformJobStatus"] not in ENDED:
             if time.monotonic() - began > self._plan.max_seconds:

@@ -33,6 +33,8 @@ _PACKAGES: Mapping[str, Mapping[str, str]] = {
     "sagemaker": {"kfp": "pipelines", "boto3": "sagemaker"},
 }
 """What an engine's pipeline imports on this machine, and the extra that brings it."""
+_OFFLINE_PACKAGES = {"torch": "train", "safetensors": "train"}
+"""What reading SageMaker's model here needs as well."""
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +111,8 @@ def option_problems(options: Mapping[str, Any]) -> list[str]:
 def missing_packages(options: Mapping[str, Any]) -> list[str]:
     """What the engine needs and this environment lacks; a sentence, or nothing."""
     engine = str(options.get("engine", "local"))
-    missing = {package: extra for package, extra in _PACKAGES[engine].items() if find_spec(package) is None}
+    needed = dict(_PACKAGES[engine]) | (_OFFLINE_PACKAGES if options.get("evaluate") == "offline" else {})
+    missing = {package: extra for package, extra in needed.items() if find_spec(package) is None}
     if not missing:
         return []
     extras = ",".join(dict.fromkeys(missing.values()))

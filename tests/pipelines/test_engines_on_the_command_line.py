@@ -91,11 +91,24 @@ def test_images_on_this_machine_need_a_storage(prepared_digits: Path, capsys: py
     assert "num_classes" not in hyperparameters, "trials read it from the data set"
 
 
+@pytest.mark.parametrize(
+    ("lacking", "options", "extra"),
+    [
+        ("kubernetes", ["--engine", "katib"], "katib"),
+        ("boto3", ["--engine", "sagemaker", "--role", "arn", "--bucket", "b"], "sagemaker"),
+        ("torch", ["--engine", "sagemaker", "--role", "arn", "--bucket", "b", "--evaluate", "offline"], "train"),
+    ],
+)
 def test_missing_package_is_named_with_its_extra(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lacking: str,
+    options: Sequence[str],
+    extra: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(engine_options, "find_spec", lambda name: None if name == "kubernetes" else object())
-    command = ["run", "--engine", "katib", "--data", str(tmp_path), "--output", str(tmp_path / "run")]
+    monkeypatch.setattr(engine_options, "find_spec", lambda name: None if name == lacking else object())
+    command = ["run", *options, "--data", str(tmp_path), "--output", str(tmp_path / "run")]
     assert main(command) == 1
-    assert "pip install 'kfp-image-tuning[katib]'" in capsys.readouterr().err
+    assert f"pip install 'kfp-image-tuning[{extra}]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
