@@ -90,7 +90,8 @@ def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOpti
         raise EngineError.from_problems(problems)
     identity = dataset.fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
     data = account.data.rstrip("/") or f"{account.folder}/datasets/{identity}"
-    prepared = _channels(dataset, data) if more.get("content", "recordio") == "recordio" else {}
+    is_ours = more.get("content", "recordio") == "recordio"
+    prepared = _channels(dataset, data, records_alone=not account.data) if is_ours else {}
     document = {
         **more,
         **{name: value for name, value in given.items() if value},
@@ -114,10 +115,18 @@ def _missing_channels(more: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _channels(dataset: Dataset, data: str) -> dict[str, str]:
-    """Where each channel's record files lie: the file itself, or the folder of several."""
+def _channels(dataset: Dataset, data: str, *, records_alone: bool) -> dict[str, str]:
+    """Where each channel's record files lie: the file itself, or of several what their names begin with.
+
+    Args:
+        dataset: The data set.
+        data: Its place in S3.
+        records_alone: Nothing lies beside the record files, so that they can be streamed as well. Otherwise the folder
+            is meant, which is read as files only.
+    """
     records = {name: [shard.record for shard in dataset.split(name).shards] for name in ("train", "validation")}
-    return {
-        name: f"{data}/{files[0]}" if len(files) == 1 else f"{data}/{files[0].rpartition('/')[0]}/"
-        for name, files in records.items()
-    }
+    found = {}
+    for name, files in records.items():
+        folder = f"{data}/{files[0].rpartition('/')[0]}/"
+        found[name] = f"{data}/{files[0]}" if len(files) == 1 else f"{folder}{name}-" if records_alone else folder
+    return found

@@ -25,6 +25,7 @@ def write_digits(
     classes: Sequence[str] = CLASSES,
     counts: tuple[int, int, int] = (600, 150, 300),
     multi_label: bool = False,
+    train_shards: int = 1,
     test_shards: int = 2,
     damaged: int = 0,
 ) -> Dataset:
@@ -37,7 +38,7 @@ def write_digits(
     for split, count in zip(("train", "validation", "test"), counts, strict=True):
         chosen = order[start : start + count]
         start += count
-        parts = np.array_split(chosen, test_shards if split == "test" else 1)
+        parts = np.array_split(chosen, {"train": train_shards, "test": test_shards}.get(split, 1))
         shards, seen = [], Counter(dict.fromkeys(names, 0))
         for number, part in enumerate(parts):
             stem = f"{split}/{split}-{number:05}"

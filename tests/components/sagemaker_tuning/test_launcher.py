@@ -12,6 +12,7 @@ from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
 from kfp_image_tuning.components.sagemaker_tuning.launcher import launch, send_dataset
+from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
 from kfp_image_tuning.components.sagemaker_tuning.storage import Storage, bucket_folder
 from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import Dataset
@@ -120,6 +121,23 @@ def test_options_follow_from_bucket_data_and_run(dataset: Dataset) -> None:
     assert replace(ACCOUNT, kubeflow_run="").options(dataset, "task-1").run == ""
     whole = json.loads('{"instance_count": 2.0, "spot": true}')
     assert replace(ACCOUNT, more=whole).options(dataset, "task-1").instance_count == 2
+
+
+def test_shards_are_sent_so_that_they_can_be_streamed(tmp_path: Path, storage_url: str, storage: Any) -> None:
+    dataset = write_digits(tmp_path / "data", counts=(40, 10, 10), train_shards=2)
+    streamed = replace(ACCOUNT, more={"input_mode": "Pipe"})
+    options = streamed.options(dataset, "task-1")
+    plan_search(SETTINGS.to_search(dataset), options)
+    with credentials(AWS_ENDPOINT_URL_S3=storage_url):
+        send_dataset(dataset, Storage(options), options, print)
+        bucket, _, prefix = options.channels["train"].removeprefix("s3://").partition("/")
+        found = storage.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    assert [entry["Key"].rpartition("/")[2] for entry in found] == [
+        Path(shard.record).name for shard in dataset.split("train").shards
+    ]
+    in_place = replace(streamed, data="s3://pictures/mine", bucket="").options(dataset, "task-1")
+    with pytest.raises(EngineError, match="the index and list files too"):
+        plan_search(SETTINGS.to_search(dataset), in_place)
 
 
 def test_channel_that_lies_elsewhere_gets_nothing(storage_url: str, storage: Any, dataset: Dataset) -> None:
