@@ -133,7 +133,7 @@ def reproduction_command(settings: TuningSettings, dataset: Dataset, engine: Seq
     Args:
         settings: The search's.
         dataset: The data set.
-        engine: The options that name another engine than this machine's, and what it needs.
+        engine: The options that name another engine than this machine's, and what only that engine has.
     """
     words = ["kfp-image-tuning", "run", "--data", dataset.source.uri]
     words += ["--image-shape", ",".join(map(str, dataset.image_shape))]

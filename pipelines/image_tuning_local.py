@@ -37,6 +37,7 @@ def image_tuning_local(
     tune_max_failed_trials: int = -1,
     tune_stop_bad_trials: bool = True,
     tune_seed: int = 0,
+    tune_initial_model: str = "",
     tune_work_directory: str = "",
     eval_min_accuracy: float = 0.0,
     eval_baseline: str = "",
@@ -69,6 +70,9 @@ def image_tuning_local(
         tune_max_failed_trials: Failed trials that are borne; -1: a quarter of tune_max_trials, at least 3.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
+        tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs://
+            or https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts
+            anew.
         tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
             empty: none.
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
@@ -111,6 +115,7 @@ def image_tuning_local(
         max_failed_trials=tune_max_failed_trials,
         stop_bad_trials=tune_stop_bad_trials,
         seed=tune_seed,
+        initial_model=tune_initial_model,
         work_directory=tune_work_directory,
     )
     return evaluate(

@@ -10,12 +10,13 @@ from kfp_image_tuning.tuning.hyperparameter_table import format_value
 from kfp_image_tuning.tuning.search import DATA_FACTS, Search
 
 
-def plan_lines(settings: TuningSettings, dataset: Dataset | None) -> list[str]:
+def plan_lines(settings: TuningSettings, dataset: Dataset | None, initial_model: str | None = None) -> list[str]:
     """What a search would do.
 
     Args:
         settings: What is searched.
         dataset: The prepared images; None: only what does not depend on them.
+        initial_model: Model that every trial starts from.
 
     Raises:
         ImageTuningError: If the search could not be run.
@@ -50,7 +51,7 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None) -> list[str]:
         ),
         "",
         *_limits(settings),
-        *_engine_lines(search, dataset),
+        *_engine_lines(search, dataset, initial_model),
     ]
 
 
@@ -60,13 +61,13 @@ def _describe_images(dataset: Dataset) -> list[str]:
     return [f"Images: {len(dataset.classes)} classes, {counts}, image_shape {shape} ({dataset.source.uri})"]
 
 
-def _engine_lines(search: Search, dataset: Dataset) -> list[str]:
+def _engine_lines(search: Search, dataset: Dataset, initial_model: str | None) -> list[str]:
     # Imported here: the engine brings in Optuna, which a plan without images does not need.
     from kfp_image_tuning.components.local_tuning.engine import LocalEngine
 
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        plan = LocalEngine(dataset.directory, place / "work", place / "model").plan(search)
+        plan = LocalEngine(dataset.directory, place / "work", place / "model", initial_model).plan(search)
     return [*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)]
 
 

@@ -27,6 +27,7 @@ def local_tuning(
     max_failed_trials: int = -1,
     stop_bad_trials: bool = True,
     seed: int = 0,
+    initial_model: str = "",
     work_directory: str = "",
 ) -> NamedTuple("Outputs", [("best_objective", float), ("best_hyperparameters", dict), ("best_trial", str)]):  # type: ignore[valid-type]
     """Search the hyperparameters of an image classifier with the embedded engine, in this pod.
@@ -49,6 +50,8 @@ def local_tuning(
         max_failed_trials: Failed trials that are borne; -1: a quarter of max_trials, at least 3.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
+        initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
+            https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts anew.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
             empty: none.
 
@@ -86,6 +89,7 @@ def local_tuning(
             model=best_model.path,
             result=tuning_result.path,
             report=report.path,
+            initial_model=initial_model,
             work_directory=work_directory,
         )
     best_model.metadata.update(outcome.model_metadata)

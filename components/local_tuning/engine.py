@@ -82,6 +82,11 @@ class LocalEngine:
 
     def plan(self, search: Search) -> Plan:
         """Say what will run on this machine."""
+        if search.space.fixed.get("use_pretrained_model") and self._initial_model is None:
+            raise EngineError(
+                "use_pretrained_model: is 1, but there is no model to start from; give one as --initial-model (in a "
+                "pipeline: tune_initial_model), or set it to 0"
+            )
         self._search = search
         self._places = find_places(search.budget.parallel_trials)[: search.budget.max_trials]
         request = {"search": search.to_document(), "places": [vars(place) for place in self._places]}

@@ -1,5 +1,6 @@
 """What the local tuning component does: describe the search, run it here, put out model, result and report."""
 
+import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from kfp_image_tuning.components.tuning_outcome import TuningOutcome
 from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.trainer.model_source import local_model, without_credentials
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
 
@@ -17,7 +19,14 @@ SEARCH_FOLDER = "search"
 
 
 def launch(
-    settings: TuningSettings, *, dataset: str, model: str, result: str, report: str, work_directory: str
+    settings: TuningSettings,
+    *,
+    dataset: str,
+    model: str,
+    result: str,
+    report: str,
+    initial_model: str = "",
+    work_directory: str,
 ) -> TuningOutcome:
     """Search in this process and its workers.
 
@@ -27,6 +36,7 @@ def launch(
         model: Folder that gets the best model.
         result: File that gets the result document.
         report: File that gets the report.
+        initial_model: Model that every trial starts from, a path or URI; empty: none.
         work_directory: Folder in which the search's state stays; empty: none.
 
     Raises:
@@ -35,11 +45,17 @@ def launch(
     """
     prepared = Dataset.load(dataset)
     search = settings.to_search(prepared)
-    with tempfile.TemporaryDirectory(prefix="search-") as temporary:
-        place = Path(work_directory) / SEARCH_FOLDER if work_directory else Path(temporary)
-        engine = LocalEngine(Path(dataset), place, Path(model))
+    own_options = ("--initial-model", without_credentials(initial_model)) if initial_model else ()
+    with contextlib.ExitStack() as opened:
+        place = Path(work_directory or opened.enter_context(tempfile.TemporaryDirectory(prefix="search-")))
+        # Brought here once for all trials.
+        start = str(opened.enter_context(local_model(initial_model))) if initial_model else None
         found = run_search(
-            engine, search, Path(result), reproduction_command=reproduction_command(settings, prepared), show=_show
+            LocalEngine(Path(dataset), place / SEARCH_FOLDER, Path(model), start),
+            search,
+            Path(result),
+            reproduction_command=reproduction_command(settings, prepared, own_options),
+            show=_show,
         )
     if not work_directory:
         # What lay in the temporary folder is gone with it.

@@ -10,7 +10,7 @@ from kfp_image_tuning.pipelines.commands import option_types
 ENGINES = ("local", "katib", "sagemaker")
 
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
-    "local": {},
+    "local": {"initial_model": "tune_initial_model"},
     "katib": {
         "gpus": "tune_gpus",
         "storage": "tune_storage",
@@ -42,6 +42,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("engine")
     where.add_argument(
         "--engine", choices=ENGINES, help="where trials run: local (this machine, the default), katib, sagemaker"
+    )
+    local = parser.add_argument_group("with --engine local: trials train on this machine")
+    local.add_argument(
+        "--initial-model",
+        metavar="MODEL",
+        help="model that every trial starts from: a folder or .tar.gz, a path, s3://, gs:// or https://; with "
+        "use_pretrained_model 1 in the search space its last layer starts anew",
     )
     katib = parser.add_argument_group("with --engine katib: trials are pods of the current kubeconfig's cluster")
     katib.add_argument("--gpus", type=option_types.natural, metavar="N", help="GPUs of each trial (default: 1)")

@@ -68,7 +68,8 @@ def _plan(options: dict[str, Any]) -> int:
     settings, data = settings_from(options), options.get("data")
     engine = pipeline_options.engine_of(options)
     if engine == "local":
-        for line in plan_lines(settings, describe_dataset(data) if data else None):
+        dataset = describe_dataset(data) if data else None
+        for line in plan_lines(settings, dataset, options.get("initial_model")):
             print(line)
         return 0
     plan, documents = plan_elsewhere(engine, settings, options["data"], options)

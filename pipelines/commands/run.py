@@ -123,6 +123,10 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     if pipeline_options.engine_of(options) == "sagemaker":
         # option_problems leaves it out only for data in a bucket.
         complete.setdefault("bucket", options["data"].removeprefix("s3://").partition("/")[0])
+    if "initial_model" in options:
+        complete["initial_model"] = _absolute(options["initial_model"])
+        if _holds_secret(complete["initial_model"]):
+            raise EngineError("--initial-model: holds credentials, which a run must not keep; give them as variables")
     if "baseline" in options:
         complete["baseline"] = _absolute(options["baseline"])
         load_baseline(complete["baseline"])
@@ -149,11 +153,15 @@ def _absolute(place: str) -> str:
 
 def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options without an address that holds credentials or a signature."""
+    secret = _holds_secret(options["data"])
+    return {name: value for name, value in options.items() if not (secret and name == "data")}
+
+
+def _holds_secret(place: str) -> bool:
     from urllib.parse import urlsplit
 
-    data = urlsplit(options["data"])
-    secret = "://" in options["data"] and (data.query or "@" in data.netloc)
-    return {name: value for name, value in options.items() if not (secret and name == "data")}
+    address = urlsplit(place)
+    return "://" in place and bool(address.query or "@" in address.netloc)
 
 
 def _show(line: str) -> None:

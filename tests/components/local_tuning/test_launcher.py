@@ -1,12 +1,17 @@
 """What the component puts out."""
 
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kfp_image_tuning.components.local_tuning.engine import LocalEngine
 from kfp_image_tuning.components.local_tuning.launcher import launch
 from kfp_image_tuning.components.tuning_settings import TuningSettings
+from kfp_image_tuning.tuning.errors import EngineError, TrainingError
 from kfp_image_tuning.tuning.result import TuningResult
+from tests.components.local_tuning.searching import make_search
 
 
 @pytest.mark.parametrize("work", ["", "work"])
@@ -25,3 +30,39 @@ def test_the_result_names_only_files_that_are_there(work: str, digits_dataset: P
     places = [place for place in (trial.model_uri, trial.log_uri) if place is not None]
     assert len(places) == (2 if work else 0)
     assert all(Path(place).exists() for place in places)
+
+
+def launch_one_trial(dataset: Path, output: Path, initial_model: str, **fixed: object) -> TuningResult:
+    launch(
+        TuningSettings(max_trials=1, epochs=1, search_space={"optimizer": ["sgd"], "mini_batch_size": 16, **fixed}),
+        dataset=str(dataset),
+        model=str(output / "model"),
+        result=str(output / "result.json"),
+        report=str(output / "report.html"),
+        initial_model=initial_model,
+        work_directory=str(output),
+    )
+    return TuningResult.load(output / "result.json")
+
+
+def test_every_trial_starts_from_the_given_model(digits_dataset: Path, tmp_path: Path) -> None:
+    launch_one_trial(digits_dataset, tmp_path / "first", "")
+    archive = tmp_path / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / "first" / "model", "model")
+    (trial,) = launch_one_trial(digits_dataset, tmp_path / "further", str(archive)).trials
+    assert trial.log_uri is not None
+    assert "Continuing from the model in" in Path(trial.log_uri).read_text()
+    command = TuningResult.load(tmp_path / "further" / "result.json").reproduction_command
+    assert f"--initial-model {archive}" in command
+
+
+def test_a_search_without_the_model_that_it_needs_does_not_start(digits_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nowhere: is neither a folder nor an archive"):
+        launch_one_trial(digits_dataset, tmp_path, str(tmp_path / "nowhere"))
+    engine = LocalEngine(digits_dataset, tmp_path / "search", tmp_path / "model")
+    photographs = replace(make_search(digits_dataset).dataset, image_shape=(3, 224, 224))
+    settings = TuningSettings(max_trials=1, search_space={"use_pretrained_model": 1, "num_layers": 18})
+    pretrained = settings.to_search_on(photographs)
+    with pytest.raises(EngineError, match=r"use_pretrained_model: is 1, .* give one as --initial-model"):
+        engine.plan(pretrained)
