@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 GROUP, VERSION = "kubeflow.org", "v1beta1"
 EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
 TRIAL_LABEL = "katib.kubeflow.org/trial"
+INJECTION_LABEL = "katib.kubeflow.org/metrics-collector-injection"
+"""Katib adds its collector to pods of namespaces with this label, ``enabled``, alone."""
 PATIENCE = 600.0
 """Seconds without the API server, at most; Experiments go on without us meanwhile."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.katib.adoption import Launched, launch
-from kfp_image_tuning.katib.cluster import Cluster
+from kfp_image_tuning.katib.cluster import INJECTION_LABEL, Cluster
 from kfp_image_tuning.katib.experiment import build_experiments, run_digest
 from kfp_image_tuning.katib.following import Follower
 from kfp_image_tuning.katib.locations import Location
@@ -100,7 +100,8 @@ class KatibEngine:
             trials = self._follower.adopt(cluster.find("trials", self._follower.selector))
             seconds = max(0.0, time.time() - launched.started_at)
         if self._stopping:
-            # A signal came while the Experiments were being made.
+            # A signal came while the Experiments were being made: what it deleted may not have been all of them.
+            self._removed = False
             self._remove()
         return Adopted(trials=trials, seconds=seconds, started_at=launched.started_at)
 
@@ -123,6 +124,7 @@ class KatibEngine:
                 yield from self._follower.read_logs()
                 yield TrialUpdate(kind="waiting", note=self._follower.note())
                 self._check_deleted()
+                self._check_watched()
                 if self._follower.is_over:
                     yield from self._conclude()
                     return
@@ -183,6 +185,17 @@ class KatibEngine:
             raise EngineError(
                 f"Experiment {names}: was deleted by somebody else while the search ran; its trials are lost, the "
                 "others of this search are ended"
+            )
+
+    def _check_watched(self) -> None:
+        """Give up at once on trials of which Katib will never collect anything: it waits for ever."""
+        if self._follower.is_unwatched and not self._stopping:
+            namespace = self._connect().namespace
+            self._remove()
+            raise EngineError(
+                f"Katib does not add its metrics collector to pods of namespace {namespace}: no trial would ever have "
+                "a result, and the search is ended. Label the namespace, and run it again: kubectl label namespace "
+                f"{namespace} {INJECTION_LABEL}=enabled"
             )
 
     def _check_pending(self) -> None:

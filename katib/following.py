@@ -11,6 +11,7 @@ from kfp_image_tuning.katib.experiment import PlannedExperiment
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.obstacles import (
     COLLECTOR_CONTAINERS,
+    has_pods,
     is_on_lost_node,
     last_lines,
     why_job_waits,
@@ -61,6 +62,8 @@ class Follower:
         self.experiments: dict[str, Mapping[str, Any]] = {}
         self.trials: dict[str, Trial] = {}
         self.deleted: list[str] = []
+        self.is_unwatched = False
+        """Whether a trial's pod lacks what Katib adds to it, so that nothing will ever be collected."""
 
     def adopt(self, resources: Sequence[dict[str, Any]]) -> tuple[Trial, ...]:
         """Take up Trials that were there before, with what their logs tell."""
@@ -232,6 +235,11 @@ class Follower:
         troubled = [pod for pod in found if why_pod_failed(pod) or why_pod_waits(pod)]
         return next(iter(troubled or found), None)
 
+    def _is_untouched(self, trial: str) -> bool:
+        """Whether a trial's Job has pods, but none that Katib has marked as the trial's."""
+        labels = [pod["metadata"].get("labels") or {} for pod in self._cluster.pods(f"job-name={trial}")]
+        return bool(labels) and not any(TRIAL_LABEL in found for found in labels)
+
     def _log_of(self, trial: str, pod: Mapping[str, Any] | None) -> TrialLog:
         """What is known from the log of the trial's pod; nothing of a pod that was lost counts."""
         log = self._logs.setdefault(trial, TrialLog())
@@ -253,6 +261,7 @@ class Follower:
             # Katib gives the Job the trial's name; of another kind (TrainJob) there is none.
             jobs = {trial: self._cluster.job(trial) for trial in lacking[:MOST_JOBS_ASKED]}
             self._job_reasons = {trial: why_job_waits(job, warnings) for trial, job in jobs.items() if job is not None}
+            self.is_unwatched = any(has_pods(job) and self._is_untouched(trial) for trial, job in jobs.items() if job)
         return self._job_reasons.get(name, "")
 
     @staticmethod

@@ -75,8 +75,7 @@ def why_job_waits(job: Mapping[str, Any], warnings: Iterable[Mapping[str, Any]])
     if job.get("spec", {}).get("suspend"):
         queue = (job["metadata"].get("labels") or {}).get("kueue.x-k8s.io/queue-name")
         return f"waits for Kueue's queue {queue} to admit it" if queue else "is suspended"
-    status = job.get("status", {})
-    if status.get("active") or status.get("succeeded") or status.get("failed"):
+    if has_pods(job):
         return ""
     for event in warnings:
         about = event.get("involvedObject") or {}
@@ -85,6 +84,12 @@ def why_job_waits(job: Mapping[str, Any], warnings: Iterable[Mapping[str, Any]])
                 f"no pod is admitted: {_shorten(event.get('message', ''))}{_admission_hint(event.get('message', ''))}"
             )
     return ""
+
+
+def has_pods(job: Mapping[str, Any]) -> bool:
+    """Whether a Job has made a pod."""
+    status = job.get("status", {})
+    return any(status.get(count) for count in ("active", "succeeded", "failed"))
 
 
 def last_lines(log: str, count: int = 8) -> str:

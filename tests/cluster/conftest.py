@@ -21,7 +21,7 @@ CALLBACK = os.environ.get("KFP_IMAGE_TUNING_CALLBACK", "127.0.0.1")
 if not collect_ignore_glob:
     from kubernetes import client
 
-    from kfp_image_tuning.katib.cluster import GROUP
+    from kfp_image_tuning.katib.cluster import GROUP, VERSION
     from kfp_image_tuning.katib.trial_code import TrialCode
     from tests.cluster.bench import Bench, Place
     from tests.cluster.control_plane import BINARIES, ControlPlane, missing_binaries
@@ -30,7 +30,7 @@ if not collect_ignore_glob:
     from tests.cluster.trainers import write_images
     from tests.components.model_evaluation.digits import write_digits
     from tests.emulators.api_server_proxy import ApiServerProxy
-    from tests.emulators.katib_controller import WATCHED_LABELS, KatibStandIn, custom_resource_definitions
+    from tests.emulators.katib_controller import INJECTION, WATCHED_LABELS, KatibStandIn, custom_resource_definitions
     from tests.emulators.node_agent import NodeAgent
     from tests.pipelines.digit_images import write_digit_images
 
@@ -54,7 +54,7 @@ def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ControlPlane | GivenCluster"]:
     """The cluster: our own, or the one that KUBECONFIG names."""
-    given = os.environ.get("KUBECONFIG")
+    given = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
     if not given and (missing := missing_binaries()):
         pytest.fail(f"{BINARIES} lacks {', '.join(missing)}; tests/cluster/build_control_plane.sh makes them")
     plane = GivenCluster(Path(given)) if given else ControlPlane(tmp_path_factory.mktemp("kubernetes"))
@@ -64,11 +64,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator["ControlPlane 
 
 @pytest.fixture
 def control_plane(cluster: "ControlPlane | GivenCluster") -> "ControlPlane":
-    """Our own control plane, for tests that break it or read its audit log."""
+    """Our own control plane, for tests that break it, read its audit log, or want it to lose patience soon."""
     if not isinstance(cluster, ControlPlane):
-        pytest.skip(
-            "breaks the API server or reads its audit log, which is not ours to do in the cluster of KUBECONFIG"
-        )
+        pytest.skip("needs a control plane of its own: it breaks it, reads its audit log, or wants its timeouts short")
     return cluster
 
 
@@ -89,6 +87,10 @@ def katib(cluster: "ControlPlane | GivenCluster", has_katib: bool) -> Iterator["
         extensions.create_custom_resource_definition(definition)
     stand_in = KatibStandIn(cluster.client(), CALLBACK)
     yield stand_in
+    # Somebody else's cluster is left as it was; the finalizers of Experiments are the stand-in's to take off.
+    custom, deadline = client.CustomObjectsApi(cluster.client()), time.monotonic() + 30
+    while custom.list_cluster_custom_object(GROUP, VERSION, "experiments")["items"] and time.monotonic() < deadline:
+        time.sleep(0.5)
     stand_in.close()
     for definition in definitions:
         extensions.delete_custom_resource_definition(definition["metadata"]["name"])
@@ -101,7 +103,7 @@ def namespace(cluster: "ControlPlane | GivenCluster", has_katib: bool, request: 
         request.getfixturevalue("katib")
     core = client.CoreV1Api(cluster.client())
     name = f"team-{uuid.uuid4().hex[:8]}"
-    core.create_namespace({"metadata": {"name": name, "labels": WATCHED_LABELS}})
+    core.create_namespace({"metadata": {"name": name, "labels": WATCHED_LABELS | INJECTION}})
     yield name
     core.delete_namespace(name)
 
@@ -126,6 +128,8 @@ def place(
     _wait_until_pods_are_taken(core, namespace)
     yield Place(namespace, claims["models"], agent)
     agent.close()
+    for claim in claims:
+        core.delete_persistent_volume(f"{namespace}-{claim}")
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ from kubernetes import client, config
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
 BINARIES = Path(os.environ.get("KUBERNETES_BIN", CACHE / "kfp-image-tuning" / "kubernetes" / "bin"))
 NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-CONTROLLERS = "job,garbagecollector,namespace,serviceaccount,serviceaccount-token,podgc,resourcequota,nodelifecycle"
+CONTROLLERS = (
+    "job,garbagecollector,namespace,serviceaccount,serviceaccount-token,podgc,resourcequota,nodelifecycle,"
+    "pvc-protection,pv-protection"
+)
 NODE_SILENCE = 10
 """Seconds after which a node that says nothing counts as lost."""
 EVICTION = 5

@@ -2,10 +2,13 @@
 
 import json
 import random
+import subprocess
+import sys
 from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 from kubernetes import client
 
 from kfp_image_tuning.katib.algorithms import ALGORITHMS
@@ -58,3 +61,20 @@ def test_documents_and_trials_of_every_algorithm_are_taken_as_they_are(
         made = batch.create_namespaced_job(namespace, job, dry_run="All")
         assert lost(job, api.sanitize_for_serialization(made)) == []
     assert not custom.list_namespaced_custom_object(GROUP, VERSION, namespace, "experiments")["items"]
+
+
+def test_what_the_command_line_plans_can_be_applied(cluster: ControlPlane | GivenCluster, namespace: str) -> None:
+    words = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--trials", "40"]
+    command = [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line", *words]
+    planned = subprocess.run(command, capture_output=True, text=True, check=True)
+    api = cluster.client()
+    kinds = []
+    for document in yaml.safe_load_all(planned.stdout):
+        kinds.append(document["kind"])
+        if document["kind"] == "ConfigMap":
+            client.CoreV1Api(api).create_namespaced_config_map(namespace, document, dry_run="All")
+        else:
+            place = (GROUP, VERSION, namespace, "experiments")
+            client.CustomObjectsApi(api).create_namespaced_custom_object(*place, document, dry_run="All")
+    assert kinds == ["ConfigMap", *["Experiment"] * 4]
+    assert "at most 240.0 GPU-hours" in planned.stderr

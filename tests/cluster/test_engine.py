@@ -18,7 +18,7 @@ from kfp_image_tuning.tuning.result import TuningResult
 from kfp_image_tuning.tuning.search import Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
 from tests.cluster.bench import Bench, flat, sleeping
-from tests.emulators.katib_controller import KatibStandIn
+from tests.emulators.katib_controller import INJECTION, KatibStandIn
 from tests.emulators.object_store import object_store
 from tests.katib.searches import make_search
 
@@ -141,6 +141,27 @@ def test_lack_of_memory_is_named_with_the_limit(bench: Bench) -> None:
 def test_a_search_that_succeeds_without_an_objective_is_a_failure(bench: Bench) -> None:
     with pytest.raises(EngineError, match="collected no Validation-accuracy"):
         bench.run(flat(max_trials=1, parallel_trials=1), bench.options("silent"))
+
+
+def test_a_namespace_in_which_katib_collects_nothing_is_told_at_once(bench: Bench) -> None:
+    bench.core.patch_namespace(bench.place.namespace, {"metadata": {"labels": dict.fromkeys(INJECTION)}})
+    with pytest.raises(EngineError, match=r"kubectl label namespace team-.*metrics-collector-injection=enabled"):
+        bench.run(flat())
+    bench.wait_until_nothing_is_left()
+
+
+def test_an_experiment_that_succeeds_without_a_trial_is_a_failure(bench: Bench, katib: KatibStandIn) -> None:
+    katib.paused = True
+    thread, outcome = bench.in_background(flat())
+    bench.wait_until(lambda: bench.objects("experiments"))
+    (name,) = bench.objects("experiments")
+    ended = {"type": "Succeeded", "status": "True", "reason": "ExperimentSuggestionEndReached", "message": "End"}
+    place = (GROUP, VERSION, bench.place.namespace, "experiments", name)
+    bench.custom.patch_namespaced_custom_object_status(*place, {"status": {"conditions": [ended]}})
+    thread.join(timeout=60)
+    assert isinstance(outcome[0], EngineError)
+    assert "the search ended without a model" in str(outcome[0])
+    bench.wait_until_nothing_is_left()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,36 @@ def test_a_launcher_that_was_killed_is_followed_by_one_that_goes_on(
     bench.wait_until_nothing_is_left()
 
 
+def test_a_launcher_that_was_killed_between_two_experiments_is_followed_by_one_that_makes_the_other(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy
+) -> None:
+    fault = proxy.add("hold", rf"^POST .*{EXPERIMENTS}", after=1)
+    search = {"search_mode": "conditional", "search_space": {"optimizer": ["sgd", "adam"]}, "max_trials": 4}
+    first = launch(sleeping(1), **search)
+    bench.wait_until(fault.reached.is_set)
+    assert len(bench.objects("experiments")) == 1
+    first.kill()
+    second = launch(sleeping(1), **search)
+    assert second.wait() == 0, second.output
+    assert sorted(trial.hyperparameters["optimizer"] for trial in second.trials) == ["adam", "adam", "sgd", "sgd"]
+    assert trained(bench) == 4
+    bench.wait_until_nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", ["hold", "hold_answer"])
+def test_a_launcher_that_is_told_to_end_while_it_starts_leaves_nothing_behind(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy, kind: Any
+) -> None:
+    creation = proxy.add(kind, rf"^POST .*{EXPERIMENTS}")
+    launcher = launch(sleeping(60))
+    bench.wait_until(creation.reached.is_set)
+    launcher.process.send_signal(signal.SIGTERM)
+    bench.wait_until(lambda: any(request.startswith("DELETE") for request in proxy.requests))
+    creation.release.set()
+    assert launcher.wait() == 1
+    bench.wait_until_nothing_is_left()
+
+
 def test_a_launcher_that_is_told_to_end_deletes_its_experiments_first_of_all(
     bench: Bench, launch: Launch, proxy: ApiServerProxy
 ) -> None:

@@ -1,9 +1,12 @@
 """Nodes that vanish under running trials, with the node controller's own means: not heard of, or deleted."""
 
 from tests.cluster.bench import Bench, flat, sleeping
+from tests.cluster.control_plane import ControlPlane
 
 
-def test_trials_of_a_node_that_is_not_heard_of_any_more_run_again_on_another(bench: Bench) -> None:
+def test_trials_of_a_node_that_is_not_heard_of_any_more_run_again_on_another(
+    bench: Bench, control_plane: ControlPlane
+) -> None:
     agent, namespace = bench.place.agent, bench.place.namespace
     thread, outcome = bench.in_background(flat(max_trials=3), bench.options(pods=sleeping(4)))
     bench.wait_until(lambda: agent.running == 2)

@@ -24,20 +24,24 @@ class Fault:
     """One fault, some times over.
 
     Attributes:
-        kind: ``status``: an answer with this status; ``hold``: the request waits and is never made; ``hold_answer``: it
-            is made, and its answer waits; ``reset``: the connection ends before the request is made; ``lost_answer``:
-            after it was made; ``expired``: a watch tells that its place in history is gone (410).
+        kind: ``status``: an answer with this status; ``hold``: the request waits before it is made; ``hold_answer``:
+            its answer waits; ``reset``: the connection ends before the request is made; ``lost_answer``: after it was
+            made; ``expired``: a watch tells that its place in history is gone (410).
         request: Pattern of ``METHOD /path?query``.
         times: How often.
+        after: How many such requests pass before.
         status: The answer's.
         reached: Set when the fault has happened.
+        release: Set it to let go on what waits.
     """
 
     kind: FaultKind
     request: str
     times: int = 1
+    after: int = 0
     status: int = 503
     reached: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
 
 
 class ApiServerProxy:
@@ -82,9 +86,9 @@ class ApiServerProxy:
         self.certificate = self._server.certificate
         self.server = f"https://127.0.0.1:{self._server.port}"
 
-    def add(self, kind: FaultKind, request: str, times: int = 1, status: int = 503) -> Fault:
+    def add(self, kind: FaultKind, request: str, *, times: int = 1, after: int = 0, status: int = 503) -> Fault:
         """Plan a fault."""
-        fault = Fault(kind, request, times, status)
+        fault = Fault(kind, request, times, after, status)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -98,45 +102,52 @@ class ApiServerProxy:
         request = f"{handler.command} {handler.path}"
         fault = self._draw(request)
         self.requests.append(request)
-        kind = fault.kind if fault else ""
-        if fault and kind == "status":
+        if fault is None:
+            self._forward(handler, body)
+        elif fault.kind == "status":
             _answer(handler, fault.status, _status_body(fault.status))
-        elif kind == "expired":
+        elif fault.kind == "expired":
             event = {"type": "ERROR", "object": json.loads(_status_body(410))}
             _answer(handler, 200, json.dumps(event).encode() + b"\n")
-        elif kind in ("hold", "reset"):
-            if fault and kind == "hold":
-                fault.reached.set()
-                self._closed.wait()
-            handler.close_connection = True
-        else:
+        elif fault.kind == "hold" and self._wait_for_release(fault):
+            self._forward(handler, body)
+        elif fault.kind in ("hold_answer", "lost_answer"):
             self._forward(handler, body, fault)
-        if fault:
+        else:
+            handler.close_connection = True
+        if fault is not None:
             fault.reached.set()
+
+    def _wait_for_release(self, fault: Fault) -> bool:
+        """Wait until the fault is released; False: the proxy was closed before."""
+        fault.reached.set()
+        while not fault.release.wait(0.05):
+            if self._closed.is_set():
+                return False
+        return True
 
     def _draw(self, request: str) -> Fault | None:
         with self._lock:
             for fault in self._faults:
                 if fault.times and re.search(fault.request, request):
+                    if fault.after:
+                        fault.after -= 1
+                        continue
                     fault.times -= 1
                     return fault
         return None
 
-    def _forward(self, handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None) -> None:
+    def _forward(self, handler: BaseHTTPRequestHandler, body: bytes, fault: Fault | None = None) -> None:
         context = ssl._create_unverified_context()
         connection = http.client.HTTPSConnection(self._target.hostname or "", self._target.port, context=context)
         try:
             headers = {name: value for name, value in handler.headers.items() if name.lower() != "host"}
             connection.request(handler.command, handler.path, body=body or None, headers=headers)
             response = connection.getresponse()
-            if fault is not None:
-                response.read()
-                if fault.kind == "hold_answer":
-                    fault.reached.set()
-                    self._closed.wait()
+            if fault is not None and (fault.kind == "lost_answer" or not self._wait_for_release(fault)):
                 handler.close_connection = True
-                return
-            _pass_on(handler, response)
+            else:
+                _pass_on(handler, response)
         finally:
             connection.close()
 

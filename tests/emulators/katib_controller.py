@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from kubernetes import client
 
-from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, GROUP, TRIAL_LABEL, VERSION
+from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, GROUP, INJECTION_LABEL, TRIAL_LABEL, VERSION
 from kfp_image_tuning.katib.validation import find_problems, find_update_problems, is_completed
 from tests.emulators.katib_pods import (
     COLLECTOR,
@@ -45,7 +45,9 @@ from tests.emulators.loopback_https import LoopbackServer
 INTERVAL = 0.2
 FINALIZER = "update-prometheus-metrics"
 WATCHED_LABELS = {"kfp-image-tuning/test": "cluster"}
-"""Labels of the namespaces that the stand-in looks after."""
+"""Labels of the namespaces that the stand-in looks after: the tests' own, in a cluster that others use too."""
+INJECTION = {INJECTION_LABEL: "enabled"}
+"""Labels of the namespaces in which Katib changes pods."""
 
 
 def custom_resource_definitions() -> list[dict[str, Any]]:
@@ -140,7 +142,7 @@ class KatibStandIn:
         return {"allowed": False, "status": {"code": 400, "message": "; ".join(problems)}}
 
     def _register(self) -> None:
-        def webhook(path: str, rule: dict[str, Any]) -> dict[str, Any]:
+        def webhook(path: str, rule: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
             return {
                 "name": f"{path}.katib.kubeflow.org",
                 "clientConfig": {
@@ -148,8 +150,7 @@ class KatibStandIn:
                     "caBundle": base64.b64encode(self._server.certificate).decode(),
                 },
                 "rules": [rule],
-                # In a cluster that others use too, only the tests' own namespaces are looked at.
-                "namespaceSelector": {"matchLabels": WATCHED_LABELS},
+                "namespaceSelector": {"matchLabels": labels},
                 "sideEffects": "None",
                 "admissionReviewVersions": ["v1"],
             }
@@ -159,11 +160,13 @@ class KatibStandIn:
         self._admission.create_validating_webhook_configuration(
             {
                 "metadata": {"name": "katib"},
-                "webhooks": [webhook("experiments", {**experiments, "operations": ["CREATE", "UPDATE"]})],
+                "webhooks": [
+                    webhook("experiments", {**experiments, "operations": ["CREATE", "UPDATE"]}, WATCHED_LABELS)
+                ],
             }
         )
         self._admission.create_mutating_webhook_configuration(
-            {"metadata": {"name": "katib"}, "webhooks": [webhook("pods", pods)]}
+            {"metadata": {"name": "katib"}, "webhooks": [webhook("pods", pods, WATCHED_LABELS | INJECTION)]}
         )
 
     def _wrap_pod(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -287,18 +290,22 @@ class KatibStandIn:
     def _end_trial(self, trial: dict[str, Any], ended: Mapping[str, Any]) -> None:
         metadata, objective = trial["metadata"], trial["spec"]["objective"]
         log = self._collector_log(metadata["namespace"], metadata["name"])
+        if log is None and ended["type"] == "Complete":
+            # Katib waits for metrics, for ever.
+            return
+        log = log or ""
         names = [objective["objectiveMetricName"], *objective["additionalMetricNames"]]
         filters = trial["spec"]["metricsCollector"]["source"]["filter"]["metricsFormat"]
         self._observations[metadata["name"]] = metric_values(log, names[:1], filters).get(names[0], [])
         status = trial_end(trial, ended, collect_metrics(log, names, filters), was_stopped_early(log))
         self._set_status("trials", trial, status)
 
-    def _collector_log(self, namespace: str, trial: str) -> str:
+    def _collector_log(self, namespace: str, trial: str) -> str | None:
         """What the collector of the trial's last pod wrote; a pod before it was lost with its node."""
         pods = self._core.list_namespaced_pod(namespace, label_selector=f"{TRIAL_LABEL}={trial}").items
         there = [pod for pod in pods if pod.metadata.deletion_timestamp is None]
         if not there:
-            return ""
+            return None
         pod = max(there, key=lambda item: item.metadata.creation_timestamp)
         return str(self._core.read_namespaced_pod_log(pod.metadata.name, namespace, container=COLLECTOR))
 

@@ -55,6 +55,7 @@ class NodeAgent:
         self._places: dict[tuple[str, str], str] = {}
         self._reported: dict[str, dict[str, Any]] = {}
         self._nodes: set[str] = set()
+        self._made: set[str] = set()
         self._ended = threading.Event()
         agent = self
 
@@ -83,6 +84,7 @@ class NodeAgent:
         capacity = {"cpu": "64", "memory": memory, "pods": "100", "nvidia.com/gpu": str(gpus)}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"zone": "a"}}}
         self._core.create_node(node)
+        self._made.add(name)
         status = {
             "capacity": capacity,
             "allocatable": capacity,
@@ -118,7 +120,7 @@ class NodeAgent:
         return sum(pod.is_running for pod in self._pods.values())
 
     def close(self) -> None:
-        for name in [*self._nodes]:
+        for name in self._made:
             with contextlib.suppress(client.ApiException):
                 self._core.delete_node(name)
         self._ended.set()

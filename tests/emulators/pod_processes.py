@@ -1,4 +1,4 @@
-"""A pod's containers as processes of this machine: what a kubelet and its container runtime would make of them.
+"""A pod's containers as processes of this machine: a stand-in for a kubelet's container runtime.
 
 Like there, only a container's first process is told to end, after its ``preStop`` hook; when it is gone, whatever it
 has left running is killed. A container that holds more memory than its limit is killed for lack of it.
