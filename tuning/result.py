@@ -5,6 +5,7 @@ best one, and the command that runs the same search again. It is written after e
 lost when a search is cut off.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -91,9 +92,19 @@ class Trial:
 
 
 def find_best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The trial with the highest objective; of equals, the one that started first. None: no trial has an objective."""
-    scored = [trial for trial in trials if trial.objective is not None]
-    return max(scored, key=lambda trial: trial.objective or 0.0, default=None)
+    """The trial with the highest `merit`; of equals, the one that started first. None: no trial has an objective."""
+    return max((trial for trial in trials if trial.objective is not None), key=merit, default=None)
+
+
+def merit(trial: Trial) -> tuple[float, float]:
+    """What trials are ranked by, the higher the better: the objective, and of equals the lower validation loss.
+
+    A few hundred validation images give many trials the same accuracy; their loss tells more of other images. Where an
+    engine does not know it, it counts as infinite.
+    """
+    losses = (epoch.validation_loss for epoch in trial.history if epoch.epoch == trial.best_epoch)
+    loss = next((loss for loss in losses if loss is not None), math.inf)
+    return trial.objective or 0.0, -loss
 
 
 @dataclass(frozen=True, kw_only=True)

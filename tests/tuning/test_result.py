@@ -39,6 +39,26 @@ def test_the_best_trial_is_the_first_of_equals() -> None:
     assert best.name == "trial-2"
 
 
+@pytest.mark.parametrize(
+    ("losses", "best"), [((0.2, 0.1), "b"), ((0.1, 0.2), "a"), ((0.1, 0.1), "a"), ((None, 0.3), "b")]
+)
+def test_of_equal_accuracies_the_lower_validation_loss_wins(losses: tuple[float | None, ...], best: str) -> None:
+    trials = tuple(
+        Trial(
+            name=name,
+            status="completed",
+            hyperparameters={},
+            objective=0.9,
+            best_epoch=0,
+            history=(Epoch(epoch=0, validation_accuracy=0.9, validation_loss=loss),),
+        )
+        for name, loss in zip("ab", losses, strict=True)
+    )
+    chosen = make_result(trials=trials).best_trial
+    assert chosen is not None
+    assert chosen.name == best
+
+
 def test_file_round_trip_is_exact_and_follows_the_schema(tmp_path: Path) -> None:
     result = make_result()
     result.save(tmp_path / "result.json")
