@@ -22,6 +22,8 @@ NAMES_SHOWN = 3
 TABLE_SECONDS = 300.0
 """So often the running trials are shown as a table."""
 TABLE_ROWS = 20
+OVERDUE_SHARE = 0.05
+"""What is expected to be left of a trial that has taken longer than others, as a share of their time."""
 
 
 class Progress:
@@ -41,7 +43,7 @@ class Progress:
         self._began = time.monotonic()
         self._last_line = self._last_table = self._began
         self._show = show
-        self._finished_here = 0
+        self._side_by_side = 0
         if trials:
             show(f"Going on with a search of {len(trials)} trials so far.")
 
@@ -49,8 +51,9 @@ class Progress:
         """Show one update, if it is worth a line."""
         if update.trial is not None:
             self._trials[update.trial.name] = update.trial
+            running = sum(not trial.is_finished for trial in self._trials.values())
+            self._side_by_side = max(self._side_by_side, running)
         if update.kind == "finished" and update.trial is not None:
-            self._finished_here += 1
             self._line(self._describe_finished(update.trial))
         elif update.kind == "progress" and update.trial is not None and update.trial.history:
             self._line(self._describe_epoch(update.trial))
@@ -130,14 +133,21 @@ class Progress:
         return f"{trial.name} {trial.status.replace('_', ' ')} ({count} done): {reached}{note} [{values}]"
 
     def _seconds_left(self, seconds: float) -> float | None:
-        """The smaller of what the time limit leaves and what the remaining trials will take at the pace so far."""
+        """The smaller of what the time limit leaves and what the remaining trials will take."""
         budget = self._search.budget
         estimates = [] if budget.max_seconds is None else [max(0.0, budget.max_seconds - seconds)]
-        if self._finished_here:
-            done = sum(trial.is_finished for trial in self._trials.values())
-            pace = (time.monotonic() - self._began) / self._finished_here
-            estimates.append(pace * max(0, budget.max_trials - done))
+        ended = [trial.seconds for trial in self._trials.values() if trial.is_finished and trial.status != "failed"]
+        if ended:
+            estimates.append(self._work_left(sum(ended) / len(ended)) / max(1, self._side_by_side))
         return min(estimates, default=None)
+
+    def _work_left(self, seconds_each: float) -> float:
+        """Seconds that all remaining trials will take one after the other, if they take as long as others did."""
+        now = time.time()
+        started = [trial.started_at or now for trial in self._trials.values() if not trial.is_finished]
+        # A trial that has taken longer already may end any moment, or not.
+        rests = [max(OVERDUE_SHARE * seconds_each, seconds_each - max(0.0, now - start)) for start in started]
+        return sum(rests) + seconds_each * max(0, self._search.budget.max_trials - len(self._trials))
 
 
 def _short(value: object) -> str:

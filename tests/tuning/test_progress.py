@@ -20,12 +20,14 @@ def running(number: int, *accuracies: float) -> Trial:
     )
 
 
-def finished(number: int, objective: float | None) -> Trial:
+def finished(number: int, objective: float | None, seconds: float = 0.0) -> Trial:
     return Trial(
         name=f"job-{number:03}",
         status="failed" if objective is None else "completed",
         hyperparameters={"learning_rate": 0.1},
         objective=objective,
+        started_at=1000.0,
+        finished_at=1000.0 + seconds,
         failure_reason="out of memory" if objective is None else None,
     )
 
@@ -43,7 +45,7 @@ def test_running_trials_are_shown_as_a_table_from_time_to_time(monkeypatch: pyte
     monkeypatch.setattr(progress, "TABLE_SECONDS", -1.0)
     trials = [finished(1, 0.93), finished(2, None), running(3), running(4, 0.5, 0.81, 0.79)]
     assert lines(trials, TrialUpdate(kind="waiting")) == [
-        "[    0 s] 2 of 12 trials done, 1 failed, 2 running | best 0.9300 (job-001)",
+        "[    0 s] 2 of 12 trials done, 1 failed, 2 running | best 0.9300 (job-001) | about 0 s left",
         "          running      epoch  accuracy      best      since",
         "          job-004       3/30    0.7900    0.8100  10 m 00 s",
         "          job-003   starting                      10 m 00 s",
@@ -55,11 +57,16 @@ def test_without_running_trials_there_is_no_table(monkeypatch: pytest.MonkeyPatc
     assert lines([finished(1, 0.93)], TrialUpdate(kind="waiting")) == []
 
 
-def test_time_left_follows_from_the_pace_so_far() -> None:
-    (line,) = lines([], TrialUpdate(kind="finished", trial=finished(1, 0.93)))
-    assert line == (
-        "[    0 s] job-001 completed (1/12 done): 0.9300 [learning_rate 0.1] | best 0.9300 (job-001) | about 0 s left"
-    )
+def test_time_left_follows_from_what_trials_take_and_how_many_run_side_by_side() -> None:
+    started = [TrialUpdate(kind="started", trial=running(number)) for number in range(1, 5)]
+    # Four side by side for ten minutes now; one of them ends. Three are as good as over, eight of twelve are to come.
+    line = lines([], *started, TrialUpdate(kind="finished", trial=finished(1, 0.93, seconds=600)))[-1]
+    assert line.endswith("| best 0.9300 (job-001) | about 20 m 22 s left")
+
+
+def test_failed_trials_say_nothing_of_the_time_left() -> None:
+    (line,) = lines([], TrialUpdate(kind="finished", trial=finished(1, None)))
+    assert line == "[    0 s] job-001 failed (1/12 done): out of memory | no result yet"
 
 
 def test_note_stands_alone() -> None:
