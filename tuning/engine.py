@@ -226,8 +226,9 @@ class _Run:
                 f"the search ended without a model: {reason}. "
                 f"{len(result.trials)} trials, {len(failed)} failed: {listed}. Every trial stands in {self.result_path}"
             )
+        trials = "1 trial" if len(result.trials) == 1 else f"{len(result.trials)} trials"
         show(
-            f"Search over: {reason}. Best of {len(result.trials)} trials: {best.name} with validation:accuracy "
+            f"Search over: {reason}. Best of {trials}: {best.name} with validation:accuracy "
             f"{best.objective:.4f}, after {result.seconds:.0f} s."
         )
         return result

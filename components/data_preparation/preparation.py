@@ -372,13 +372,13 @@ class _Job:
     def _report(self, plan: SplitPlan) -> None:
         """Say what was not as one would wish."""
         for count, what in (
-            (len(self._bad), "images that cannot be used are left out"),
-            (len(plan.duplicates), "groups of equal images are each kept in one split"),
-            (len(plan.label_conflicts), "groups of equal images with different labels are left out"),
-            (len(plan.left_out), "images with a copy in a held-out split are left out"),
+            (len(self._bad), "Left out, images that cannot be used"),
+            (len(plan.duplicates), "Kept in one split each, groups of equal images"),
+            (len(plan.label_conflicts), "Left out, groups of equal images with different labels"),
+            (len(plan.left_out), "Left out, images with a copy in a held-out split"),
         ):
             if count:
-                self._say(f"{count:,} {what} (listed in {DOCUMENT_NAME})")
+                self._say(f"{what}: {count:,} (listed in {DOCUMENT_NAME})")
 
 
 def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
