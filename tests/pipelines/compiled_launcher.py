@@ -28,10 +28,16 @@ class Launcher:
         parameters: The run's parameters.
         folder: Where artifacts go.
         environment: More environment variables of every task, as secrets and configuration give them to pods.
+        task_config: What the backend fills into inputs of type ``dsl.TaskConfig``.
     """
 
     def __init__(
-        self, document: Document, parameters: Document, folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        document: Document,
+        parameters: Document,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        task_config: Document | None = None,
     ) -> None:
         self.document = document
         definitions = document["root"]["inputDefinitions"]["parameters"]
@@ -40,6 +46,7 @@ class Launcher:
         self.folder = folder
         self.bin_folder = declared_environment()
         self.environment = dict(environment or {})
+        self.task_config = task_config
         self.outputs: dict[str, Document] = {}
 
     def run(self) -> None:
@@ -71,6 +78,9 @@ class Launcher:
     def executor_input(self, name: str, task: Document, component: Document) -> Document:
         wanted = task.get("inputs", {})
         values = {key: self.value_of(source) for key, source in wanted.get("parameters", {}).items()}
+        for key, definition in component.get("inputDefinitions", {}).get("parameters", {}).items():
+            if definition["parameterType"] == "TASK_CONFIG" and self.task_config is not None:
+                values[key] = self.task_config
         artifacts = {}
         for key, source in wanted.get("artifacts", {}).items():
             producer = source["taskOutputArtifact"]
