@@ -1,4 +1,4 @@
-"""The compiled ``katib.yaml`` by its own commands, in an environment with its declared packages and without this project.
+"""The compiled ``katib.yaml`` by its own commands, in an environment with its declared packages, without this project.
 
 The tuning step acts as the service account of ``manifests/katib``; trials run the code that the pipeline has packed.
 """
