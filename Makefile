@@ -46,7 +46,7 @@ format: setup  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 # A baseline that cannot be installed is left out, and the benchmark says so.
-bench: setup  ## benchmarks: ratios against named baselines (about 75 minutes; all but 10 of it the search)
+bench: setup  ## benchmarks: ratios against named baselines (about an hour; 54 minutes of it the search)
 	-@$(MAKE) --no-print-directory .venv-mxnet/.installed
 	-@$(MAKE) --no-print-directory .venv-ray/.installed
 	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit 1; done
