@@ -47,13 +47,15 @@ def test_the_role_allows_what_the_launcher_does_and_nothing_else(
     bench: Bench, launch: Callable[..., LauncherProcess], control_plane: ControlPlane
 ) -> None:
     images = bench.place.agent.images
-    images[DEFAULT_IMAGE] = images["quick"]
-    public = {"image": "", "env": [{"name": "SLEEP", "value": "2"}]}
+    images[DEFAULT_IMAGE] = images["patient"]
+    public = {"image": ""}
     first = launch(public, max_trials=2)
     bench.wait_until(lambda: bench.place.agent.running == 2)
     first.kill()
     # Takes the search up, with more trials, and ends by itself.
     second = launch(public, max_trials=3)
+    bench.wait_until(lambda: "going on with" in second.output)
+    (bench.place.models / "models" / "go").touch()
     assert second.wait() == 0, second.output
     # Waits for a quota, and is told to end.
     quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.nvidia.com/gpu": "0"}}}

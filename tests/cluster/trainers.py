@@ -16,11 +16,18 @@ save() { echo '{}' > "$folder/model.json"; echo weights > "$folder/model.safeten
 _SCRIPTS = {
     # Two epochs with a pause of $SLEEP seconds between them.
     "quick": f"{_PREAMBLE}epoch 0 0.5\nsave\nsleep ${{SLEEP:-0.3}}\nepoch 1 0.8\nsave\n",
-    # Six epochs, of which the fourth decides on early stopping; from the fourth trial on, much worse than the first.
+    # Six epochs, of which the fourth decides on early stopping; from the fourth trial on, much worse than the first and
+    # slow once it is decided.
     "fading": f"""{_PREAMBLE}
-case $(ls "$TRIAL_MODELS" | wc -l) in 1|2|3) first=8;; *) first=1;; esac
-for number in 0 1 2 3 4 5; do epoch $number 0.$first$number; save; sleep ${{SLEEP:-0.2}}; done
+case $(ls "$TRIAL_MODELS" | wc -l) in 1|2|3) first=8 rest=0.1;; *) first=1 rest=5;; esac
+for number in 0 1 2 3 4 5; do
+  epoch $number 0.$first$number
+  save
+  case $number in 0|1|2) sleep 0.1;; *) sleep $rest;; esac
+done
 """,
+    # Waits until a file tells it to go on.
+    "patient": f'{_PREAMBLE}epoch 0 0.5\nsave\nwhile [ ! -e "$TRIAL_MODELS/../go" ]; do sleep 0.1; done\nepoch 1 0.8\n',
     # The best epoch is not the last.
     "falling": f"{_PREAMBLE}epoch 0 0.9\nsave\nepoch 1 0.3\n",
     "failing": "#!/bin/sh\necho Reading the data set\necho cannot read train.rec\nexit 3\n",
