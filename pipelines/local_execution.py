@@ -22,7 +22,7 @@ GRACE_SECONDS = 15.0
 def main() -> int:
     """Run the pipeline that standard input asks for; 0 if every task ended well."""
     request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    threading.Thread(target=_end_with_the_caller, args=(request["engine"],), daemon=True).start()
     # The whole process group gets a signal. The component ends in its own way, its task is a failed one, and so the
     # pipeline ends.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,13 +58,17 @@ def execute(engine: str, pipeline_root: str, parameters: dict[str, Any], outputs
     return 0
 
 
-def _end_with_the_caller() -> None:
-    """Wait until the caller is gone, then end this process group."""
+def _end_with_the_caller(engine: str) -> None:
+    """Wait until the caller is gone, then end this process group.
+
+    A caller that was killed has not asked for an end: what runs elsewhere goes on, for the next call to take up.
+    """
     # Not sys.stdin.read(): a thread inside it would keep the interpreter from shutting down.
     while os.read(0, 1024):
         pass
-    os.killpg(0, signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
+    if engine == "local":
+        os.killpg(0, signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
     os.killpg(0, signal.SIGKILL)
 
 
