@@ -238,6 +238,24 @@ def kill_all(process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
+def test_killed_command_leaves_its_tuning_job_to_the_next(
+    digits: Path, storage: tuple[str, Any], tmp_path: Path
+) -> None:
+    with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=20.0) as used:
+        arguments = ["--data", digits, "--bucket", BUCKET, "--trials", "5", "--epochs", "3"]
+        process = start(used, "run", *ENGINE, *SEARCH, *arguments, "--output", tmp_path / "run")
+        deadline = time.monotonic() + 120
+        while "ListTrainingJobsForHyperParameterTuningJob" not in [call for call, _ in used.emulator.calls]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.communicate(timeout=60)
+        run(used, "run", "--resume", "--output", tmp_path / "run")
+        assert "StopHyperParameterTuningJob" not in [call for call, _ in used.emulator.calls]
+        (job,) = used.emulator.service.tuning_jobs.values()
+        assert job.status == "Completed"
+
+
 def test_stopped_run_stops_its_tuning_job_and_says_what_became_of_it(
     digits: Path, storage: tuple[str, Any], tmp_path: Path
 ) -> None:
