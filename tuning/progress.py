@@ -137,7 +137,8 @@ class Progress:
         budget = self._search.budget
         estimates = [] if budget.max_seconds is None else [max(0.0, budget.max_seconds - seconds)]
         ended = [trial.seconds for trial in self._trials.values() if trial.is_finished and trial.status != "failed"]
-        if ended:
+        # Trials that were ended early say nothing of what a whole one takes.
+        if any(trial.status == "completed" for trial in self._trials.values()):
             estimates.append(self._work_left(sum(ended) / len(ended)) / max(1, self._side_by_side))
         return min(estimates, default=None)
 
