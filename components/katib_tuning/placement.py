@@ -73,9 +73,9 @@ class Placement:
 
     def as_typed(self) -> tuple[str, ...]:
         """The command line's options for it."""
-        words: list[str] = ["--gpus", str(self.gpus)]
-        for option, value in (("--storage", self.storage), ("--storage-mount", self.storage_mount)):
-            words += [option, value] if value else []
+        # The folder, because the images that are prepared again do not lie where the trials have read them.
+        words = ["--gpus", str(self.gpus), "--storage", self.folder]
+        words += ["--storage-mount", self.storage_mount] if self.storage_mount else []
         return (*words, *(["--katib-options", json.dumps(restore_whole_numbers(self.more))] if self.more else []))
 
     def options(self, search: Search) -> KatibOptions:

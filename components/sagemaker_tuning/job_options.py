@@ -49,9 +49,9 @@ class Account:
 
     def as_typed(self) -> tuple[str, ...]:
         """The command line's options for it, in a run of its own."""
-        words = ["--role", self.role]
-        for option, value in (("--bucket", self.bucket), ("--region", self.region)):
-            words += [option, value] if value else []
+        # A bucket also where the data set named it: the images that are prepared again do not lie there.
+        words = ["--role", self.role, "--bucket", self.bucket or self.folder]
+        words += ["--region", self.region] if self.region else []
         more = {name: value for name, value in restore_whole_numbers(self.more).items() if name != "run"}
         return (*words, *(["--sagemaker-options", json.dumps(more)] if more else []))
 
