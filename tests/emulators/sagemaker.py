@@ -224,7 +224,8 @@ def main() -> None:
             seconds_per_poll=0.0 if train else 60.0,
         )
         if train:
-            emulator.service.transform_seconds = 0.0
+            # Shorter than a real one, which starts a machine first.
+            emulator.service.transform_seconds = 5.0
         with emulator:
             trials = TRAINED if train else CURVES
             print(HELP.format(trials=trials, url=emulator.url, storage_url=storage_url), flush=True)
