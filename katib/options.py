@@ -5,11 +5,13 @@ here: `validation` checks the finished documents, all of it at once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.object_forms import find_misfits
 
+TITLE = "Katib options"
 ResumePolicy = Literal["Never", "LongRunning", "FromVolume"]
 TrialKind = Literal["Job", "TrainJob"]
 
@@ -149,34 +151,19 @@ class KatibOptions:
         """Read the JSON form that `to_document` wrote, or one that a user wrote with the same names.
 
         Raises:
-            EngineError: If a name is unknown or a required one is missing.
+            EngineError: With every name that is unknown or missing, and every value of the wrong form.
         """
-        pods = document.get("pods") or {}
-        problems = [*_unknown_names(cls, document), *_unknown_names(TrialPodOptions, pods, "pods.")]
+        problems = find_misfits(cls, document, TITLE)
         problems += [
-            f"Katib options: {name} is required and missing" for name in ("data", "models") if not document.get(name)
+            f"{TITLE}: {name} is required and missing" for name in ("data", "models") if not document.get(name)
         ]
         if problems:
             raise EngineError.from_problems(problems)
         values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in pods.items()
+            name: tuple(value) if isinstance(value, list) else value for name, value in document.get("pods", {}).items()
         }
         return cls(**{**document, "pods": TrialPodOptions(**values)})
 
     def to_document(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self)
-
-
-def _unknown_names(kind: type, document: Mapping[str, Any], place: str = "") -> list[str]:
-    known = {item.name for item in fields(kind)}
-    return [f"Katib options: {place}{name} is unknown{_nearest(name, known)}" for name in sorted(set(document) - known)]
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    """A hint at the name that was probably meant."""
-    # Imported here: only a misspelt name needs it.
-    from difflib import get_close_matches
-
-    matches = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""

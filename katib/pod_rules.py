@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.katib.quantities import canonical_quantity, parse_quantity
+from kfp_image_tuning.tuning.object_forms import hint_at_nearest
 
 FIELDS_LOST_WHEN_FALSE = frozenset({"readOnly", "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty"})
 """Kubernetes' types leave these out when they are false; other booleans say false."""
@@ -105,7 +106,7 @@ def _find_in_object(value: object, fields: Mapping[str, str], place: str) -> Ite
         return
     for name, item in value.items():
         if name not in fields:
-            yield f"{place}.{name}: Kubernetes knows no such field{_nearest(str(name), fields)}"
+            yield f"{place}.{name}: Kubernetes knows no such field{hint_at_nearest(str(name), fields)}"
         elif item is False and name in FIELDS_LOST_WHEN_FALSE:
             yield f"{place}.{name}: false is the default and would be lost; leave it out"
         else:
@@ -122,12 +123,3 @@ def _find_in_quantity(value: object, place: str) -> Iterator[str]:
     elif ".limits." not in place and ".requests." not in place and value != canonical:
         # Katib overlooks changes of limits and requests only.
         yield f'{place}: {value!r} would be changed; write it as "{canonical}"'
-
-
-def _nearest(name: str, known: Mapping[str, str]) -> str:
-    """A hint at the name that was probably meant."""
-    # Imported here: only a misspelt name needs it.
-    from difflib import get_close_matches
-
-    matches = get_close_matches(name, known, n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""

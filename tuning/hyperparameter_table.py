@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kfp_image_tuning.tuning.errors import HyperparameterError
+from kfp_image_tuning.tuning.object_forms import hint_at_nearest
 
 Optimizer = Literal["sgd", "adam", "rmsprop", "nag"]
 Value = int | float | str | bool | tuple[int, ...] | None
@@ -155,7 +156,9 @@ def parse_value(name: str, value: object) -> Value:
         HyperparameterError: If the name is unknown or the value cannot be read as the rule's kind.
     """
     if name not in RULES:
-        raise HyperparameterError(f"{name}: is no hyperparameter of the image classification algorithm{_nearest(name)}")
+        raise HyperparameterError(
+            f"{name}: is no hyperparameter of the image classification algorithm{hint_at_nearest(name, RULES)}"
+        )
     if value is None:
         return None
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -190,12 +193,3 @@ def parse_strings(values: Mapping[str, object]) -> tuple[dict[str, Any], list[st
         except HyperparameterError as error:
             problems += error.problems
     return typed, problems
-
-
-def _nearest(name: str) -> str:
-    """A hint at the name that was probably meant."""
-    # Imported here: only a misspelt name needs it, and it would double the import time of this module.
-    from difflib import get_close_matches
-
-    matches = get_close_matches(name, RULES, n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""

@@ -7,8 +7,9 @@ from typing import Any
 
 from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
 from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.katib.options import TITLE, KatibOptions
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.object_forms import find_misfits
 from kfp_image_tuning.tuning.search import Search
 
 _DECIDED_HERE = ("data", "models", "run")
@@ -84,11 +85,14 @@ class Placement:
         Raises:
             EngineError: With everything that is unknown, missing or given twice.
         """
-        pods: Mapping[str, Any] = self.more.get("pods") or {}
+        more = restore_whole_numbers(self.more)
+        if problems := find_misfits(KatibOptions, more, TITLE):
+            raise EngineError.from_problems(problems)
+        pods: Mapping[str, Any] = more.get("pods", {})
         problems = [
             f"katib_options: {name} is decided elsewhere (storage, data, run); leave it out"
             for name in _DECIDED_HERE
-            if name in self.more
+            if name in more
         ]
         if "gpus" in pods:
             problems.append("katib_options: pods.gpus is given by gpus; leave it out")
@@ -99,11 +103,11 @@ class Placement:
             run = f"{self.kubeflow_run}/{search.fingerprint[:8]}"
         options = KatibOptions.from_document(
             {
-                **restore_whole_numbers(self.more),
+                **more,
                 "data": self.data_location(search.dataset.fingerprint),
                 "models": f"{self.folder}/models",
                 "run": run,
-                "pods": {**restore_whole_numbers(pods), "gpus": self.gpus},
+                "pods": {**pods, "gpus": self.gpus},
             }
         )
         return replace(options, pods=options.pods.with_task_config(self.task_config))

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kfp_image_tuning.components.sagemaker_tuning.channels import CHANNEL_NAMES
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions, find_misfits
+from kfp_image_tuning.components.sagemaker_tuning.options import TITLE, SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.storage import bucket_folder
 from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.object_forms import find_misfits
 
 _DECIDED_HERE = ("data", "output", "record_shards")
 _IDENTITY_LENGTH = 16
@@ -74,7 +75,7 @@ class Account:
 def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOptions:
     more = restore_whole_numbers(account.more)
     given = {"role": account.role, "region": account.region, "run": account.run}
-    problems = find_misfits(more)
+    problems = find_misfits(SageMakerOptions, more, TITLE)
     problems += [
         f"sagemaker_options: {name} is decided by bucket and data set; leave it out"
         for name in _DECIDED_HERE

@@ -6,16 +6,17 @@ field. Nothing here is checked but its form: `validation` checks the finished re
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
 
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.object_forms import find_misfits
 
 ContentKind = Literal["recordio", "images", "augmented_manifest"]
 """``recordio``: ``.rec`` files; ``images``: image files and ``.lst`` lists; ``augmented_manifest``: JSON lines."""
 
 InputMode = Literal["File", "FastFile", "Pipe"]
+TITLE = "SageMaker options"
 OnStopped = Literal["accept", "fail"]
 
 
@@ -159,10 +160,8 @@ class SageMakerOptions:
         Raises:
             EngineError: With every name that is unknown or missing, and every value of the wrong form.
         """
-        problems = find_misfits(document) + [
-            f"SageMaker options: {name} is required and missing"
-            for name in ("role", "data", "output")
-            if not document.get(name)
+        problems = find_misfits(cls, document, TITLE) + [
+            f"{TITLE}: {name} is required and missing" for name in ("role", "data", "output") if not document.get(name)
         ]
         if problems:
             raise EngineError.from_problems(problems)
@@ -185,61 +184,3 @@ class SageMakerOptions:
     def to_document(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self)
-
-
-def find_misfits(document: Mapping[str, Any]) -> list[str]:
-    """Every name in the JSON form that is unknown, and every value of another form than its field's."""
-    hints = get_type_hints(SageMakerOptions)
-    unknown = [
-        f"SageMaker options: {name} is unknown{_nearest(name, set(hints))}"
-        for name in sorted(set(document) - set(hints))
-    ]
-    return unknown + [
-        f"SageMaker options: {name} must be {_describe(hint)}, got {document[name]!r}"
-        for name, hint in hints.items()
-        if name in document and not _fits(document[name], hint)
-    ]
-
-
-_FORMS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a JSON value has the form of a field."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in arguments)
-    if origin is tuple:
-        return isinstance(value, list | tuple) and all(_fits(element, arguments[0]) for element in value)
-    if origin is Mapping:
-        return isinstance(value, Mapping) and all(_fits(element, arguments[1]) for element in value.values())
-    if is_dataclass(hint):
-        return isinstance(value, Mapping)
-    if isinstance(value, bool) or hint is bool:
-        return isinstance(value, bool) and hint is bool
-    return isinstance(value, int | float if hint is float else hint)
-
-
-def _describe(hint: Any) -> str:
-    """A field's form in words."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return f"one of {', '.join(arguments)}"
-    if origin in (Union, UnionType):
-        return " or ".join(_describe(one) for one in arguments)
-    if origin is tuple:
-        return f"a list, of {_describe(arguments[0])} each"
-    if origin is Mapping:
-        return f"an object, of {_describe(arguments[1])} each"
-    return "an object" if is_dataclass(hint) else _FORMS[hint]
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    """A hint at the name that was probably meant."""
-    # Imported here: only a misspelt name needs it.
-    from difflib import get_close_matches
-
-    matches = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {matches[0]}?" if matches else ""

@@ -14,13 +14,13 @@ from kfp_image_tuning.components.sagemaker_tuning.options import (
     InstanceConfig,
     SageMakerOptions,
     WarmStart,
-    find_misfits,
 )
 from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import exact_text
 from kfp_image_tuning.components.sagemaker_tuning.request import build_request
 from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, training_image
 from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.object_forms import find_misfits
 from kfp_image_tuning.tuning.search import DatasetSummary, Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
 from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, small_search
@@ -311,6 +311,6 @@ def test_options_in_the_documentation_are_known() -> None:
     examples = [json.loads(found) for found in re.findall(r"[`'](\{\".*?\})[`']", section)]
     assert len(examples) > 15
     for example in examples:
-        assert find_misfits(example) == [], example
+        assert find_misfits(SageMakerOptions, example, "options") == [], example
         complete = {"role": OPTIONS.role, "data": OPTIONS.data, "output": OPTIONS.output, **example}
         assert SageMakerOptions.from_document(complete)

@@ -1,0 +1,80 @@
+"""What a user wrote as a JSON object against the dataclass that it is to become: unknown names, values of another form.
+
+Everything that is wrong is told at once, in words, before a value of the wrong form can do harm elsewhere.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_FORMS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
+
+
+def find_misfits(kind: type, document: Mapping[str, Any], title: str, place: str = "") -> list[str]:
+    """Find every name that is unknown, and every value of another form than its field's.
+
+    Args:
+        kind: The dataclass.
+        document: The object.
+        title: What the object is, for the messages: ``Katib options``.
+        place: Where in it ``document`` stands, with a dot at its end; empty: it is the whole.
+
+    Returns:
+        A sentence for each; fields that are missing are none of it.
+    """
+    hints = get_type_hints(kind)
+    problems = [
+        f"{title}: {place}{name} is unknown{hint_at_nearest(name, hints)}"
+        for name in sorted(set(document) - set(hints))
+    ]
+    for name, hint in hints.items():
+        if name not in document:
+            continue
+        value = document[name]
+        if not _fits(value, hint):
+            problems.append(f"{title}: {place}{name} must be {_describe(hint)}, got {value!r}")
+        elif is_dataclass(hint) and isinstance(hint, type):
+            problems += find_misfits(hint, value, title, f"{place}{name}.")
+    return problems
+
+
+def hint_at_nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: a hint at the one that was probably meant, or nothing."""
+    # Imported here: only a misspelt name needs it, and it takes as long as all else that is imported.
+    from difflib import get_close_matches
+
+    matches = get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return value in arguments
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in arguments)
+    if origin in (tuple, Sequence):
+        return isinstance(value, list | tuple) and all(_fits(element, arguments[0]) for element in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_fits(element, arguments[1]) for element in value.values())
+    if is_dataclass(hint):
+        return isinstance(value, Mapping)
+    if isinstance(value, bool) or hint is bool:
+        return isinstance(value, bool) and hint is bool
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def _describe(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return f"one of {', '.join(arguments)}"
+    if origin in (Union, UnionType):
+        return " or ".join(_describe(one) for one in arguments)
+    if origin in (tuple, Sequence):
+        return f"a list, of {_describe(arguments[0])} each"
+    if origin is Mapping:
+        return "an object" if arguments[1] is Any else f"an object, of {_describe(arguments[1])} each"
+    return "an object" if is_dataclass(hint) else _FORMS[hint]
