@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from importlib.util import find_spec
+from itertools import chain
 from typing import Any
 
 from kfp_image_tuning.pipelines.commands import option_types
@@ -26,6 +27,20 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Which parameter of its pipeline each option of an engine gives."""
+
+KATIB_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "namespace": ("namespace",),
+    "image": ("pods", "image"),
+    "pending_timeout": ("pending_seconds",),
+    "keep": ("keep_experiments",),
+}
+"""Options for what is asked for most among the fields of ``--katib-options``, and where they stand in it."""
+
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    engine: (*names, *(KATIB_FIELDS if engine == "katib" else ())) for engine, names in PARAMETERS.items()
+}
+OPTIONS = tuple(chain.from_iterable(_OPTIONS.values()))
+"""The names of all engines' options."""
 
 _PACKAGES: Mapping[str, Mapping[str, str]] = {
     "local": {"kfp": "pipelines", "torch": "local", "optuna": "local"},
@@ -61,11 +76,29 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     katib.add_argument(
         "--storage-mount", metavar="DIR", help="where this machine sees the folder of --storage pvc://CLAIM/FOLDER"
     )
+    katib.add_argument("--namespace", metavar="NAME", help="where in the cluster (default: the kubeconfig's)")
+    katib.add_argument(
+        "--image",
+        metavar="REF",
+        help="image of the trials, with kfp-image-tuning in it, such as katib/Dockerfile makes (default: a public "
+        "PyTorch image, into which the trainer is mounted)",
+    )
+    katib.add_argument(
+        "--pending-timeout",
+        type=option_types.duration,
+        metavar="TIME",
+        help="give up when no trial has run for so long: seconds, or 10m, 2h (default: 1h)",
+    )
+    katib.add_argument(
+        "--keep",
+        action=argparse.BooleanOptionalAction,
+        help="leave Experiments, trials and logs in the cluster when the search is over (default: no)",
+    )
     katib.add_argument(
         "--katib-options",
         type=option_types.options_object,
         metavar="FILE",
-        help="""everything else: a JSON or YAML file, or JSON itself, such as '{"namespace": "team", "pods":
+        help="""everything else: a JSON or YAML file, or JSON itself, such as '{"algorithm": "tpe", "pods":
         {"memory": "16Gi", "queue": "gpus"}}'; the names stand in katib/options.py""",
     )
     sagemaker = parser.add_argument_group("with --engine sagemaker: trials are training jobs in your AWS account")
@@ -96,8 +129,13 @@ def option_problems(options: Mapping[str, Any]) -> list[str]:
         f"--engine {other}"
         for other in ENGINES
         if other != engine
-        for name in PARAMETERS[other]
+        for name in _OPTIONS[other]
         if options.get(name) is not None
+    ]
+    problems += [
+        f"{_as_typed(name)}: is given by --katib-options as well, as {'.'.join(place)}; leave one of them out"
+        for name, place in KATIB_FIELDS.items()
+        if name in options and _has(options.get("katib_options", {}), place)
     ]
     data_in_bucket = str(options.get("data", "")).startswith("s3://")
     if engine == "sagemaker":
@@ -115,6 +153,15 @@ def option_problems(options: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def katib_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``--katib-options`` with what other options say of its fields."""
+    merged = dict(options.get("katib_options", {}))
+    for name, place in KATIB_FIELDS.items():
+        if name in options:
+            merged = _put(merged, place, options[name])
+    return merged
+
+
 def missing_packages(options: Mapping[str, Any]) -> list[str]:
     """What the engine needs and this environment lacks; a sentence, or nothing."""
     engine = str(options.get("engine", "local"))
@@ -127,6 +174,23 @@ def missing_packages(options: Mapping[str, Any]) -> list[str]:
         f"--engine {engine}: needs {', '.join(missing)}, which this environment lacks; "
         f"pip install 'kfp-image-tuning[{extras}]'"
     ]
+
+
+def _put(document: Any, place: tuple[str, ...], value: Any) -> Any:
+    """A document with a value in its place; what is no object there stays, to be refused where forms are checked."""
+    if not place:
+        return value
+    if not isinstance(document, Mapping):
+        return document
+    return {**document, place[0]: _put(document.get(place[0], {}), place[1:], value)}
+
+
+def _has(document: Any, place: tuple[str, ...]) -> bool:
+    for name in place:
+        if not isinstance(document, Mapping) or name not in document:
+            return False
+        document = document[name]
+    return True
 
 
 def _as_typed(name: str) -> str:

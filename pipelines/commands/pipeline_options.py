@@ -5,7 +5,6 @@ An option that is not given stays None: a resumed run takes it from the run that
 
 import argparse
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
 from kfp_image_tuning.pipelines.commands import engine_options, option_types
@@ -145,7 +144,7 @@ def add_gate_options(parser: argparse.ArgumentParser) -> None:
 
 def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of this module and of the engines (and ``--data``) that were given."""
-    names = (*PARAMETERS, *chain.from_iterable(engine_options.PARAMETERS.values()), "seed", "engine")
+    names = (*PARAMETERS, *engine_options.OPTIONS, "seed", "engine")
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
 
 
@@ -159,8 +158,12 @@ def to_shared_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     """All parameters of the engine's pipeline; those that no option gives keep the pipeline's defaults."""
-    own = engine_options.PARAMETERS[engine_of(options)]
-    return to_shared_parameters(options) | {own[name]: value for name, value in options.items() if name in own}
+    engine = engine_of(options)
+    own = engine_options.PARAMETERS[engine]
+    parameters = to_shared_parameters(options) | {own[name]: value for name, value in options.items() if name in own}
+    if engine == "katib" and (more := engine_options.katib_options(options)):
+        parameters[own["katib_options"]] = more
+    return parameters
 
 
 def engine_of(options: Mapping[str, Any]) -> str:

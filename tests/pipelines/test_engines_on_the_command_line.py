@@ -40,6 +40,15 @@ def documents_of(captured: str) -> dict[str, list[dict[str, Any]]]:
             ["pods.gpus is given by gpus; leave it out"],
         ),
         (["--engine", "katib", "--data", "pvc://claim/../data"], ["is no place that a pod can reach"]),
+        (
+            ["--engine", "katib", "--data", "pvc://claim/data", "--image", "a", "--katib-options", '{"pods": 3}'],
+            ["Katib options: pods must be an object, got 3"],
+        ),
+        (
+            ["--engine", "katib", "--data", "pvc://a", "--image", "a", "--katib-options", '{"pods": {"image": "b"}}'],
+            ["--image: is given by --katib-options as well, as pods.image; leave one of them out"],
+        ),
+        (["--keep", "--data", "photos"], ["--keep: is an option of --engine katib, and the engine is local"]),
     ],
 )
 def test_what_does_not_fit_the_engine_is_refused(
@@ -65,6 +74,28 @@ def test_plan_for_katib_is_yaml_that_can_be_applied(capsys: pytest.CaptureFixtur
     assert "kfp_image_tuning/trainer/training.py" in carried
     assert "Trials read pvc://images/dataset and leave their models in pvc://images/models." in captured.err
     assert "Warning: the data set on the volume cannot be read from here" in captured.err
+
+
+def test_the_usual_options_of_katib_need_no_object(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--search-mode", "flat"]
+    command += ["--image", "me/trainer:1", "--namespace", "team", "--katib-options", '{"pods": {"memory": "4Gi"}}']
+    assert main(command) == 0
+    (experiment,) = documents_of(capsys.readouterr().out)["Experiment"]
+    assert experiment["metadata"]["namespace"] == "team"
+    (container,) = experiment["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "me/trainer:1"
+    assert container["resources"]["limits"]["memory"] == "4Gi"
+
+
+def test_options_become_fields_of_the_options_object() -> None:
+    given = {"keep": False, "pending_timeout": 60.0, "katib_options": {"pods": {"memory": "4Gi"}}, "image": "a"}
+    before = json.dumps(given)
+    assert engine_options.katib_options(given) == {
+        "keep_experiments": False,
+        "pending_seconds": 60.0,
+        "pods": {"memory": "4Gi", "image": "a"},
+    }
+    assert json.dumps(given) == before
 
 
 def test_planning_twice_gives_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
