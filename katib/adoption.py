@@ -1,7 +1,8 @@
 """Starts a search's Experiments, or takes up those that an earlier attempt of the same run has started.
 
 The names are the run's, so the API server itself keeps a second search from starting. A fingerprint tells our own
-Experiments from a stranger's, and a label finds what an earlier attempt with other settings has left behind.
+Experiments from a stranger's, and a label finds what an earlier attempt with other settings has left behind. What is
+left of a search whose Experiments are gone stands in `search_record`.
 """
 
 import json
@@ -42,35 +43,67 @@ class Launched:
         return min(moment for moment in times if moment is not None)
 
 
-def launch(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> Launched:
+@dataclass(frozen=True)
+class Present:
+    """What is there already.
+
+    Attributes:
+        experiments: The run's Experiments, by name.
+        notes: What a reader should know.
+    """
+
+    experiments: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...]
+
+
+def find_present(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> Present:
+    """Find the Experiments of a run that are there already, and remove those of other settings.
+
+    Args:
+        cluster: Where.
+        documents: All Experiments of the run.
+
+    Raises:
+        EngineError: If something else stands in their place.
+    """
+    run = documents[0]["metadata"]["labels"][RUN_LABEL]
+    notes = _remove_orphans(cluster, run, {document["metadata"]["name"] for document in documents})
+    found = {document["metadata"]["name"]: _find_own(cluster, document) for document in documents}
+    return Present({name: experiment for name, experiment in found.items() if experiment is not None}, tuple(notes))
+
+
+def launch(
+    cluster: Cluster,
+    documents: Sequence[Mapping[str, Any]],
+    config_maps: Sequence[Mapping[str, Any]],
+    present: Present,
+) -> Launched:
     """Bring the cluster to what the documents say.
 
     Args:
         cluster: Where.
-        documents: ConfigMaps and Experiments of one run.
+        documents: Experiments.
+        config_maps: ConfigMaps that their trials need.
+        present: `find_present`'s answer: before anything is made, since a stranger in one place must not leave half a
+            search in the others.
 
     Raises:
         EngineError: If something else stands in their place, or the cluster refuses them.
     """
-    wanted = [document for document in documents if document["kind"] == "Experiment"]
-    config_maps = [document for document in documents if document["kind"] == "ConfigMap"]
-    run = wanted[0]["metadata"]["labels"][RUN_LABEL]
-    notes = _remove_orphans(cluster, run, {document["metadata"]["name"] for document in wanted})
-    # Before anything is made: a stranger in one place must not leave half a search in the others.
-    present = {document["metadata"]["name"]: _find_own(cluster, document) for document in wanted}
+    notes = list(present.notes)
     for document in config_maps:
         cluster.put_config_map(document)
     owner = launcher_pod(cluster)
     experiments, adopted = [], []
-    for document in wanted:
+    for document in documents:
         name = document["metadata"]["name"]
-        found = present[name]
+        found: Mapping[str, Any] | None = present.experiments.get(name)
         if found is None:
             found = cluster.create("experiments", _owned(document, owner))
         if found is None:
             # Made between our look and our call, or by our own call whose answer was lost.
             found = _find_own(cluster, document)
-        elif present[name] is not None:
+        elif name in present.experiments:
             adopted.append(name)
         if found is None:
             raise EngineError(f"Experiment {name}: went while it was being started; run the same again")

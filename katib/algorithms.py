@@ -73,6 +73,8 @@ class Algorithm:
         settings: The settings that its service knows.
         least_numbers: Numeric parameters that it needs.
         allows_early_stopping: Whether ended trials do not confuse it.
+        can_go_on: Whether a new Experiment can add trials to those of one that is gone: one that follows a list from
+            its beginning would make the same again.
     """
 
     real_priors: tuple[Prior, ...] = ("uniform",)
@@ -80,6 +82,7 @@ class Algorithm:
     settings: Mapping[str, SettingRule] = field(default_factory=dict)
     least_numbers: int = 0
     allows_early_stopping: bool = True
+    can_go_on: bool = True
 
     @property
     def takes_seed(self) -> bool:
@@ -91,7 +94,7 @@ _BOTH: tuple[Prior, ...] = ("uniform", "log_uniform")
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     "random": Algorithm(_BOTH, _BOTH, {"random_state": _SEED}),
-    "grid": Algorithm(("list",), ("list",), {"random_state": _SEED}),
+    "grid": Algorithm(("list",), ("list",), {"random_state": _SEED}, can_go_on=False),
     "tpe": Algorithm(
         _BOTH,
         _BOTH,
@@ -124,7 +127,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         },
         least_numbers=2,
     ),
-    "sobol": Algorithm(),
+    "sobol": Algorithm(can_go_on=False),
     "hyperband": Algorithm(
         settings={
             "resource_name": SettingRule("choice", choices=("epochs",)),
@@ -132,6 +135,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
             "eta": SettingRule("integer", 1, above=True),
         },
         allows_early_stopping=False,
+        can_go_on=False,
     ),
 }
 

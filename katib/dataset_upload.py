@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.object_store import USED_SPLITS, holds_file, upload_files
+from kfp_image_tuning.katib.object_store import USED_SPLITS, read_file, upload_files
 from kfp_image_tuning.tuning.errors import EngineError
 
 
@@ -28,7 +28,7 @@ def bring_dataset(dataset: Dataset, uri: str, folder: Path | None, show: Callabl
     ]
     size = sum((dataset.directory / name).stat().st_size for name in files) / 1e6
     if not Location.parse("data", uri).is_volume:
-        if holds_file(uri, DOCUMENT_NAME, document):
+        if read_file(uri, DOCUMENT_NAME) == document:
             show(f"Data set in {uri}: was there already")
             return
         show(f"Sending the data set to {uri} ({size:.1f} MB)")

@@ -4,27 +4,38 @@
                  ▲             watch ◀──┘            logs ◀──┘
              this process: starts or adopts, follows, stops, collects
 
-Everything that lasts is in the cluster. A process that is killed leaves nothing that the next of the same run does not
-take up; without a next one, the Experiments go with the launcher's pod.
+Everything that lasts is in the cluster, and what trials have reached also beside their models. A process that is killed
+leaves nothing that the next of the same run does not take up; without a next one, the Experiments go with the
+launcher's pod.
 """
 
 import queue
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.adoption import Launched, launch
+from kfp_image_tuning.katib.adoption import Launched, find_present, launch
+from kfp_image_tuning.katib.algorithms import ALGORITHMS
 from kfp_image_tuning.katib.cluster import INJECTION_LABEL, Cluster
-from kfp_image_tuning.katib.experiment import build_experiments, run_digest
+from kfp_image_tuning.katib.experiment import (
+    PlannedExperiment,
+    algorithm_of,
+    build_experiments,
+    run_digest,
+    search_name,
+)
 from kfp_image_tuning.katib.following import Follower
 from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.names import RUN_LABEL
-from kfp_image_tuning.katib.object_store import download_folder
+from kfp_image_tuning.katib.model_store import ModelStore
+from kfp_image_tuning.katib.names import RUN_LABEL, digest_of
 from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.katib.planning import ENGINE_NAME, plan_search
+from kfp_image_tuning.katib.record_file import RecordFile
+from kfp_image_tuning.katib.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.katib.trial_code import TrialCode
+from kfp_image_tuning.katib.trial_status import read_time
+from kfp_image_tuning.katib.validation import has_condition
 from kfp_image_tuning.katib.watching import Change, Watcher
 from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.tuning.errors import EngineError
@@ -35,7 +46,8 @@ LONGEST_SILENCE = 1.0
 """Seconds without an update, at most: so quickly a time limit or a signal acts."""
 STOP_PATIENCE = 60.0
 """Seconds that pods have to leave their models after they were told to end; Kubernetes gives them 30."""
-MODEL_FILES = ("model.json", "model.safetensors")
+RECORD_PATIENCE = 60.0
+"""Seconds that the record of a search may take to be written before its Experiments are deleted."""
 WATCHED = ("experiments", "trials", "pods")
 
 
@@ -66,12 +78,17 @@ class KatibEngine:
         self._code = code
         self._models_mount = models_mount
         self._models = Location.parse("models", options.models)
+        self._model_store = ModelStore(self._models, models_mount)
         self._cluster = cluster
         self._stopping = False
         self._removed = False
         self._notes: list[str] = []
         self._pending_since = time.monotonic()
         self._launched: Launched | None = None
+        self._running: tuple[PlannedExperiment, ...] = ()
+        self._earlier: tuple[Trial, ...] = ()
+        self._recorded = 0
+        self._is_problem_told = False
 
     def plan(self, search: Search) -> Plan:
         """Make and check the documents; nothing is sent."""
@@ -79,34 +96,79 @@ class KatibEngine:
         self._search = search
         self._experiments = build_experiments(search, self._options)
         self._selector = f"{RUN_LABEL}={run_digest(search, self._options)}"
-        if self._models.is_volume and self._models_mount is None:
+        sought = digest_of([search.fingerprint, self._options.initial_model])
+        self._file = RecordFile(self._models, self._models_mount, search_name(search, self._options), sought)
+        if not self._model_store.is_seen:
             note = f"the best model stays where its trial leaves it ({self._models.uri}); mount it here to collect it"
             plan = Plan(**{**vars(plan), "warnings": (*plan.warnings, note)})
         return plan
 
     def launch_or_adopt(self, plan: Plan) -> Adopted:
-        """Start the Experiments, or take up those of an earlier attempt."""
+        """Start the Experiments, or take up those of an earlier attempt, or what it has left of them."""
         cluster = self._connect()
-        launched = launch(cluster, plan.request["documents"])
-        self._notes = list(launched.notes)
-        self._follower = Follower(cluster, self._search, self._experiments, self._models)
-        self._launched = launched
+        self._record = self._file.read()
+        if self._record.is_over(self._experiments, self._search.budget):
+            self._notes.append(f"this search is over already: {self._file.uri} has kept its trials")
+            self._earlier = self._record.trials
+            self._follower = Follower(cluster, self._search, (), self._models)
+            return self._adopt((), self._record)
+        present = find_present(cluster, [experiment.document for experiment in self._experiments])
+        gone = self._take_up_gone({name: found["metadata"]["uid"] for name, found in present.experiments.items()})
+        config_maps = [document for document in plan.request["documents"] if document["kind"] == "ConfigMap"]
+        documents = [experiment.document for experiment in self._running]
+        launched = self._launched = launch(cluster, documents, config_maps, present)
+        self._notes += launched.notes
+        self._follower = Follower(cluster, self._search, self._running, self._models)
         for experiment in launched.experiments:
             self._follower.experiments[experiment["metadata"]["name"]] = experiment
         trials: tuple[Trial, ...] = ()
-        seconds = 0.0
         if launched.adopted:
             self._notes.append(f"going on with {', '.join(launched.adopted)}")
             trials = self._follower.adopt(cluster.find("trials", self._follower.selector))
-            seconds = max(0.0, time.time() - launched.started_at)
         if self._stopping:
             # A signal came while the Experiments were being made: what it deleted may not have been all of them.
             self._removed = False
             self._remove()
-        return Adopted(trials=trials, seconds=seconds, started_at=launched.started_at)
+        return self._adopt(trials, gone.updated(self._describe_experiments() if launched.adopted else ()))
+
+    def _take_up_gone(self, present: Mapping[str, str]) -> SearchRecord:
+        """Count what Experiments that are gone have reached, and decide what is left to run.
+
+        Args:
+            present: The ``uid`` of what is in the cluster, by name.
+        """
+        gone = self._record.gone(present)
+        algorithm = algorithm_of(self._search, self._options)
+        if gone.with_result and not ALGORITHMS[algorithm].can_go_on:
+            self._notes.append(f"{algorithm} on Katib cannot go on where it was ended: the search begins anew")
+            self._record, gone = self._record.without(gone), SearchRecord(gone.fingerprint)
+        elif gone.with_result:
+            self._notes.append(
+                f"going on after {len(gone.with_result)} trials of Experiments that are gone ({self._file.uri}); the "
+                "new ones know nothing of them"
+            )
+        self._earlier = gone.with_result
+        left = {experiment.name: gone.count_left(experiment) for experiment in self._experiments}
+        self._running = tuple(
+            experiment.after(experiment.max_trials - left[experiment.name])
+            for experiment in self._experiments
+            if left[experiment.name]
+        )
+        return gone
+
+    def _adopt(self, trials: tuple[Trial, ...], record: SearchRecord) -> Adopted:
+        """What this run had reached before this process."""
+        began = record.started_at
+        if began is None:
+            return Adopted(trials=trials)
+        return Adopted(trials=(*self._earlier, *trials), seconds=record.seconds, started_at=began)
 
     def follow(self) -> Iterator[TrialUpdate]:
         """Yield what happens until Katib has ended every Experiment."""
+        if not self._running:
+            for note in self._notes:
+                yield TrialUpdate(kind="waiting", note=note)
+            return
         cluster = self._connect()
         changes: queue.Queue[Change] = queue.Queue()
         selectors = {"experiments": self._selector}
@@ -123,6 +185,7 @@ class KatibEngine:
                 yield from self._take(changes)
                 yield from self._follower.read_logs()
                 yield TrialUpdate(kind="waiting", note=self._follower.note())
+                yield from self._keep_record()
                 self._check_deleted()
                 self._check_watched()
                 if self._follower.is_over:
@@ -147,9 +210,12 @@ class KatibEngine:
 
     def collect(self) -> Mapping[str, Any]:
         """Bring in the best trial's model, and remove the Experiments unless they are to stay."""
-        best = find_best_trial(list(self._follower.trials.values()))
-        if best is not None:
-            self._fetch_model(best)
+        best = find_best_trial([*self._earlier, *self._follower.trials.values()])
+        if best is not None and best.model_uri is not None:
+            self._model_store.fetch(best.model_uri, self._model_directory)
+        # Before the Experiments go, and with them all that a next attempt could collect.
+        if problem := self._file.write(self._record.updated(self._describe_experiments()), RECORD_PATIENCE):
+            self._notes.append(f"the trials are not kept for a next attempt: {problem}")
         details = {
             "namespace": self._connect().namespace,
             "experiments": [
@@ -214,7 +280,7 @@ class KatibEngine:
     def _conclude(self) -> Iterator[TrialUpdate]:
         """The last updates of a search that Katib has ended."""
         yield from self._follower.refresh()
-        yield from self._follower.end_running()
+        yield from self._follower.end_running(self._model_store)
         messages = self._follower.failure_messages()
         for message in messages:
             yield TrialUpdate(kind="waiting", note=message)
@@ -233,7 +299,7 @@ class KatibEngine:
             yield from self._take(changes)
             yield from self._follower.read_logs()
             yield TrialUpdate(kind="waiting")
-        yield from self._follower.end_running()
+        yield from self._follower.end_running(self._model_store)
 
     def _remove(self) -> None:
         """Delete the Experiments, however long the API server takes to answer."""
@@ -243,27 +309,46 @@ class KatibEngine:
             self._connect().delete("experiments", experiment.name)
         self._removed = True
 
+    def _keep_record(self) -> Iterator[TrialUpdate]:
+        """Write down what has been reached, whenever another trial has ended."""
+        ended = sum(trial.is_finished for trial in self._follower.trials.values())
+        if ended == self._recorded:
+            return
+        self._recorded = ended
+        problem = self._file.write(self._record.updated(self._describe_experiments()))
+        if problem and not self._is_problem_told:
+            self._is_problem_told = True
+            yield TrialUpdate(kind="waiting", note=f"the trials are not kept for a next attempt: {problem}")
+
+    def _describe_experiments(self) -> list[ExperimentRecord]:
+        """The running Experiments as they are now."""
+        if self._launched is None:
+            return []
+        wanted = {experiment.name: experiment for experiment in self._experiments}
+        described = []
+        for experiment in self._launched.experiments:
+            metadata = experiment["metadata"]
+            name = metadata["name"]
+            described.append(
+                ExperimentRecord(
+                    name=name,
+                    uid=metadata["uid"],
+                    max_trials=wanted[name].max_trials,
+                    started_at=read_time(metadata["creationTimestamp"]) or time.time(),
+                    seen_at=time.time(),
+                    succeeded=has_condition(self._follower.experiments.get(name, {}), "Succeeded"),
+                    trials=tuple(trial for trial in self._follower.trials_of(name) if trial.is_finished),
+                )
+            )
+        return described
+
     def _has_ended_all_trials(self) -> bool:
         if self._launched is None:
             return False
-        most = sum(experiment.document["spec"]["maxTrialCount"] for experiment in self._experiments)
+        most = sum(experiment.max_trials for experiment in self._running)
         trials = [*self._follower.trials.values()]
         return len(trials) >= most and all(trial.is_finished for trial in trials)
 
     def _optimal(self, name: str) -> str | None:
         status = self._follower.experiments.get(name, {}).get("status") or {}
         return (status.get("currentOptimalTrial") or {}).get("bestTrialName") or None
-
-    def _fetch_model(self, best: Trial) -> None:
-        if best.model_uri is None:
-            return
-        self._model_directory.mkdir(parents=True, exist_ok=True)
-        if not self._models.is_volume:
-            download_folder(best.model_uri, self._model_directory, MODEL_FILES)
-        elif self._models_mount is not None:
-            source = self._models_mount / best.model_uri.removeprefix(self._models.uri).strip("/")
-            missing = [name for name in MODEL_FILES if not (source / name).is_file()]
-            if missing:
-                raise EngineError(f"{source}: the best trial's model is not there ({', '.join(missing)} missing)")
-            for name in MODEL_FILES:
-                shutil.copyfile(source / name, self._model_directory / name)

@@ -5,9 +5,10 @@ for each optimizer, with just what that optimizer uses. They are started togethe
 budget by one rule: evenly, and what cannot be split goes to the optimizers that stand first.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from kfp_image_tuning.katib.algorithms import (
     ALGORITHMS,
@@ -15,7 +16,14 @@ from kfp_image_tuning.katib.algorithms import (
     choose_eta,
     smallest_bracket,
 )
-from kfp_image_tuning.katib.names import FINGERPRINT_ANNOTATION, base_name, digest_of, fingerprint_of, labels_of
+from kfp_image_tuning.katib.names import (
+    COUNTS,
+    FINGERPRINT_ANNOTATION,
+    base_name,
+    digest_of,
+    fingerprint_of,
+    labels_of,
+)
 from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.katib.parameters import TunedParameter, choose_parameters, count_combinations, encode_trial
 from kfp_image_tuning.katib.trial_pod import build_environment
@@ -60,6 +68,28 @@ class PlannedExperiment:
     def name(self) -> str:
         """Its name."""
         return str(self.document["metadata"]["name"])
+
+    @property
+    def max_trials(self) -> int:
+        """Trials that it is to have."""
+        return int(self.document["spec"]["maxTrialCount"])
+
+    def after(self, trials: int) -> Self:
+        """What is left of it when Experiments that are gone have made some of its trials.
+
+        Its seed moves on, or the same suggestions would come again; it is the same search by its fingerprint.
+
+        Args:
+            trials: How many; fewer than all.
+        """
+        document = json.loads(json.dumps(self.document))
+        spec = document["spec"]
+        for name in COUNTS:
+            spec[name] = min(spec[name], self.max_trials - trials)
+        for setting in spec["algorithm"].get("algorithmSettings", ()):
+            if setting["name"] == "random_state":
+                setting["value"] = str(int(setting["value"]) + trials)
+        return replace(self, document=document)
 
     def decode(self, assignments: Mapping[str, str]) -> dict[str, Value]:
         """The tuned hyperparameters of a trial from Katib's assignments, by their own names."""
@@ -204,7 +234,7 @@ def _build(
     counts: _Counts,
 ) -> PlannedExperiment:
     digest = run_digest(search, options)
-    base = base_name(options.name_prefix, digest)
+    base = search_name(search, options)
     name = base if "optimizer" in space.ranges else f"{base}-{space.optimizers[0]}"
     tuned = {parameter.name for parameter in parameters}
     # What the data set decides, each trial reads from the data set itself.
@@ -266,6 +296,11 @@ def _settings(search: Search, options: KatibOptions, counts: _Counts) -> dict[st
     return {"algorithmSettings": settings} if settings else {}
 
 
+def search_name(search: Search, options: KatibOptions) -> str:
+    """What the names of all that belongs to a search start with."""
+    return base_name(options.name_prefix, run_digest(search, options))
+
+
 def code_config_map_name(search: Search, options: KatibOptions) -> str:
     """Name of the ConfigMap with the trainer's code."""
-    return base_name(options.name_prefix, run_digest(search, options)) + "-code"
+    return search_name(search, options) + "-code"

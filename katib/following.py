@@ -9,6 +9,7 @@ from typing import Any
 from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, TRIAL_LABEL, Cluster
 from kfp_image_tuning.katib.experiment import PlannedExperiment
 from kfp_image_tuning.katib.locations import Location
+from kfp_image_tuning.katib.model_store import ModelStore
 from kfp_image_tuning.katib.obstacles import (
     COLLECTOR_CONTAINERS,
     has_pods,
@@ -115,12 +116,22 @@ class Follower:
         for resource in self._cluster.find("trials", self._selector):
             yield from self._take_trial(resource)
 
-    def end_running(self) -> Iterator[TrialUpdate]:
-        """What still runs ends with the search, and keeps what it has reached."""
+    def end_running(self, models: ModelStore) -> Iterator[TrialUpdate]:
+        """What still runs ends with the search, and keeps what it has reached if its model came out in time."""
         for name, trial in [*self.trials.items()]:
             if not trial.is_finished:
-                self.trials[name] = self._with_model(stopped(trial, time.time()))
+                ended = self._with_model(stopped(trial, time.time()))
+                if ended.model_uri is not None and not models.holds(ended.model_uri):
+                    note = f"it was at {ended.objective:.4f} when it was ended, and left no model"
+                    ended = replace(ended, objective=None, best_epoch=None, model_uri=None, note=note)
+                self.trials[name] = ended
                 yield TrialUpdate(kind="finished", trial=self.trials[name])
+
+    def trials_of(self, experiment: str) -> tuple[Trial, ...]:
+        """The trials of one Experiment."""
+        return tuple(
+            trial for name, trial in self.trials.items() if self._experiment_of(self._resources[name]) == experiment
+        )
 
     @property
     def is_over(self) -> bool:

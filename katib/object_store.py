@@ -54,6 +54,23 @@ def download_folder(uri: str, folder: Path, names: tuple[str, ...]) -> None:
             _download(store, name, folder)
 
 
+def holds_files(uri: str, names: Sequence[str]) -> bool:
+    """Whether all of some files lie in a folder.
+
+    Raises:
+        EngineError: If the store cannot be read.
+    """
+    import obstore
+
+    with _store(uri) as store:
+        try:
+            for name in names:
+                obstore.head(store, name)
+        except FileNotFoundError:
+            return False
+        return True
+
+
 def upload_folder(folder: Path, uri: str) -> None:
     """Upload the files of a folder; its subfolders stay.
 
@@ -76,8 +93,8 @@ def upload_files(folder: Path, names: Sequence[str], uri: str) -> None:
         obstore.put(store, names[-1], folder / names[-1])
 
 
-def holds_file(uri: str, name: str, content: bytes) -> bool:
-    """Whether a folder holds a small file with just this content.
+def read_file(uri: str, name: str) -> bytes | None:
+    """A small file of a folder, or None if it is not there.
 
     Raises:
         EngineError: If the store cannot be read.
@@ -86,9 +103,21 @@ def holds_file(uri: str, name: str, content: bytes) -> bool:
 
     with _store(uri) as store:
         try:
-            return bytes(obstore.get(store, name).bytes()) == content
+            return bytes(obstore.get(store, name).bytes())
         except FileNotFoundError:
-            return False
+            return None
+
+
+def write_file(uri: str, name: str, content: bytes) -> None:
+    """Write a small file into a folder.
+
+    Raises:
+        EngineError: If it cannot be stored.
+    """
+    import obstore
+
+    with _store(uri) as store:
+        obstore.put(store, name, content)
 
 
 @contextlib.contextmanager

@@ -90,6 +90,11 @@ class Trial:
         """Wall time from start to end; 0 where either is unknown."""
         return max(0.0, (self.finished_at or 0.0) - (self.started_at or 0.0)) if self.finished_at else 0.0
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Read the JSON form."""
+        return cls(**{**document, "history": tuple(Epoch(**epoch) for epoch in document["history"])})
+
 
 def find_best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The trial with the highest `merit`; of equals, the one that started first. None: no trial has an objective."""
@@ -164,7 +169,7 @@ class TuningResult:
         derived = {"schema_version", "objective", "best_trial", "best_objective", "best_hyperparameters"}
         values = {name: value for name, value in document.items() if name not in derived}
         try:
-            values["trials"] = tuple(_read_trial(trial) for trial in document["trials"])
+            values["trials"] = tuple(Trial.from_document(trial) for trial in document["trials"])
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise DocumentError(f"result document: is incomplete or has unknown fields ({error})") from None
@@ -181,7 +186,3 @@ class TuningResult:
     def save(self, path: Path) -> None:
         """Write ``result.json`` atomically."""
         write_json(path, self.to_document())
-
-
-def _read_trial(document: Mapping[str, Any]) -> Trial:
-    return Trial(**{**document, "history": tuple(Epoch(**epoch) for epoch in document["history"])})

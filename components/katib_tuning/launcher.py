@@ -59,8 +59,8 @@ def launch(
     )
     if found.status == "stopped":
         raise EngineError(
-            f"the search was {found.stop_reason} after {len(found.trials)} trials, and its Experiments are deleted; a "
-            "new run starts new ones"
+            f"the search was {found.stop_reason} after {len(found.trials)} trials, and its Experiments are deleted; "
+            "the same run goes on after those that have ended"
         )
     outcome = TuningOutcome.of(found)
     write_report(Path(report), result=found, dataset=prepared)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kfp_image_tuning.katib.cluster import GROUP, VERSION
 from tests.cluster.bench import Bench, sleeping
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.launcher_process import LauncherProcess
@@ -22,7 +23,7 @@ EXPERIMENTS = r"/namespaces/[\w-]+/experiments"
 
 def trained(bench: Bench) -> int:
     """Trials that have ever begun: each leaves a folder."""
-    return len([*bench.place.models.glob("models/*/*")])
+    return len([path for path in bench.place.models.glob("models/*/*") if path.is_dir()])
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,67 @@ def test_a_launcher_that_was_killed_between_two_experiments_is_followed_by_one_t
     assert second.wait() == 0, second.output
     assert sorted(trial.hyperparameters["optimizer"] for trial in second.trials) == ["adam", "adam", "sgd", "sgd"]
     assert trained(bench) == 4
+    bench.wait_until_nothing_is_left()
+
+
+def test_a_search_that_is_over_is_collected_again_when_its_experiments_are_gone(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy
+) -> None:
+    first = launch(max_trials=3)
+    assert first.wait() == 0, first.output
+    bench.wait_until_nothing_is_left()
+    before = len(proxy.requests)
+    # Kubeflow repeats a task whose pod was lost before its outputs were stored.
+    second = launch(max_trials=3)
+    assert second.wait() == 0, second.output
+    assert second.trials == first.trials
+    assert (second.model / "model.safetensors").read_text() == "weights\n"
+    assert "this search is over already" in second.output
+    assert trained(bench) == 3
+    assert not [request for request in proxy.requests[before:] if request.startswith("POST")]
+
+
+def test_a_search_that_was_over_goes_on_with_more_trials(bench: Bench, launch: Launch) -> None:
+    assert launch(max_trials=2).wait() == 0
+    second = launch(max_trials=5)
+    assert second.wait() == 0, second.output
+    assert (len(second.trials), trained(bench)) == (5, 5)
+    assert "going on after 2 trials of Experiments that are gone" in second.output
+    bench.wait_until_nothing_is_left()
+
+
+def test_a_search_that_was_told_to_end_goes_on_after_its_finished_trials(bench: Bench, launch: Launch) -> None:
+    search = {"search_mode": "conditional", "search_space": {"optimizer": ["sgd", "adam"]}, "max_trials": 6}
+    first = launch(sleeping(2), **search)
+    bench.wait_until(lambda: first.output.count(" completed ") >= 2)
+    first.process.send_signal(signal.SIGTERM)
+    assert first.wait() == 1
+    bench.wait_until_nothing_is_left()
+    kept = [trial.name for trial in first.trials if trial.status == "completed"]
+    assert 2 <= len(kept) < 6
+    second = launch(sleeping(2), **search)
+    assert second.wait() == 0, second.output
+    names = [trial.name for trial in second.trials]
+    assert set(kept) <= set(names)
+    assert len(set(names)) == 6
+    assert sorted(trial.hyperparameters["optimizer"] for trial in second.trials) == ["adam"] * 3 + ["sgd"] * 3
+    bench.wait_until_nothing_is_left()
+
+
+def test_a_search_whose_experiment_somebody_deleted_goes_on_in_the_next_run(bench: Bench, launch: Launch) -> None:
+    first = launch(sleeping(2), max_trials=5)
+    bench.wait_until(lambda: first.output.count(" completed ") >= 2)
+    (name,) = bench.objects("experiments")
+    bench.custom.delete_namespaced_custom_object(GROUP, VERSION, bench.place.namespace, "experiments", name)
+    assert first.wait() == 1
+    assert "was deleted by somebody else" in first.output
+    # With other pods it is the same search.
+    second = launch({"priority_class": "system-node-critical"}, max_trials=5)
+    assert second.wait() == 0, second.output
+    kept = {trial.name for trial in first.trials if trial.status == "completed"}
+    assert len(kept) >= 2
+    assert kept <= {trial.name for trial in second.trials}
+    assert len(second.trials) == 5
     bench.wait_until_nothing_is_left()
 
 
