@@ -19,6 +19,23 @@ Result = TypeVar("Result")
 IN_FLIGHT_PER_WORKER = 3
 
 
+_GUARD = (
+    'in a script, call this below `if __name__ == "__main__":`, because each worker process imports the script again; '
+    "or use workers=1"
+)
+
+
+def refuse_in_starting_worker() -> None:
+    """Refuse a preparation that a worker is about to start because it imports the script that has started it.
+
+    Raises:
+        DatasetError: If this process is such a worker.
+    """
+    # Python's own mark, by which it refuses to start further processes here.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise DatasetError(f"a worker process has come to prepare the images itself: {_GUARD}")
+
+
 class Workers:
     """Worker processes for pure functions of one argument; with one worker, this process itself.
 
@@ -29,6 +46,7 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
+        self._has_worked = False
 
     def map(self, function: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result]:
         """Results in the order of the batches.
@@ -44,17 +62,27 @@ class Workers:
             for batch in batches:
                 waiting.append(self._pool.submit(function, batch))
                 if len(waiting) >= IN_FLIGHT_PER_WORKER * self.count:
-                    yield waiting.popleft().result()
+                    yield self._wait_for(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield self._wait_for(waiting.popleft())
         except BrokenProcessPool:
-            raise DatasetError(
-                f"a worker process was killed while it prepared images, most likely for want of memory; "
-                f"use fewer than {self.count} workers or more memory"
-            ) from None
+            raise DatasetError(self._explain_end()) from None
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _wait_for(self, future: Future[Result]) -> Result:
+        result = future.result()
+        self._has_worked = True
+        return result
+
+    def _explain_end(self) -> str:
+        if self._has_worked:
+            return (
+                "a worker process was killed while it prepared images, most likely for want of memory; use fewer than "
+                f"{self.count} workers or more memory"
+            )
+        return f"a worker process ended before it had prepared an image: {_GUARD}; or there was no memory for it"
 
     def __enter__(self) -> Self:
         if self.count > 1:

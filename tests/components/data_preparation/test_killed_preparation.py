@@ -34,13 +34,13 @@ def stop(*arguments, **options):
 setattr(owner, name, stop)
 preparation.prepare_dataset(data, Path(output), workers=int(workers), progress=lambda line: None)
 """
-PREPARATION = "components.data_preparation.preparation"
+JOB = "components.data_preparation.job"
 
 STAGES = {
-    "before the images are looked at": (PREPARATION, "scan_images", 0, 1),
-    "while images are converted": (PREPARATION, "convert_images", 1, 1),
-    "while workers convert images": (PREPARATION, "identify_pixels", 0, 2),
-    "while the splits are written": (PREPARATION, "write_split", 1, 1),
+    "before the images are looked at": (JOB, "scan_images", 0, 1),
+    "while images are converted": (JOB, "convert_images", 1, 1),
+    "while workers convert images": (JOB, "identify_pixels", 0, 2),
+    "while the splits are written": (JOB, "write_split", 1, 1),
     "before dataset.json": ("dataset.document", "Dataset.save", 0, 1),
     "before the data set appears": ("components.data_preparation.workspace", "Workspace.publish", 0, 1),
 }
@@ -118,14 +118,14 @@ def test_killed_worker_is_an_error(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys, threading, time\n"
         "from pathlib import Path\n"
-        "from kfp_image_tuning.components.data_preparation import preparation\n"
+        "from kfp_image_tuning.components.data_preparation import job, preparation\n"
         "from kfp_image_tuning.tuning.errors import DatasetError\n"
         "def kill(*arguments):\n"
         "    for child in Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text().split():\n"
         "        if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes():\n"
         "            os.kill(int(child), signal.SIGKILL)\n"
         "    return original(*arguments)\n"
-        "original, preparation.identify_pixels = preparation.identify_pixels, kill\n"
+        "original, job.identify_pixels = job.identify_pixels, kill\n"
         "preparation.Workers.count = property(lambda self: 2, lambda self, count: None)\n"
         "try:\n"
         "    preparation.prepare_dataset(sys.argv[1], Path(sys.argv[2]), workers=2, progress=lambda line: None)\n"
@@ -192,3 +192,21 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
         peaks.append(int(done.stdout) * 1024)
     # 4,500 more images are 55 MB of pixels and 8 MB of records.
     assert peaks[1] - peaks[0] < 12 << 20, f"peak grew from {peaks[0]:,} to {peaks[1]:,} bytes"
+
+
+def test_a_script_that_each_worker_would_run_again_is_told_what_it_lacks(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data", count=30)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset\n"
+        "prepare_dataset(sys.argv[1], Path(sys.argv[2]), workers=2, progress=lambda line: None)\n"
+    )
+    command = [sys.executable, str(script), str(folder), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if "DatasetError:" in line]
+    assert errors
+    for line in errors:
+        assert '`if __name__ == "__main__":`' in line

@@ -1,0 +1,229 @@
+"""One preparation, from references to split files.
+
+Each image is decoded once. Its split decides at which size it is stored, and the split depends on which images are
+equal, which only decoding tells. So images are shared out by name first, converted, and compared on the way; the few
+whose split changes when copies move together are converted once more. The output's bytes depend on images, settings
+and seed alone, not on the number of workers or the order of files.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from kfp_image_tuning.components.data_preparation.conversion import (
+    Conversion,
+    ConversionTask,
+    ScannedImage,
+    StoredImage,
+    convert_images,
+    scan_images,
+)
+from kfp_image_tuning.components.data_preparation.pixel_groups import identify_pixels, sizes_of_mixed_formats
+from kfp_image_tuning.components.data_preparation.progress import Progress
+from kfp_image_tuning.components.data_preparation.settings import Settings
+from kfp_image_tuning.components.data_preparation.sources import LabelledImages
+from kfp_image_tuning.components.data_preparation.split_writer import SplitImage, write_split
+from kfp_image_tuning.components.data_preparation.storage_form import StorageForm, choose_storage_form
+from kfp_image_tuning.components.data_preparation.workers import Workers
+from kfp_image_tuning.components.data_preparation.workspace import Workspace
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, SPLIT_NAMES, Dataset, LeftOut, Source
+from kfp_image_tuning.dataset.splits import LabelledImage, SplitPlan, plan_splits, rank_of
+from kfp_image_tuning.tuning.errors import DatasetError
+
+IMAGES_AT_A_TIME = 32
+HEADERS_AT_A_TIME = 256
+BAD_IMAGES_IN_A_MESSAGE = 10
+
+Say = Callable[[str], object]
+Item = TypeVar("Item")
+
+
+class PreparationJob:
+    """One preparation, from references to split files."""
+
+    def __init__(
+        self, images: LabelledImages, settings: Settings, workspace: Workspace, workers: Workers, say: Say
+    ) -> None:
+        self._references = images.references
+        self._classes = images.classes
+        self._settings = settings
+        self._workspace = workspace
+        self._workers = workers
+        self._say = say
+        self._bad = list(images.left_out)
+        self._notes = images.notes
+        self._total = len(images.references) + len(images.left_out)
+
+    def run(self, describe_source: Callable[[Mapping[str, bytes]], Source]) -> Dataset:
+        """Write the splits and describe the data set.
+
+        Args:
+            describe_source: Is given the SHA-256 of the files that were read, by path.
+        """
+        self._refuse_too_many_bad()
+        scanned = self._scan()
+        form = choose_storage_form(
+            ((image.height, image.width) for image in scanned.values()),
+            image_shape=self._settings.image_shape,
+            training_margin=self._settings.training_margin,
+            encoding=self._settings.encoding,
+            quality=self._settings.quality,
+        )
+        self._say(str(form))
+        stored, plan, positions = self._convert_and_split(scanned, form)
+        multi_label = any(len(self._references[position].labels) != 1 for position in positions)
+        split_of = dict(zip(positions, plan.split_of, strict=True))
+        splits = {
+            name: write_split(
+                self._workspace.data,
+                name,
+                self._order(name, split_of, stored),
+                self._classes,
+                multi_label,
+                form.size_of(name),
+                self._settings.shards if name == "train" else 1,
+            )
+            for name in SPLIT_NAMES
+        }
+        self._report(plan)
+        left_out = {(item.image, item.reason): item for item in (*self._bad, *self._notes, *plan.left_out)}
+        all_given = all(reference.split for reference in self._references)
+        return Dataset(
+            classes=self._classes,
+            multi_label=multi_label,
+            image_shape=form.image_shape,
+            splits=splits,
+            resize=form.policy,
+            seed=self._settings.seed,
+            fractions=None if all_given and self._gives_all_splits() else self._settings.fractions,
+            source=describe_source({self._references[p].path: image.content for p, image in stored.items()}),
+            left_out=tuple(left_out[key] for key in sorted(left_out)),
+            duplicates=plan.duplicates,
+            label_conflicts=plan.label_conflicts,
+        )
+
+    def _gives_all_splits(self) -> bool:
+        return {reference.split for reference in self._references} == set(SPLIT_NAMES)
+
+    def _scan(self) -> dict[int, ScannedImage]:
+        """Headers of the usable images, by position."""
+        meter = Progress(self._say, "looked at", len(self._references))
+        usable: dict[int, ScannedImage] = {}
+        position = 0
+        for batch in self._workers.map(scan_images, _batches(self._references, HEADERS_AT_A_TIME)):
+            for image in batch:
+                if image.reason is None:
+                    usable[position] = image
+                else:
+                    self._leave_out(position, image.reason)
+                position += 1
+            meter.add(len(batch))
+        if not usable:
+            raise DatasetError.from_problems(self._describe_bad("none of the images can be read"))
+        return usable
+
+    def _convert_and_split(
+        self, scanned: Mapping[int, ScannedImage], form: StorageForm
+    ) -> tuple[dict[int, StoredImage], SplitPlan, list[int]]:
+        """Convert all images at the size of their split."""
+        mixed = sizes_of_mixed_formats(list(scanned.values()))
+        whole = {position for position, image in scanned.items() if (image.height, image.width) in mixed}
+        positions = list(scanned)
+        sizes = dict.fromkeys(positions, form.training_size)
+        if form.training_size != form.image_shape[1:]:
+            first = self._plan(positions, {position: b"%d" % position for position in positions})
+            sizes = {p: form.size_of(split) for p, split in zip(positions, first.split_of, strict=True)}
+        stored = self._convert(sizes, whole, form)
+        positions = list(stored)
+        keys = identify_pixels(self._references, stored, form.image_shape[0], self._workers)
+        plan = self._plan(positions, keys)
+        moved = {
+            position: form.size_of(split)
+            for position, split in zip(positions, plan.split_of, strict=True)
+            if split and form.size_of(split) != sizes[position]
+        }
+        stored.update(self._convert(moved, whole, form))
+        return stored, plan, positions
+
+    def _plan(self, positions: Sequence[int], keys: Mapping[int, bytes]) -> SplitPlan:
+        images = []
+        for position in positions:
+            reference = self._references[position]
+            images.append(LabelledImage(reference.name, reference.labels, keys[position], reference.split))
+        return plan_splits(images, self._settings.fractions, self._settings.seed)
+
+    def _convert(
+        self, sizes: Mapping[int, tuple[int, int]], whole: set[int], form: StorageForm
+    ) -> dict[int, StoredImage]:
+        """Convert images to the given sizes, by position; the usable ones come back."""
+        conversion = Conversion(
+            form.image_shape[0],
+            form.training_size,
+            form.encoding,
+            form.quality,
+            str(self._workspace.scratch),
+        )
+        positions = list(sizes)
+
+        def batches() -> Iterator[tuple[Conversion, list[ConversionTask]]]:
+            for batch in _batches(positions, IMAGES_AT_A_TIME):
+                yield conversion, [ConversionTask(self._references[p], sizes[p], p in whole) for p in batch]
+
+        meter = Progress(self._say, "prepared", len(positions))
+        converted: dict[int, StoredImage] = {}
+        done = 0
+        for batch in self._workers.map(convert_images, batches()):
+            for position, image in zip(positions[done : done + len(batch)], batch, strict=True):
+                if image.reason is None:
+                    converted[position] = image
+                else:
+                    self._leave_out(position, image.reason)
+            done += len(batch)
+            meter.add(len(batch))
+        return converted
+
+    def _order(
+        self, split: str, split_of: Mapping[int, str | None], stored: Mapping[int, StoredImage]
+    ) -> list[SplitImage]:
+        """A split's images: training shuffled, the others by name."""
+        number = {name: label for label, name in enumerate(self._classes)}
+        images = []
+        for position in (position for position, name in split_of.items() if name == split):
+            reference = self._references[position]
+            labels = tuple(number[label] for label in reference.labels)
+            images.append(SplitImage(reference.name, labels, stored[position]))
+        if split == "train":
+            return sorted(images, key=lambda image: rank_of(self._settings.seed, image.name, "order"))
+        return sorted(images, key=lambda image: image.name)
+
+    def _leave_out(self, position: int, reason: str) -> None:
+        self._bad.append(LeftOut(self._references[position].name, reason))
+        self._refuse_too_many_bad()
+
+    def _refuse_too_many_bad(self) -> None:
+        bearable = self._settings.bearable(self._total)
+        if len(self._bad) > bearable:
+            raise DatasetError.from_problems(
+                self._describe_bad(
+                    f"more than {bearable} of {self._total:,} images cannot be used (max_bad: {self._settings.max_bad})"
+                )
+            )
+
+    def _describe_bad(self, what: str) -> list[str]:
+        listed = [f"{item.image}: {item.reason}" for item in self._bad[:BAD_IMAGES_IN_A_MESSAGE]]
+        return [f"{what}; correct or remove them, or allow more bad images. The first:", *listed]
+
+    def _report(self, plan: SplitPlan) -> None:
+        """Say what was not as one would wish."""
+        for count, what in (
+            (len(self._bad), "Left out, images that cannot be used"),
+            (len(plan.duplicates), "Kept in one split each, groups of equal images"),
+            (len(plan.label_conflicts), "Left out, groups of equal images with different labels"),
+            (len(plan.left_out), "Left out, images with a copy in a held-out split"),
+        ):
+            if count:
+                self._say(f"{what}: {count:,} (listed in {DOCUMENT_NAME})")
+
+
+def _batches(items: Sequence[Item], size: int) -> Iterator[list[Item]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])

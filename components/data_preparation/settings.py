@@ -1,0 +1,51 @@
+"""What is asked of a preparation, checked, and the stamp by which a finished data set is known again."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+
+from kfp_image_tuning.components.data_preparation.storage_form import Encoding, check_storage_form
+from kfp_image_tuning.dataset.splits import read_fractions
+from kfp_image_tuning.tuning.errors import DatasetError
+
+PREPARATION_VERSION = 2
+"""Counts up when the same images and settings come to give other bytes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for; the stamp of a data set covers all of it."""
+
+    image_shape: tuple[int, int, int] | None
+    fractions: dict[str, float]
+    seed: int
+    shards: int
+    max_bad: float
+    encoding: Encoding
+    quality: int
+    training_margin: float | None
+    classes: tuple[str, ...] | None
+
+    def check(self) -> None:
+        """Refuse what cannot be done, all at once."""
+        problems = check_storage_form(self.image_shape, self.training_margin, self.encoding, self.quality)
+        if self.shards < 1:
+            problems.append(f"shards: {self.shards} is not 1 or more")
+        if self.max_bad < 0 or (isinstance(self.max_bad, float) and not self.max_bad <= 1):
+            problems.append(f"max_bad: {self.max_bad} is neither a count nor a share of 0.0 to 1.0")
+        try:
+            read_fractions(self.fractions)
+        except DatasetError as error:
+            problems += error.problems
+        if problems:
+            raise DatasetError.from_problems(problems)
+
+    def stamp(self, identity: str) -> str:
+        """What stands for a source and these settings."""
+        content = {"version": PREPARATION_VERSION, "source": identity, **vars(self), "max_bad": repr(self.max_bad)}
+        return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def bearable(self, total: int) -> int:
+        """How many of ``total`` images may be bad; a share is rounded up."""
+        return math.ceil(self.max_bad * total) if isinstance(self.max_bad, float) else self.max_bad
