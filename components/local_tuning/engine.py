@@ -103,7 +103,7 @@ class LocalEngine:
                 f"{self._dataset_directory}: holds the data set {prepared.fingerprint}, the search is for "
                 f"{self._search.dataset.fingerprint}; plan it for this data set"
             )
-        self._journal = Journal(self._work_directory, self._search)
+        self._journal = Journal(self._work_directory, self._search, self._initial_model)
         records = self._journal.records
         self._files.forget_missing(records)
         self._pending = [record for record in records if record.trial.status in ("running", "stopped")]

@@ -34,13 +34,14 @@ class Journal:
     Args:
         directory: The search's work directory; made if need be.
         search: The search that it is, or becomes, the journal of.
+        initial_model: The model that every trial starts from; None: none.
 
     Raises:
         EngineError: If another process has it open, or it is of another search.
         DocumentError: If it is damaged, or of a version that this release does not know.
     """
 
-    def __init__(self, directory: Path, search: Search) -> None:
+    def __init__(self, directory: Path, search: Search, initial_model: str | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / JOURNAL_NAME
         self.records: list[Record] = []
@@ -51,9 +52,10 @@ class Journal:
         self._file: BufferedRandom = self._path.open("a+b")
         try:
             self._lock()
-            if not self._read(search):
-                header = {"schema_version": SCHEMA_VERSION, "fingerprint": search.fingerprint}
-                self._append("search", **header, started_at=self.started_at, search=search.to_document())
+            if not self._read(search, initial_model):
+                header: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "fingerprint": search.fingerprint}
+                header |= {"started_at": self.started_at, "search": search.to_document()}
+                self._append("search", **header, initial_model=initial_model)
         except BaseException:
             self._file.close()
             raise
@@ -115,7 +117,7 @@ class Journal:
             # A file system without locks: then it is the user's care.
             return
 
-    def _read(self, search: Search) -> bool:
+    def _read(self, search: Search, initial_model: str | None) -> bool:
         """Take up what is there, if anything is; a last line that a kill cut short is removed."""
         self._file.seek(0)
         content = self._file.read()
@@ -125,7 +127,7 @@ class Journal:
         try:
             lines = [json.loads(line) for line in content[:whole].splitlines()]
             if lines:
-                self._check(lines[0], search)
+                self._check(lines[0], search, initial_model)
                 self._replay(lines[1:])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise DocumentError(
@@ -133,7 +135,7 @@ class Journal:
             ) from None
         return bool(lines)
 
-    def _check(self, header: Mapping[str, Any], search: Search) -> None:
+    def _check(self, header: Mapping[str, Any], search: Search, initial_model: str | None) -> None:
         """Refuse the journal of another search."""
         version = header.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -141,8 +143,9 @@ class Journal:
                 f"{self._path}: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
                 "choose another work directory, or use the release that wrote it"
             )
-        if header["fingerprint"] != search.fingerprint:
-            theirs, ours = _flatten(header["search"]), _flatten(search.to_document())
+        if (header["fingerprint"], header["initial_model"]) != (search.fingerprint, initial_model):
+            theirs = _flatten({"initial_model": header["initial_model"], **header["search"]})
+            ours = _flatten({"initial_model": initial_model, **search.to_document()})
             names = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
             changes = [
                 f"{name} was {theirs.get(name)}, is now {ours.get(name)}" for name in names if name[:7] != "budget."
@@ -168,8 +171,7 @@ class Journal:
             elif event == "epoch":
                 _put_epoch(record, Epoch(**line["epoch"]))
             else:
-                history = tuple(Epoch(**epoch) for epoch in line["trial"]["history"])
-                record.trial = Trial(**{**line["trial"], "history": history})
+                record.trial = Trial.from_document(line["trial"])
 
 
 def _put_point(record: Record, point: Point) -> None:

@@ -114,6 +114,15 @@ def test_a_different_search_is_refused_with_the_difference_and_the_way_out(
     assert "choose another work directory, or delete this one to start anew" in str(refusal.value)
 
 
+def test_a_search_that_starts_from_another_model_is_a_different_one(tmp_path: Path) -> None:
+    Journal(tmp_path, make_search(), "models/a").close()
+    Journal(tmp_path, make_search(), "models/a").close()
+    with pytest.raises(EngineError, match="initial_model was models/a, is now models/b"):
+        Journal(tmp_path, make_search(), "models/b")
+    with pytest.raises(EngineError, match="initial_model was models/a, is now None"):
+        Journal(tmp_path, make_search())
+
+
 def test_two_processes_do_not_run_the_same_search(tmp_path: Path) -> None:
     journal = Journal(tmp_path, make_search())
     with pytest.raises(EngineError, match="another process is running a search in this work directory"):
