@@ -14,8 +14,6 @@ LONGEST_EXPERIMENT_NAME = 40
 RUN_LABEL = "kfp-image-tuning/run"
 """Digest of the run, on everything that it makes; finds what an earlier attempt of the same run left behind."""
 FINGERPRINT_ANNOTATION = "kfp-image-tuning/fingerprint"
-TRIAL_PROCESS_FILE = "trial.pid"
-"""File in a trial's home folder with the number of its process."""
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGER = "kfp-image-tuning"
 

@@ -34,6 +34,7 @@ PATCHED_POD_FIELDS: Mapping[str, str] = {
 _PLACE = "spec.trialTemplate"
 _UNSAFE_IN_SHELL = re.compile(r"[\s;&|<>()$`\\\"'*?#~]")
 _SEVERAL_COMMANDS = re.compile(r"[;&|\n]|^\s*exec\b")
+_GROUP = re.compile(r"\s*\{\s[^{}]*;\s*\}\s*")
 
 
 def find_broken_template_rules(spec: Mapping[str, Any]) -> Iterator[str]:
@@ -131,8 +132,9 @@ def find_broken_command(container: Mapping[str, Any], place: str) -> Iterator[st
         yield f"{place}: has no command, so Katib would have to read it from the image's registry; give one"
     elif words[0] in ("sh", "bash") and words[1:2] == ["-c"]:
         script = " ".join(words[2:])
-        if _SEVERAL_COMMANDS.search(script):
-            yield f"{place}: only the last command of {script!r} would be collected; make it a single one, without exec"
+        if _SEVERAL_COMMANDS.search(script) and not _GROUP.fullmatch(script):
+            problem = f"only the last command of {script!r} would be collected"
+            yield f"{place}: {problem}; make it a single one, without exec, or one group {{ …; }}"
         if "$(" in script:
             yield f"{place}: Kubernetes would replace $(…) in {script!r}; use $NAME"
     elif unsafe := [word for word in words if _UNSAFE_IN_SHELL.search(word)]:

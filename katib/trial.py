@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from kfp_image_tuning.katib.names import TRIAL_PROCESS_FILE
 from kfp_image_tuning.katib.object_store import download_dataset, upload_folder
 from kfp_image_tuning.katib.parameters import decode_trial
 from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
@@ -94,7 +93,6 @@ def main() -> int:
 
 def run_trial(settings: TrialSettings) -> int:
     """Bring the data, train, leave the model; return the exit status."""
-    (settings.scratch / TRIAL_PROCESS_FILE).write_text(str(os.getpid()))
     data = settings.data
     if "://" in data:
         data = str(settings.scratch / "data")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.katib.locations import Location, store_environment, volume_and_mount
-from kfp_image_tuning.katib.names import TRIAL_PROCESS_FILE
 from kfp_image_tuning.katib.options import DEFAULT_IMAGE, KatibOptions
 from kfp_image_tuning.katib.trial_code import ENTRY_MODULE, MOUNT_PATH, START_NAME, TRIAL_PACKAGES
 
@@ -54,21 +53,18 @@ def build_command(options: KatibOptions) -> list[str]:
     """The command, in the one form that survives Katib's wrapping.
 
     Katib joins a command with spaces, unquoted, and appends redirections and markers; a script after ``sh -c`` it
-    keeps. It must be a single simple command, or only the end of it would be redirected, and collected.
+    keeps. It must be one command or one group, or only the end of it would be redirected, and collected.
+
+    The group passes on to the trial what tells the pod to end, and waits until it has left its model: Kubernetes tells
+    a container's first process alone, which is this shell, and kills everything else when that is gone. A hook before
+    the end (``preStop``) could do it as well, but not in a TrainJob. The shell has one child, because Katib's collector
+    ends a trial early only then.
     """
     program = f"-m {ENTRY_MODULE}" if options.pods.image else f"{MOUNT_PATH}/{START_NAME}"
-    return ["sh", "-c", f"python3 {program}"]
-
-
-def build_lifecycle() -> dict[str, Any]:
-    """What runs before the container is ended: tells the trial, and waits until it has left its model.
-
-    Kubernetes itself tells a container's first process alone. That is Katib's shell, which dies of it, and everything
-    else in the container is killed with it.
-    """
-    tell = f'trial=$(cat "$HOME/{TRIAL_PROCESS_FILE}") && kill -TERM "$trial"'
-    wait = 'while kill -0 "$trial" 2> /dev/null; do sleep 0.2; done'
-    return {"preStop": {"exec": {"command": ["sh", "-c", f"{tell} && {wait}"]}}}
+    start = f"python3 {program} & trial=$!; trap 'kill -TERM $trial' TERM"
+    # A signal ends the first wait before its time.
+    wait = "wait $trial; status=$?; while kill -0 $trial 2> /dev/null; do wait $trial; status=$?; done"
+    return ["sh", "-c", f"{{ {start}; {wait}; (exit $status); }}"]
 
 
 def build_resources(options: KatibOptions) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from kfp_image_tuning.katib.parameters import TunedParameter
 from kfp_image_tuning.katib.trial_pod import (
     TRIAL_NAME_PARAMETER,
     build_command,
-    build_lifecycle,
     build_resources,
     build_tolerations,
     build_volumes,
@@ -80,7 +79,6 @@ def _build_job(
         "name": JOB_CONTAINER,
         "image": image_of(options),
         "command": build_command(options),
-        "lifecycle": build_lifecycle(),
         "env": environment,
         "resources": build_resources(options),
         "volumeMounts": mounts,

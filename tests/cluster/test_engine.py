@@ -227,6 +227,21 @@ def test_trials_that_are_stopped_leave_their_models_in_an_object_store(
     assert document.validation_accuracy >= last.history[0].validation_accuracy
 
 
+def test_a_trial_that_was_stopped_without_a_model_is_not_the_best(bench: Bench) -> None:
+    engine = bench.engine(bench.options("unsaved"))
+    engine.launch_or_adopt(engine.plan(flat()))
+    finished = []
+    for update in engine.follow():
+        if update.kind == "progress":
+            engine.stop()
+        if update.kind == "finished" and update.trial is not None:
+            finished.append(update.trial)
+    assert {(trial.status, trial.objective, trial.model_uri) for trial in finished} == {("stopped", None, None)}
+    assert "it was at 0.5000 when it was ended, and left no model" in [trial.note for trial in finished]
+    engine.collect()
+    assert not bench.folder.joinpath("model").exists()
+
+
 def test_bad_trials_are_ended_early_and_keep_what_they_reached(bench: Bench) -> None:
     result = bench.run(flat(max_trials=5, parallel_trials=1), bench.options("fading"))
     assert [trial.status for trial in result.trials] == ["completed"] * 3 + ["early_stopped"] * 2

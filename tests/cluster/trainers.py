@@ -28,6 +28,8 @@ done
 """,
     # Waits until a file tells it to go on.
     "patient": f'{_PREAMBLE}epoch 0 0.5\nsave\nwhile [ ! -e "$TRIAL_MODELS/../go" ]; do sleep 0.1; done\nepoch 1 0.8\n',
+    # Has reached something, but not left it.
+    "unsaved": f"{_PREAMBLE}epoch 0 0.5\nsleep 60\n",
     # The best epoch is not the last.
     "falling": f"{_PREAMBLE}epoch 0 0.9\nsave\nepoch 1 0.3\n",
     "failing": "#!/bin/sh\necho Reading the data set\necho cannot read train.rec\nexit 3\n",

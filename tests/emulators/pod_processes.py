@@ -1,7 +1,7 @@
 """A pod's containers as processes of this machine: a stand-in for a kubelet's container runtime.
 
-Like there, only a container's first process is told to end, after its ``preStop`` hook; when it is gone, whatever it
-has left running is killed. A container that holds more memory than its limit is killed for lack of it.
+Like there, only a container's first process is told to end; when it is gone, whatever it has left running is killed. A
+container that holds more memory than its limit is killed for lack of it.
 """
 
 import contextlib
@@ -129,11 +129,6 @@ class PodProcesses:
     def _end(self, container: dict[str, Any]) -> None:
         process = self._processes[container["name"]]
         deadline = time.monotonic() + self._pod["spec"].get("terminationGracePeriodSeconds", USUAL_GRACE)
-        hook = ((container.get("lifecycle") or {}).get("preStop") or {}).get("exec")
-        if hook and process.poll() is None:
-            words = [_localize(word, self._mounts(container)) for word in hook["command"]]
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run(words, env=self._environment(container), timeout=deadline - time.monotonic())
         if process.poll() is None:
             process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

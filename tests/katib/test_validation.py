@@ -108,6 +108,7 @@ VIOLATIONS: list[tuple[str, Any, str]] = [
     (f"{CONTAINER}/command", ..., "has no command"),
     (f"{CONTAINER}/command", ["python", "-c", "print(1)"], "breaks 'print(1)'"),
     (f"{CONTAINER}/command", ["sh", "-c", "pip install x; python y"], "only the last command"),
+    (f"{CONTAINER}/command", ["sh", "-c", "{ pip install x; }; python y"], "only the last command"),
     (f"{CONTAINER}/command", ["sh", "-c", "exec python y"], "without exec"),
     (f"{CONTAINER}/command", ["sh", "-c", "python $(which y)"], "Kubernetes would replace"),
     ("spec/metricsCollectorSpec/collector/kind", "Stdout", "collector.kind: must be one of"),
