@@ -46,8 +46,8 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
         (directory.dataset, "the prepared images"),
     ):
         lines.append(f"  {path_for_reader(path):<{_WIDTH + len(path_for_reader(directory.path))}} {what}")
-    if result.engine != "local":
-        # What ran elsewhere is over there, too: more trials are a search of their own.
+    if result.engine == "sagemaker":
+        # A tuning job that has ended gets no more trials: they are a search of their own.
         return [*lines, "", f"The same search again: {result.reproduction_command}"]
     return [*lines, "", f"More trials: {go_on} {_larger_budget(result)}"]
 

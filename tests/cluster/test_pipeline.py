@@ -53,3 +53,12 @@ def test_images_become_an_evaluated_model(
     (dataset,) = storage.glob("datasets/*")
     assert sorted(path.name for path in dataset.iterdir()) == ["dataset.json", "train", "validation"]
     bench.wait_until_nothing_is_left()
+
+    assert f"--resume --output {output} --trials 8" in done.stdout
+    done = run_command(launcher_kubeconfig, "run", "--resume", "--output", output, "--trials", "6")
+    assert done.returncode == 0, done.stdout + done.stderr
+    more = TuningResult.load(output / "result.json")
+    assert more.trials[:4] == result.trials
+    assert [trial.hyperparameters["optimizer"] for trial in more.trials[4:]].count("sgd") == 1
+    assert len(more.trials) == 6
+    bench.wait_until_nothing_is_left()
