@@ -265,3 +265,20 @@ def test_killed_run_goes_on_and_leaves_no_process(long_run: tuple[Running, Path]
     assert len(result.trials) == 2
     assert read(folder / "evaluation.json")["accuracy"] > 0.5
     wait_until_no_process_is_left(folder)
+
+
+def test_a_run_that_is_killed_while_it_evaluates_goes_on_there(digits: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    running = Running("run", "--data", digits, "--output", folder, *QUICK, "--trials", "2", "--epochs", "4")
+    running.wait_for("3/3 Evaluating the best model")
+    running.process.kill()
+    running.end()
+    wait_until_no_process_is_left(folder)
+    assert not (folder / "evaluation.json").exists()
+    journal = (folder / "work" / "search" / "journal.jsonl").read_text()
+    done = run("run", "--resume", "--output", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "work" / "search" / "journal.jsonl").read_text() == journal, "nothing was trained again"
+    assert len(TuningResult.load(folder / "result.json").trials) == 2
+    assert read(folder / "evaluation.json")["accuracy"] > 0.3
+    wait_until_no_process_is_left(folder)
