@@ -51,7 +51,8 @@ def katib_tuning(
     """Search the hyperparameters of an image classifier with Katib: every trial is a pod of the cluster.
 
     A pod that is started again takes up the Experiments that it has started before; one that is told to end deletes
-    them. Resources, tolerations, node selector, affinity, environment and volumes that are set on this task are the
+    them. What trials have reached lies beside their models, so that a task that is repeated trains nothing twice.
+    Resources, tolerations, node selector, affinity, environment and volumes that are set on this task are the
     trials'.
 
     Args:
