@@ -19,35 +19,30 @@ from kfp_image_tuning.katib.adoption import Launched, find_present, launch
 from kfp_image_tuning.katib.algorithms import ALGORITHMS
 from kfp_image_tuning.katib.cluster import INJECTION_LABEL, Cluster
 from kfp_image_tuning.katib.experiment import (
-    PlannedExperiment,
     algorithm_of,
     build_experiments,
     run_digest,
     search_name,
 )
 from kfp_image_tuning.katib.following import Follower
+from kfp_image_tuning.katib.history import History
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.model_store import ModelStore
 from kfp_image_tuning.katib.names import RUN_LABEL, digest_of
 from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.katib.planning import ENGINE_NAME, plan_search
 from kfp_image_tuning.katib.record_file import RecordFile
-from kfp_image_tuning.katib.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.katib.trial_code import TrialCode
-from kfp_image_tuning.katib.trial_status import read_time
-from kfp_image_tuning.katib.validation import has_condition
 from kfp_image_tuning.katib.watching import Change, Watcher
 from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import Trial, find_best_trial
+from kfp_image_tuning.tuning.result import find_best_trial
 from kfp_image_tuning.tuning.search import Search
 
 LONGEST_SILENCE = 1.0
 """Seconds without an update, at most: so quickly a time limit or a signal acts."""
 STOP_PATIENCE = 60.0
 """Seconds that pods have to leave their models after they were told to end; Kubernetes gives them 30."""
-RECORD_PATIENCE = 60.0
-"""Seconds that the record of a search may take to be written before its Experiments are deleted."""
 WATCHED = ("experiments", "trials", "pods")
 
 
@@ -85,10 +80,6 @@ class KatibEngine:
         self._notes: list[str] = []
         self._pending_since = time.monotonic()
         self._launched: Launched | None = None
-        self._running: tuple[PlannedExperiment, ...] = ()
-        self._earlier: tuple[Trial, ...] = ()
-        self._recorded = 0
-        self._is_problem_told = False
 
     def plan(self, search: Search) -> Plan:
         """Make and check the documents; nothing is sent."""
@@ -97,7 +88,9 @@ class KatibEngine:
         self._experiments = build_experiments(search, self._options)
         self._selector = f"{RUN_LABEL}={run_digest(search, self._options)}"
         sought = digest_of([search.fingerprint, self._options.initial_model])
-        self._file = RecordFile(self._models, self._models_mount, search_name(search, self._options), sought)
+        record = RecordFile(self._models, self._models_mount, search_name(search, self._options), sought)
+        algorithm = ALGORITHMS[algorithm_of(search, self._options)]
+        self._history = History(record, self._experiments, algorithm.can_go_on)
         if not self._model_store.is_seen:
             note = f"the best model stays where its trial leaves it ({self._models.uri}); mount it here to collect it"
             plan = Plan(**{**vars(plan), "warnings": (*plan.warnings, note)})
@@ -106,68 +99,33 @@ class KatibEngine:
     def launch_or_adopt(self, plan: Plan) -> Adopted:
         """Start the Experiments, or take up those of an earlier attempt, or what it has left of them."""
         cluster = self._connect()
-        self._record = self._file.read()
-        if self._record.is_over(self._experiments, self._search.budget):
-            self._notes.append(f"this search is over already: {self._file.uri} has kept its trials")
-            self._earlier = self._record.trials
+        if self._history.is_over(self._search.budget):
             self._follower = Follower(cluster, self._search, (), self._models)
-            return self._adopt((), self._record)
+            return self._history.adopted(self._follower)
         present = find_present(cluster, [experiment.document for experiment in self._experiments])
-        gone = self._take_up_gone({name: found["metadata"]["uid"] for name, found in present.experiments.items()})
+        self._history.take_up(present.experiments)
         config_maps = [document for document in plan.request["documents"] if document["kind"] == "ConfigMap"]
-        documents = [experiment.document for experiment in self._running]
+        documents = [experiment.document for experiment in self._history.left]
         launched = self._launched = launch(cluster, documents, config_maps, present)
-        self._notes += launched.notes
-        self._follower = Follower(cluster, self._search, self._running, self._models)
+        self._history.follow(launched.experiments)
+        self._notes = list(launched.notes)
+        self._follower = Follower(cluster, self._search, self._history.left, self._models)
         for experiment in launched.experiments:
             self._follower.experiments[experiment["metadata"]["name"]] = experiment
-        trials: tuple[Trial, ...] = ()
         if launched.adopted:
             self._notes.append(f"going on with {', '.join(launched.adopted)}")
-            trials = self._follower.adopt(cluster.find("trials", self._follower.selector))
+            self._follower.adopt(cluster.find("trials", self._follower.selector))
         if self._stopping:
             # A signal came while the Experiments were being made: what it deleted may not have been all of them.
             self._removed = False
             self._remove()
-        return self._adopt(trials, gone.updated(self._describe_experiments() if launched.adopted else ()))
-
-    def _take_up_gone(self, present: Mapping[str, str]) -> SearchRecord:
-        """Count what Experiments that are gone have reached, and decide what is left to run.
-
-        Args:
-            present: The ``uid`` of what is in the cluster, by name.
-        """
-        gone = self._record.gone(present)
-        algorithm = algorithm_of(self._search, self._options)
-        if gone.with_result and not ALGORITHMS[algorithm].can_go_on:
-            self._notes.append(f"{algorithm} on Katib cannot go on where it was ended: the search begins anew")
-            self._record, gone = self._record.without(gone), SearchRecord(gone.fingerprint)
-        elif gone.with_result:
-            self._notes.append(
-                f"going on after {len(gone.with_result)} trials of Experiments that are gone ({self._file.uri}); the "
-                "new ones know nothing of them"
-            )
-        self._earlier = gone.with_result
-        left = {experiment.name: gone.count_left(experiment) for experiment in self._experiments}
-        self._running = tuple(
-            experiment.after(experiment.max_trials - left[experiment.name])
-            for experiment in self._experiments
-            if left[experiment.name]
-        )
-        return gone
-
-    def _adopt(self, trials: tuple[Trial, ...], record: SearchRecord) -> Adopted:
-        """What this run had reached before this process."""
-        began = record.started_at
-        if began is None:
-            return Adopted(trials=trials)
-        return Adopted(trials=(*self._earlier, *trials), seconds=record.seconds, started_at=began)
+        return self._history.adopted(self._follower, goes_on=bool(launched.adopted))
 
     def follow(self) -> Iterator[TrialUpdate]:
         """Yield what happens until Katib has ended every Experiment."""
-        if not self._running:
-            for note in self._notes:
-                yield TrialUpdate(kind="waiting", note=note)
+        for note in (*self._history.notes, *self._notes):
+            yield TrialUpdate(kind="waiting", note=note)
+        if not self._history.left:
             return
         cluster = self._connect()
         changes: queue.Queue[Change] = queue.Queue()
@@ -179,13 +137,12 @@ class KatibEngine:
             watcher.start()
         self._pending_since = time.monotonic()
         try:
-            for note in self._notes:
-                yield TrialUpdate(kind="waiting", note=note)
             while not self._stopping:
                 yield from self._take(changes)
                 yield from self._follower.read_logs()
                 yield TrialUpdate(kind="waiting", note=self._follower.note())
-                yield from self._keep_record()
+                if problem := self._history.write(self._follower):
+                    yield TrialUpdate(kind="waiting", note=problem)
                 self._check_deleted()
                 self._check_watched()
                 if self._follower.is_over:
@@ -210,12 +167,11 @@ class KatibEngine:
 
     def collect(self) -> Mapping[str, Any]:
         """Bring in the best trial's model, and remove the Experiments unless they are to stay."""
-        best = find_best_trial([*self._earlier, *self._follower.trials.values()])
+        best = find_best_trial([*self._history.trials, *self._follower.trials.values()])
         if best is not None and best.model_uri is not None:
             self._model_store.fetch(best.model_uri, self._model_directory)
         # Before the Experiments go, and with them all that a next attempt could collect.
-        if problem := self._file.write(self._record.updated(self._describe_experiments()), RECORD_PATIENCE):
-            self._notes.append(f"the trials are not kept for a next attempt: {problem}")
+        self._history.close(self._follower)
         details = {
             "namespace": self._connect().namespace,
             "experiments": [
@@ -223,7 +179,7 @@ class KatibEngine:
                 for experiment in self._experiments
             ],
             "kept": self._options.keep_experiments and not self._removed,
-            "notes": [*self._notes, *self._follower.failure_messages()],
+            "notes": [*self._history.notes, *self._notes, *self._follower.failure_messages()],
         }
         if not self._options.keep_experiments:
             self._remove()
@@ -249,8 +205,8 @@ class KatibEngine:
             names = ", ".join(self._follower.deleted)
             self._remove()
             raise EngineError(
-                f"Experiment {names}: was deleted by somebody else while the search ran; its trials are lost, the "
-                "others of this search are ended"
+                f"Experiment {names}: was deleted by somebody else while the search ran, and the others of this search "
+                "are ended; the same run goes on after the trials that have ended"
             )
 
     def _check_watched(self) -> None:
@@ -309,43 +265,10 @@ class KatibEngine:
             self._connect().delete("experiments", experiment.name)
         self._removed = True
 
-    def _keep_record(self) -> Iterator[TrialUpdate]:
-        """Write down what has been reached, whenever another trial has ended."""
-        ended = sum(trial.is_finished for trial in self._follower.trials.values())
-        if ended == self._recorded:
-            return
-        self._recorded = ended
-        problem = self._file.write(self._record.updated(self._describe_experiments()))
-        if problem and not self._is_problem_told:
-            self._is_problem_told = True
-            yield TrialUpdate(kind="waiting", note=f"the trials are not kept for a next attempt: {problem}")
-
-    def _describe_experiments(self) -> list[ExperimentRecord]:
-        """The running Experiments as they are now."""
-        if self._launched is None:
-            return []
-        wanted = {experiment.name: experiment for experiment in self._experiments}
-        described = []
-        for experiment in self._launched.experiments:
-            metadata = experiment["metadata"]
-            name = metadata["name"]
-            described.append(
-                ExperimentRecord(
-                    name=name,
-                    uid=metadata["uid"],
-                    max_trials=wanted[name].max_trials,
-                    started_at=read_time(metadata["creationTimestamp"]) or time.time(),
-                    seen_at=time.time(),
-                    succeeded=has_condition(self._follower.experiments.get(name, {}), "Succeeded"),
-                    trials=tuple(trial for trial in self._follower.trials_of(name) if trial.is_finished),
-                )
-            )
-        return described
-
     def _has_ended_all_trials(self) -> bool:
         if self._launched is None:
             return False
-        most = sum(experiment.max_trials for experiment in self._running)
+        most = sum(experiment.max_trials for experiment in self._history.left)
         trials = [*self._follower.trials.values()]
         return len(trials) >= most and all(trial.is_finished for trial in trials)
 

@@ -66,7 +66,7 @@ class Follower:
         self.is_unwatched = False
         """Whether a trial's pod lacks what Katib adds to it, so that nothing will ever be collected."""
 
-    def adopt(self, resources: Sequence[dict[str, Any]]) -> tuple[Trial, ...]:
+    def adopt(self, resources: Sequence[dict[str, Any]]) -> None:
         """Take up Trials that were there before, with what their logs tell."""
         for pod in self._cluster.pods(self._selector):
             self._pods[pod["metadata"]["uid"]] = pod
@@ -75,7 +75,6 @@ class Follower:
             trial = self._describe(resource, whole_log=True)
             if has_condition(resource, "Running") or trial.is_finished:
                 self.trials[trial.name] = trial
-        return tuple(self.trials.values())
 
     def take(self, change: Change) -> Iterator[TrialUpdate]:
         """Act on one change."""
