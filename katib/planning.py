@@ -150,7 +150,7 @@ def _warnings(search: Search, options: KatibOptions, experiments: Sequence[Plann
         )
     if not options.pods.image:
         notes.append(
-            "the public image installs small packages from a package index at each trial's start; without one, "
+            "the public image installs packages (70 MB) from a package index at each trial's start; without one, "
             "build an image of your own"
         )
     if not options.pods.memory:
