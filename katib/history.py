@@ -9,7 +9,7 @@ from kfp_image_tuning.katib.following import Follower
 from kfp_image_tuning.katib.record_file import RecordFile
 from kfp_image_tuning.katib.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.katib.trial_status import read_time
-from kfp_image_tuning.katib.validation import has_condition
+from kfp_image_tuning.katib.validation import is_exhausted
 from kfp_image_tuning.tuning.budget import Budget
 from kfp_image_tuning.tuning.engine import Adopted
 from kfp_image_tuning.tuning.result import Trial
@@ -123,7 +123,7 @@ class History:
                     max_trials=max_trials[name],
                     started_at=read_time(metadata["creationTimestamp"]) or time.time(),
                     seen_at=time.time(),
-                    succeeded=has_condition(follower.experiments.get(name, {}), "Succeeded"),
+                    exhausted=is_exhausted(follower.experiments.get(name, {})),
                     trials=tuple(trial for trial in follower.trials_of(name) if trial.is_finished),
                 )
             )

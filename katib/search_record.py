@@ -30,7 +30,7 @@ class ExperimentRecord:
         max_trials: Trials that it was to have, those of Experiments before it included.
         started_at: Unix time.
         seen_at: Unix time up to which this tells of it.
-        succeeded: Whether Katib ended it by itself, and well.
+        exhausted: Whether Katib ended it because it had no more trials to make.
         trials: Its trials that ended.
     """
 
@@ -39,7 +39,7 @@ class ExperimentRecord:
     max_trials: int
     started_at: float
     seen_at: float
-    succeeded: bool
+    exhausted: bool
     trials: tuple[Trial, ...]
 
     @property
@@ -103,7 +103,7 @@ class SearchRecord:
     def count_left(self, wanted: PlannedExperiment) -> int:
         """Trials that an Experiment still has to make."""
         made = [found for found in self.experiments if found.name == wanted.name]
-        if made and made[-1].succeeded and made[-1].with_result and wanted.max_trials <= made[-1].max_trials:
+        if made and made[-1].exhausted and made[-1].with_result and wanted.max_trials <= made[-1].max_trials:
             return 0
         return max(0, wanted.max_trials - sum(len(found.with_result) for found in made))
 

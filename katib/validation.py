@@ -94,6 +94,17 @@ def is_completed(experiment: Mapping[str, Any]) -> bool:
     return has_condition(experiment, "Succeeded") or has_condition(experiment, "Failed")
 
 
+def is_exhausted(experiment: Mapping[str, Any]) -> bool:
+    """Whether an Experiment is over because it has no more trials to make; one that reached its goal had some left."""
+    conditions = experiment.get("status", {}).get("conditions") or ()
+    return any(
+        condition["type"] == "Succeeded"
+        and condition["status"] == "True"
+        and condition.get("reason") != "ExperimentGoalReached"
+        for condition in conditions
+    )
+
+
 def is_restartable(experiment: Mapping[str, Any]) -> bool:
     """Whether an Experiment that is over goes on when it is allowed more trials."""
     conditions = experiment.get("status", {}).get("conditions") or ()

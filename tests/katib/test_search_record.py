@@ -46,7 +46,7 @@ def record(planned: PlannedExperiment, *statuses: TrialStatus, **changes: Any) -
         max_trials=planned.max_trials,
         started_at=100.0,
         seen_at=160.0,
-        succeeded=False,
+        exhausted=False,
         trials=trials(*statuses),
     )
     return SearchRecord("sought", (replace(made, **changes),))
@@ -54,14 +54,14 @@ def record(planned: PlannedExperiment, *statuses: TrialStatus, **changes: Any) -
 
 def test_a_search_that_katib_has_ended_is_over() -> None:
     planned = plan(max_trials=3)
-    made = record(planned, "completed", "failed", "completed", succeeded=True)
+    made = record(planned, "completed", "failed", "completed", exhausted=True)
     assert made.is_over([planned], Budget(max_trials=3))
     assert made.count_left(planned) == 0
 
 
 def test_more_trials_are_asked_of_a_search_that_was_over() -> None:
     planned, more = plan(max_trials=3), plan(max_trials=5)
-    made = record(planned, "completed", "completed", "completed", succeeded=True)
+    made = record(planned, "completed", "completed", "completed", exhausted=True)
     assert not made.is_over([more], Budget(max_trials=5))
     assert made.count_left(more) == 2
 
@@ -75,7 +75,7 @@ def test_a_trial_that_failed_or_was_cut_off_is_made_again() -> None:
 
 def test_a_search_without_a_result_is_not_over() -> None:
     planned = plan(max_trials=2)
-    made = record(planned, "failed", "failed", succeeded=True)
+    made = record(planned, "failed", "failed", exhausted=True)
     assert not made.is_over([planned], Budget(max_trials=2))
     assert made.count_left(planned) == 2
 
@@ -134,6 +134,14 @@ def test_a_record_is_read_as_it_was_written(record_file: RecordFile) -> None:
     more = record(plan(max_trials=3), "completed", "completed")
     assert record_file.write(more, patience=30) == ""
     assert record_file.read() == more
+
+
+def test_a_search_that_reached_its_goal_goes_on_to_a_higher_one() -> None:
+    planned = plan(max_trials=9, target_objective=0.9)
+    made = record(planned, "completed")
+    assert made.is_over([planned], Budget(max_trials=9, target_objective=0.5))
+    assert not made.is_over([planned], Budget(max_trials=9, target_objective=0.9))
+    assert made.count_left(planned) == 8
 
 
 def test_another_search_under_the_same_run_is_not_taken_up(tmp_path: Path) -> None:
