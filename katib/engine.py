@@ -92,7 +92,10 @@ class KatibEngine:
         algorithm = ALGORITHMS[algorithm_of(search, self._options)]
         self._history = History(record, self._experiments, algorithm.can_go_on)
         if not self._model_store.is_seen:
-            note = f"the best model stays where its trial leaves it ({self._models.uri}); mount it here to collect it"
+            note = (
+                f"the best model stays where its trial leaves it ({self._models.uri}), and nothing is kept for a next "
+                "attempt when the Experiments are gone; mount it here to collect it"
+            )
             plan = Plan(**{**vars(plan), "warnings": (*plan.warnings, note)})
         return plan
 
