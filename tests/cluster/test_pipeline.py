@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.result import TuningResult
@@ -44,7 +46,8 @@ def test_images_become_an_evaluated_model(
     assert {trial.hyperparameters["optimizer"] for trial in result.trials} == {"sgd", "adam"}
     best = result.best_trial
     assert best is not None
-    assert load_model(output / "model").document.validation_accuracy == best.objective
+    # Katib reads the objective from the log, which has six digits.
+    assert load_model(output / "model").document.validation_accuracy == pytest.approx(best.objective, abs=1e-6)
     evaluation = Evaluation.load(output / "evaluation.json")
     assert evaluation.selection is not None
     assert evaluation.selection.trial == best.name
