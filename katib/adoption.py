@@ -14,7 +14,6 @@ from typing import Any
 
 from kfp_image_tuning.katib.cluster import OWN_NAMESPACE, Cluster
 from kfp_image_tuning.katib.names import COUNTS, FINGERPRINT_ANNOTATION, RUN_LABEL
-from kfp_image_tuning.katib.trial_status import read_time
 from kfp_image_tuning.katib.validation import find_update_problems
 from kfp_image_tuning.tuning.errors import EngineError
 
@@ -35,12 +34,6 @@ class Launched:
     experiments: tuple[Mapping[str, Any], ...]
     adopted: tuple[str, ...]
     notes: tuple[str, ...]
-
-    @property
-    def started_at(self) -> float:
-        """When the first of them was created."""
-        times = [read_time(experiment["metadata"]["creationTimestamp"]) for experiment in self.experiments]
-        return min(moment for moment in times if moment is not None)
 
 
 @dataclass(frozen=True)
