@@ -71,7 +71,6 @@ class KatibEngine:
         self._options = options
         self._model_directory = model_directory
         self._code = code
-        self._models_mount = models_mount
         self._models = Location.parse("models", options.models)
         self._model_store = ModelStore(self._models, models_mount)
         self._cluster = cluster
@@ -88,7 +87,7 @@ class KatibEngine:
         self._experiments = build_experiments(search, self._options)
         self._selector = f"{RUN_LABEL}={run_digest(search, self._options)}"
         sought = digest_of([search.fingerprint, self._options.initial_model])
-        record = RecordFile(self._models, self._models_mount, search_name(search, self._options), sought)
+        record = RecordFile(self._model_store, self._models.below(search_name(search, self._options)).uri, sought)
         algorithm = ALGORITHMS[algorithm_of(search, self._options)]
         self._history = History(record, self._experiments, algorithm.can_go_on)
         if not self._model_store.is_seen:

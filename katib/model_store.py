@@ -1,11 +1,15 @@
 """Where trials leave their models, as this process sees it: an object store, a mounted volume, or not at all."""
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.object_store import download_folder, holds_files
+from kfp_image_tuning.katib.object_store import download_folder, holds_files, read_file, write_file
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.json_files import write_json
 
 MODEL_FILES = ("model.json", "model.safetensors")
 
@@ -55,6 +59,33 @@ class ModelStore:
             raise EngineError(f"{self._place(uri)}: the best trial's model is not there ({', '.join(missing)} missing)")
         for name in MODEL_FILES:
             shutil.copyfile(self._place(uri) / name, folder / name)
+
+    def read(self, uri: str, name: str) -> bytes | None:
+        """A small file beside the models, or None if it is not there or cannot be seen.
+
+        Raises:
+            EngineError: If the object store does not answer.
+        """
+        if not self.is_seen:
+            return None
+        if not self._models.is_volume:
+            return read_file(uri, name)
+        path = self._place(uri) / name
+        return path.read_bytes() if path.is_file() else None
+
+    def write(self, uri: str, name: str, document: Mapping[str, Any]) -> None:
+        """Write a document beside the models; nothing happens where they cannot be seen.
+
+        Raises:
+            EngineError: If the object store does not take it.
+            OSError: If the volume does not.
+        """
+        if not self.is_seen:
+            return
+        if self._models.is_volume:
+            write_json(self._place(uri) / name, document)
+        else:
+            write_file(uri, name, json.dumps(document).encode())
 
     def _missing(self, uri: str) -> list[str]:
         return [name for name in MODEL_FILES if not (self._place(uri) / name).is_file()]

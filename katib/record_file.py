@@ -3,14 +3,11 @@
 import json
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.object_store import read_file, write_file
+from kfp_image_tuning.katib.model_store import ModelStore
 from kfp_image_tuning.katib.search_record import SearchRecord
 from kfp_image_tuning.tuning.errors import DocumentError, ImageTuningError
-from kfp_image_tuning.tuning.json_files import write_json
 
 FILE_NAME = "search.json"
 
@@ -19,18 +16,16 @@ class RecordFile:
     """Where a search's record lies.
 
     Args:
-        models: Where trials leave their models.
-        mount: Where this process sees that, if it is on a volume; None: it does not, and nothing is kept.
-        name: Of the search.
+        store: Of the models; where it cannot be seen, nothing is kept.
+        folder: The search's folder there, a URI.
         fingerprint: What it searches; a record of another search is none.
     """
 
-    def __init__(self, models: Location, mount: Path | None, name: str, fingerprint: str) -> None:
+    def __init__(self, store: ModelStore, folder: str, fingerprint: str) -> None:
+        self.uri = f"{folder}/{FILE_NAME}"
+        self._store = store
+        self._folder = folder
         self._fingerprint = fingerprint
-        self.uri = models.below(name, FILE_NAME).uri
-        self._folder = models.below(name).uri
-        self._path = mount / name / FILE_NAME if models.is_volume and mount is not None else None
-        self._is_seen = not models.is_volume or mount is not None
         self._writing: threading.Thread | None = None
         self._problem = ""
 
@@ -41,7 +36,7 @@ class RecordFile:
             EngineError: If the object store does not answer.
             DocumentError: If something else lies there.
         """
-        content = self._read() if self._is_seen else None
+        content = self._store.read(self._folder, FILE_NAME)
         if content is None:
             return SearchRecord(self._fingerprint)
         try:
@@ -60,8 +55,6 @@ class RecordFile:
         Returns:
             What went wrong, as far as that is known by now; or nothing.
         """
-        if not self._is_seen:
-            return ""
         if not self._has_written(patience):
             return self._problem
         self._problem = ""
@@ -78,16 +71,8 @@ class RecordFile:
             self._problem = f"{self.uri}: is not written after {patience:g} s"
         return is_over
 
-    def _read(self) -> bytes | None:
-        if self._path is None:
-            return read_file(self._folder, FILE_NAME)
-        return self._path.read_bytes() if self._path.is_file() else None
-
     def _write(self, document: Mapping[str, Any]) -> None:
         try:
-            if self._path is None:
-                write_file(self._folder, FILE_NAME, json.dumps(document).encode())
-            else:
-                write_json(self._path, document)
+            self._store.write(self._folder, FILE_NAME, document)
         except (ImageTuningError, OSError) as error:
             self._problem = str(error)

@@ -10,6 +10,7 @@ import pytest
 
 from kfp_image_tuning.katib.experiment import PlannedExperiment, build_experiments, search_name
 from kfp_image_tuning.katib.locations import Location
+from kfp_image_tuning.katib.model_store import ModelStore
 from kfp_image_tuning.katib.record_file import RecordFile
 from kfp_image_tuning.katib.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.tuning.budget import Budget
@@ -112,18 +113,23 @@ def test_what_is_left_of_an_experiment_goes_on_with_another_seed() -> None:
     assert planned.after(0) == planned
 
 
+def record_file_at(models: str, mount: Path | None, name: str = "ic-1", sought: str = "sought") -> RecordFile:
+    location = Location.parse("models", models)
+    return RecordFile(ModelStore(location, mount), location.below(name).uri, sought)
+
+
 @pytest.fixture(params=["volume", "store"])
 def record_file(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RecordFile]:
     name = search_name(make_search(), make_options())
     if request.param == "volume":
-        yield RecordFile(Location.parse("models", "pvc://models/photos"), tmp_path / "photos", name, "sought")
+        yield record_file_at("pvc://models/photos", tmp_path / "photos", name)
         return
     with object_store("bucket") as variables:
         for variable, value in variables.items():
             monkeypatch.setenv(variable, value)
-        yield RecordFile(Location.parse("models", "s3://bucket/photos/models"), None, name, "sought")
+        yield record_file_at("s3://bucket/photos/models", None, name)
 
 
 def test_a_record_is_read_as_it_was_written(record_file: RecordFile) -> None:
@@ -146,26 +152,26 @@ def test_a_search_that_reached_its_goal_goes_on_to_a_higher_one() -> None:
 
 def test_another_search_under_the_same_run_is_not_taken_up(tmp_path: Path) -> None:
     made = record(plan(max_trials=3), "completed")
-    assert RecordFile(Location.parse("models", "pvc://models"), tmp_path, "ic-1", "sought").write(made, 30) == ""
-    other = RecordFile(Location.parse("models", "pvc://models"), tmp_path, "ic-1", "another")
+    assert record_file_at("pvc://models", tmp_path).write(made, 30) == ""
+    other = record_file_at("pvc://models", tmp_path, sought="another")
     assert other.read() == SearchRecord("another")
 
 
 def test_a_place_that_cannot_be_written_is_told_and_fails_nothing(tmp_path: Path) -> None:
     (tmp_path / "photos").write_text("a file")
-    file = RecordFile(Location.parse("models", "pvc://models"), tmp_path / "photos", "ic-1", "sought")
+    file = record_file_at("pvc://models", tmp_path / "photos")
     assert "photos" in file.write(record(plan(max_trials=3), "completed"), patience=30)
 
 
 def test_a_volume_that_is_not_mounted_keeps_nothing() -> None:
-    file = RecordFile(Location.parse("models", "pvc://models"), None, "ic-1", "sought")
+    file = record_file_at("pvc://models", None)
     assert file.write(record(plan(max_trials=3), "completed"), patience=30) == ""
     assert file.read() == SearchRecord("sought")
 
 
 @pytest.mark.parametrize("content", ["half a docu", "[]", '{"schema_version": 7}', '{"schema_version": 1}'])
 def test_something_else_in_its_place_is_named(tmp_path: Path, content: str) -> None:
-    file = RecordFile(Location.parse("models", "pvc://models"), tmp_path, "ic-1", "sought")
+    file = record_file_at("pvc://models", tmp_path)
     (tmp_path / "ic-1").mkdir()
     (tmp_path / "ic-1" / "search.json").write_text(content)
     with pytest.raises(DocumentError, match=r"pvc://models/ic-1/search\.json: .*remove it to search anew"):
