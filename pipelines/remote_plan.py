@@ -56,14 +56,13 @@ def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any])
     from kfp_image_tuning.components.katib_tuning.placement import Placement
     from kfp_image_tuning.katib.code_collection import collect_trial_code
     from kfp_image_tuning.katib.planning import plan_search
-    from kfp_image_tuning.pipelines.commands.engine_options import katib_options
 
     is_unread = data.startswith(_VOLUME)
     placement = Placement(
         storage=options.get("storage", ""),
         data=data if is_remote(data) else "",
         gpus=options.get("gpus", 1),
-        more=katib_options(options),
+        more=options.get("katib_options", {}),
     )
     search = settings.to_search_on(_unread(data) if is_unread else summarize(describe_dataset(data)))
     katib = placement.options(search)

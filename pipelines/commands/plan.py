@@ -60,6 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _plan(options: dict[str, Any]) -> int:
+    from kfp_image_tuning.pipelines.commands.engine_options import katib_options
     from kfp_image_tuning.pipelines.commands.search_settings import settings_from
     from kfp_image_tuning.pipelines.prepared_data import describe_dataset
     from kfp_image_tuning.pipelines.remote_plan import plan_elsewhere
@@ -72,6 +73,7 @@ def _plan(options: dict[str, Any]) -> int:
         for line in plan_lines(settings, dataset, options.get("initial_model")):
             print(line)
         return 0
+    options = {**options, "katib_options": katib_options(options)}
     plan, documents = plan_elsewhere(engine, settings, options["data"], options)
     for line in (*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)):
         _show_aside(line)
