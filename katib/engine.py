@@ -33,6 +33,7 @@ from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.katib.planning import ENGINE_NAME, plan_search
 from kfp_image_tuning.katib.record_file import RecordFile
 from kfp_image_tuning.katib.trial_code import TrialCode
+from kfp_image_tuning.katib.validation import is_completed
 from kfp_image_tuning.katib.watching import Change, Watcher
 from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.tuning.errors import EngineError
@@ -103,6 +104,7 @@ class KatibEngine:
         cluster = self._connect()
         if self._history.is_over(self._search.budget):
             self._follower = Follower(cluster, self._search, (), self._models)
+            self._remove_unfinished()
             return self._history.adopted(self._follower)
         present = find_present(cluster, [experiment.document for experiment in self._experiments])
         self._history.take_up(present.experiments)
@@ -232,7 +234,7 @@ class KatibEngine:
             self._remove()
             raise EngineError(
                 f"no trial has run for {limit:g} s and the search is ended: {reasons}. Free what is missing, ask for "
-                "less, or wait longer (pending_seconds)"
+                "less, or wait longer (--pending-timeout, or pending_seconds in the options)"
             )
 
     def _conclude(self) -> Iterator[TrialUpdate]:
@@ -267,9 +269,15 @@ class KatibEngine:
             self._connect().delete("experiments", experiment.name)
         self._removed = True
 
+    def _remove_unfinished(self) -> None:
+        """Delete what still runs of a search that is over; what Katib has ended may be meant to stay."""
+        for experiment in self._connect().find("experiments", self._selector):
+            if not is_completed(experiment):
+                self._connect().delete("experiments", experiment["metadata"]["name"])
+
     def _has_ended_all_trials(self) -> bool:
         if self._launched is None:
-            return False
+            return not self._history.left
         most = sum(experiment.max_trials for experiment in self._history.left)
         trials = [*self._follower.trials.values()]
         return len(trials) >= most and all(trial.is_finished for trial in trials)

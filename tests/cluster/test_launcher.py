@@ -91,6 +91,29 @@ def test_a_search_that_is_over_is_collected_again_when_its_experiments_are_gone(
     assert not [request for request in proxy.requests[before:] if request.startswith("POST")]
 
 
+def test_experiments_that_are_kept_stay_when_their_search_is_collected_again(bench: Bench, launch: Launch) -> None:
+    keep = {"keep_experiments": True}
+    first = launch(max_trials=3, options=keep)
+    assert first.wait() == 0, first.output
+    kept = bench.objects("experiments")
+    assert len(kept) == 1
+    second = launch(max_trials=3, options=keep)
+    assert second.wait() == 0, second.output
+    assert second.trials == first.trials
+    assert bench.objects("experiments") == kept
+
+
+def test_what_still_runs_of_a_search_that_is_over_is_ended(bench: Bench, launch: Launch) -> None:
+    first = launch(sleeping(1), max_trials=40)
+    bench.wait_until(lambda: first.output.count(" completed ") >= 3)
+    first.kill()
+    # As many as are wanted now were made before.
+    second = launch(sleeping(1), max_trials=2, options={"keep_experiments": True})
+    assert second.wait() == 0, second.output
+    assert "this search is over already" in second.output
+    bench.wait_until_nothing_is_left()
+
+
 def test_a_search_that_was_over_goes_on_with_more_trials(bench: Bench, launch: Launch) -> None:
     assert launch(max_trials=2).wait() == 0
     second = launch(max_trials=5)
