@@ -1,18 +1,107 @@
-"""How a component fails: with the message alone where users can mend it, with a traceback where they cannot."""
+"""How a component fails: its last words are an error's code, what is wrong and the way out, in a frame.
 
+Kubeflow's user interface shows no text for a failed step. The reason stands in the step's log alone, above lines of
+KFP's launcher, so it must be easy to find there. The same text goes to the container's termination log, which
+Kubernetes puts into the pod's status and Argo into the message of the workflow's node. Nothing is uploaded for a step
+that fails, so no artifact can hold it; and its exit code is lost, so none has a meaning.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NoReturn
 
 from kfp_image_tuning.tuning.errors import ImageTuningError
 
-MARK = "Error: "
-"""What the last words of a failed component begin with."""
+RULE = "=" * 79
+"""Above and below the last words."""
+MARK = "kfp-image-tuning: ERROR "
+"""What the first line within the frame begins with; the code follows."""
+TERMINATION_LOG = Path("/dev/termination-log")
+TERMINATION_LOG_BYTES = 4096
+"""What Kubernetes keeps of it."""
+_SHORTENED = "\n… (the rest stands at the end of this step's log)"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End the process with the message of an `ImageTuningError` instead of its traceback, and exit code 1."""
+    """End the process with a framed message and exit code 1, whatever goes wrong within.
+
+    What users can mend is told without a traceback. Anything else is a defect of ours: its traceback comes first.
+    """
     try:
         yield
     except ImageTuningError as error:
-        raise SystemExit(f"{MARK}{error}") from None
+        _fail(error.code, str(error))
+    except ModuleNotFoundError as error:
+        _fail("environment", _explain_missing_module(error))
+    except MemoryError:
+        traceback.print_exc()
+        _fail("memory", "the memory ran out; give this step more, or try smaller images or fewer trials at a time")
+    except Exception as error:
+        traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            _fail("disk", f"{error.filename or 'the disk'}: no space is left; give this step a larger volume")
+        _fail("unexpected", _explain_defect(error))
+
+
+def framed(code: str, message: str) -> str:
+    """The last words of a component that fails.
+
+    Args:
+        code: What kind of error it is.
+        message: What is wrong, and the way out.
+    """
+    return f"{RULE}\n{MARK}{code}\n{message}\n{RULE}\n"
+
+
+def write_termination_log(text: str, path: Path = TERMINATION_LOG) -> None:
+    """Leave a text for the pod's status, where the container has a termination log.
+
+    Args:
+        text: Shortened at its end to what Kubernetes keeps.
+        path: The log. It is never made: outside a pod there is none.
+    """
+    content = text.encode()
+    if len(content) > TERMINATION_LOG_BYTES:
+        kept = content[: TERMINATION_LOG_BYTES - len(_SHORTENED.encode())]
+        content = kept.decode(errors="ignore").encode() + _SHORTENED.encode()
+    # A step that fails must fail for its own reason.
+    with contextlib.suppress(OSError), open(os.open(path, os.O_WRONLY | os.O_TRUNC), "wb") as log:
+        log.write(content)
+
+
+def _fail(code: str, message: str) -> NoReturn:
+    write_termination_log(f"{code}: {message}")
+    # Whoever reads our output may be gone already.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.write(framed(code, message))
+        sys.stderr.flush()
+    raise SystemExit(1) from None
+
+
+def _explain_missing_module(error: ModuleNotFoundError) -> str:
+    return (
+        f"{error}: this step's environment lacks it; with an image of your own, build it with kfp-image-tuning and all "
+        "that its extras need; otherwise compile the pipeline again with this release"
+    )
+
+
+def _explain_defect(error: Exception) -> str:
+    try:
+        release = version("kfp-image-tuning")
+    except PackageNotFoundError:
+        release = "of an unknown version"
+    told = "".join(traceback.format_exception_only(error)).strip()
+    return (
+        f"{told}\nThis is a defect of kfp-image-tuning, not of your images or parameters. Please report it with the "
+        f"traceback above and these facts: kfp-image-tuning {release}, Python {sys.version.split()[0]}."
+    )

@@ -7,7 +7,7 @@ left out, but for the start of a step, which becomes a heading.
 import re
 from collections.abc import Iterator, Mapping
 
-from kfp_image_tuning.components.plain_errors import MARK
+from kfp_image_tuning.components.plain_errors import MARK, RULE
 
 _TASK = re.compile(r"[\d:.]+ - INFO - Executing task .*?'([\w-]+)'")
 _RUNNER = re.compile(r"[\d:.]+ - (INFO|WARNING|ERROR) - ")
@@ -22,14 +22,15 @@ class OutputFilter:
         headings: What to show when a task starts, by the last word of its name.
 
     Attributes:
-        error: What the component that failed said last, line by line; empty if none failed in a way that the user can
-            mend.
+        error: What the component that failed said last, line by line, out of its frame; empty if it said nothing.
     """
 
     def __init__(self, headings: Mapping[str, str]) -> None:
         self._headings = headings
         self._in_input = False
         self._in_results = False
+        self._in_frame = False
+        self._after_rule = False
         self.error: list[str] = []
 
     def lines(self, line: str) -> Iterator[str]:
@@ -50,7 +51,15 @@ class OutputFilter:
             self._in_input = text.endswith("Got executor_input:")
         elif self._in_results:
             return
-        elif self.error or text.startswith(MARK):
-            self.error += [text] if text.strip() else []
-        elif text.strip():
-            yield text
+        elif self._in_frame:
+            self._in_frame = text != RULE
+            self.error += [text] if self._in_frame and text.strip() else []
+        elif self._after_rule and text.startswith(MARK):
+            self._in_frame, self._after_rule, self.error = True, False, []
+        else:
+            # A rule is the upper side of a frame only if the mark follows.
+            held = [RULE] if self._after_rule else []
+            self._after_rule = text == RULE
+            if not self._after_rule and text.strip():
+                held.append(text)
+            yield from held

@@ -32,6 +32,8 @@ _HEADINGS: Mapping[str, str] = {
 class RunError(ImageTuningError):
     """A step of the pipeline failed."""
 
+    code = "run"
+
 
 class RunStopped(Exception):  # noqa: N818  # not an error: somebody wanted it
     """A signal ended the run.
@@ -123,7 +125,7 @@ def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None])
     if received:
         raise RunStopped(received[0])
     if code != 0:
-        raise RunError("\n".join(output.error).removeprefix("Error: ") or _unexplained())
+        raise RunError("\n".join(output.error) or _unexplained())
 
 
 @contextmanager

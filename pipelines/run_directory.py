@@ -41,6 +41,8 @@ _RESULTS: Mapping[str, str] = {
 class RunDirectoryError(ImageTuningError):
     """A folder that a run cannot be started or gone on with in."""
 
+    code = "run-directory"
+
 
 class RunDirectory:
     """One run's folder.

@@ -29,6 +29,8 @@ _PIPELINE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
 class CompilationError(ImageTuningError):
     """A pipeline that cannot be delivered in the way that was asked for."""
 
+    code = "compilation"
+
 
 def check_specification(documents: Sequence[Mapping[str, Any]]) -> None:
     """Check the documents of a compiled pipeline.

@@ -41,10 +41,11 @@ def data_preparation(
         num_classes: Number of classes.
         num_training_samples: Number of training images.
     """
-    from kfp_image_tuning.components.data_preparation.launcher import launch
     from kfp_image_tuning.components.plain_errors import plain_errors
 
     with plain_errors():
+        from kfp_image_tuning.components.data_preparation.launcher import launch
+
         prepared = launch(
             data,
             dataset.path,
@@ -56,5 +57,5 @@ def data_preparation(
             seed=seed,
             work_directory=work_directory,
         )
-    dataset.metadata.update(prepared.metadata)
+        dataset.metadata.update(prepared.metadata)
     return prepared.num_classes, prepared.num_training_samples

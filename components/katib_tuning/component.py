@@ -94,12 +94,13 @@ def katib_tuning(
         best_hyperparameters: The best trial's hyperparameters.
         best_trial: The best trial's name.
     """
-    from kfp_image_tuning.components.katib_tuning.launcher import launch
-    from kfp_image_tuning.components.katib_tuning.placement import Placement
     from kfp_image_tuning.components.plain_errors import plain_errors
-    from kfp_image_tuning.components.tuning_settings import TuningSettings
 
     with plain_errors():
+        from kfp_image_tuning.components.katib_tuning.launcher import launch
+        from kfp_image_tuning.components.katib_tuning.placement import Placement
+        from kfp_image_tuning.components.tuning_settings import TuningSettings
+
         outcome = launch(
             TuningSettings(
                 search_space=search_space,
@@ -133,7 +134,7 @@ def katib_tuning(
             result=tuning_result.path,
             report=report.path,
         )
-    best_model.metadata.update(outcome.model_metadata)
-    for name, value in outcome.metrics.items():
-        metrics.log_metric(name, value)
+        best_model.metadata.update(outcome.model_metadata)
+        for name, value in outcome.metrics.items():
+            metrics.log_metric(name, value)
     return outcome.best_objective, outcome.best_hyperparameters, outcome.best_trial

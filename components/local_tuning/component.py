@@ -64,11 +64,12 @@ def local_tuning(
         best_hyperparameters: The best trial's hyperparameters.
         best_trial: The best trial's name.
     """
-    from kfp_image_tuning.components.local_tuning.launcher import launch
     from kfp_image_tuning.components.plain_errors import plain_errors
-    from kfp_image_tuning.components.tuning_settings import TuningSettings
 
     with plain_errors():
+        from kfp_image_tuning.components.local_tuning.launcher import launch
+        from kfp_image_tuning.components.tuning_settings import TuningSettings
+
         outcome = launch(
             TuningSettings(
                 search_space=search_space,
@@ -92,7 +93,7 @@ def local_tuning(
             initial_model=initial_model,
             work_directory=work_directory,
         )
-    best_model.metadata.update(outcome.model_metadata)
-    for name, value in outcome.metrics.items():
-        metrics.log_metric(name, value)
+        best_model.metadata.update(outcome.model_metadata)
+        for name, value in outcome.metrics.items():
+            metrics.log_metric(name, value)
     return outcome.best_objective, outcome.best_hyperparameters, outcome.best_trial

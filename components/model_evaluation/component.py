@@ -37,10 +37,11 @@ def model_evaluation(
         accuracy: Share of the test images that are classified right.
         passed: Whether the model is good enough.
     """
-    from kfp_image_tuning.components.model_evaluation.launcher import launch
     from kfp_image_tuning.components.plain_errors import plain_errors
 
     with plain_errors():
+        from kfp_image_tuning.components.model_evaluation.launcher import launch
+
         outcome = launch(
             model=model.path,
             dataset=dataset.path,
@@ -50,8 +51,8 @@ def model_evaluation(
             min_accuracy=min_accuracy,
             baseline_evaluation=baseline_evaluation,
         )
-    for name, value in outcome.metrics.items():
-        metrics.log_metric(name, value)
-    classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
-    classification_metrics.log_roc_curve(*outcome.roc_curve)
+        for name, value in outcome.metrics.items():
+            metrics.log_metric(name, value)
+        classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
+        classification_metrics.log_roc_curve(*outcome.roc_curve)
     return outcome.accuracy, outcome.passed

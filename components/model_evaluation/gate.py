@@ -21,6 +21,8 @@ SIGNIFICANCE = 0.05
 class GateError(ImageTuningError):
     """A requirement that cannot be checked."""
 
+    code = "gate"
+
 
 def judge(evaluation: Evaluation, *, min_accuracy: float | None = None, baseline: Evaluation | None = None) -> Verdict:
     """Check an evaluation against what is required of it.

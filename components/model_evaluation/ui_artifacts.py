@@ -1,12 +1,19 @@
 """What Kubeflow's user interface shows of an evaluation: plain lists and numbers for its artifacts.
 
-The interface draws a confusion matrix as a full table and keeps it in the metadata database, so it must stay small; and
-every number must be finite.
+The interface draws a confusion matrix as a full table and keeps it in the metadata database, and KFP's launcher prints
+every number of it on a line of its own below what the step has said. So matrix and curve must stay small; and every
+number must be finite. The whole of both stands in ``evaluation.json``.
 """
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
+import math
+from bisect import bisect_left
+from itertools import accumulate, pairwise
 
-MATRIX_LIMIT = 30
+from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
+from kfp_image_tuning.components.model_evaluation.scoring import RocPoint
+
+MATRIX_LIMIT = 15
+ROC_LIMIT = 40
 OTHERS = "(all others)"
 
 
@@ -62,13 +69,30 @@ def to_metrics(evaluation: Evaluation) -> dict[str, float]:
 
 
 def to_roc_curve(evaluation: Evaluation) -> tuple[list[float], list[float], list[float]]:
-    """False positive rates, recalls and thresholds, as ``ClassificationMetrics.log_roc_curve`` takes them."""
-    points = evaluation.scores.roc.points
+    """At most `ROC_LIMIT` points of the curve, evenly spaced along it, both ends among them.
+
+    Returns:
+        False positive rates, recalls and thresholds, as ``ClassificationMetrics.log_roc_curve`` takes them.
+    """
+    points = _spread(evaluation.scores.roc.points)
     return (
         [point.false_positive_rate for point in points],
         [point.recall for point in points],
         [point.threshold for point in points],
     )
+
+
+def _spread(points: tuple[RocPoint, ...]) -> list[RocPoint]:
+    if len(points) <= ROC_LIMIT:
+        return list(points)
+    steps = (
+        math.dist((one.false_positive_rate, one.recall), (next_one.false_positive_rate, next_one.recall))
+        for one, next_one in pairwise(points)
+    )
+    way = list(accumulate(steps, initial=0.0))
+    wanted = (way[-1] * number / (ROC_LIMIT - 1) for number in range(ROC_LIMIT - 1))
+    chosen = {*(bisect_left(way, place) for place in wanted), len(points) - 1}
+    return [points[position] for position in sorted(chosen)]
 
 
 def _sum_decisions(evaluation: Evaluation) -> list[list[int]]:

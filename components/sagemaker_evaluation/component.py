@@ -61,10 +61,11 @@ def sagemaker_evaluation(
         passed: Whether the model is good enough.
     """
     from kfp_image_tuning.components.plain_errors import plain_errors
-    from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch
-    from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
 
     with plain_errors():
+        from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch
+        from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+
         outcome = launch(
             Account(
                 role=role,
@@ -86,8 +87,8 @@ def sagemaker_evaluation(
             machines=instance_count,
             max_seconds=max_seconds,
         )
-    for name, value in outcome.metrics.items():
-        metrics.log_metric(name, value)
-    classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
-    classification_metrics.log_roc_curve(*outcome.roc_curve)
+        for name, value in outcome.metrics.items():
+            metrics.log_metric(name, value)
+        classification_metrics.log_confusion_matrix(outcome.confusion_names, outcome.confusion_matrix)
+        classification_metrics.log_roc_curve(*outcome.roc_curve)
     return outcome.accuracy, outcome.passed

@@ -75,11 +75,12 @@ def sagemaker_tuning(
         best_trial: The best trial's name.
     """
     from kfp_image_tuning.components.plain_errors import plain_errors
-    from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-    from kfp_image_tuning.components.sagemaker_tuning.launcher import launch
-    from kfp_image_tuning.components.tuning_settings import TuningSettings
 
     with plain_errors():
+        from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+        from kfp_image_tuning.components.sagemaker_tuning.launcher import launch
+        from kfp_image_tuning.components.tuning_settings import TuningSettings
+
         outcome = launch(
             TuningSettings(
                 search_space=search_space,
@@ -110,7 +111,7 @@ def sagemaker_tuning(
             result=tuning_result.path,
             report=report.path,
         )
-    best_model.metadata.update(outcome.model_metadata)
-    for name, value in outcome.metrics.items():
-        metrics.log_metric(name, value)
+        best_model.metadata.update(outcome.model_metadata)
+        for name, value in outcome.metrics.items():
+            metrics.log_metric(name, value)
     return outcome.best_objective, outcome.best_hyperparameters, outcome.best_trial

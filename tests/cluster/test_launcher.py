@@ -250,8 +250,8 @@ def test_a_policy_that_denies_the_experiment_is_quoted(bench: Bench, launch: Lau
     katib.policy = "team budget is used up"
     launcher = launch()
     assert launcher.wait() == 1
-    last = launcher.output.strip().splitlines()[-1]
-    assert last.startswith("Error: ")
+    _, code, last, _ = launcher.output.strip().splitlines()[-4:]
+    assert code == "kfp-image-tuning: ERROR engine"
     assert "team budget is used up" in last
     assert "Traceback" not in launcher.output
     bench.wait_until_nothing_is_left()
@@ -260,6 +260,6 @@ def test_a_policy_that_denies_the_experiment_is_quoted(bench: Bench, launch: Lau
 def test_without_its_role_the_launcher_says_what_to_apply(bench: Bench, launch: Launch) -> None:
     launcher = launch(options={"namespace": "default"})
     assert launcher.wait() == 1
-    last = launcher.output.strip().splitlines()[-1]
+    last = launcher.output.strip().splitlines()[-2]
     assert "cannot list resource" in last
     assert "manifests/katib" in last

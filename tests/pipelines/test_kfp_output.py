@@ -26,20 +26,30 @@ PRINTED = """\
 22:55:19.202 - INFO - Streamed logs:
 
     first trial
-    Error: 2 problems:
+    ===============================================================================
+    kfp-image-tuning: ERROR budget
+    2 problems:
       - one
       - two
+    ===============================================================================
+    Exception ignored in sys.unraisablehook
 """  # noqa: W293
 
 
 def test_components_lines_and_headings_are_shown() -> None:
     output = OutputFilter({"preparation": "1/3 Preparing"})
     shown = [text for line in PRINTED.splitlines(keepends=True) for text in output.lines(line)]
-    assert shown == ["1/3 Preparing", "240 images of 4 classes", "local-tuning", "first trial"]
+    assert shown == [
+        "1/3 Preparing",
+        "240 images of 4 classes",
+        "local-tuning",
+        "first trial",
+        "Exception ignored in sys.unraisablehook",
+    ]
 
 
 def test_last_words_of_a_failed_component_are_kept_apart() -> None:
     output = OutputFilter({})
     for line in PRINTED.splitlines(keepends=True):
         list(output.lines(line))
-    assert output.error == ["Error: 2 problems:", "  - one", "  - two"]
+    assert output.error == ["2 problems:", "  - one", "  - two"]

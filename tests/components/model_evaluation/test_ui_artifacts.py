@@ -1,6 +1,7 @@
 """What Kubeflow's user interface can show: small and finite."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -9,14 +10,14 @@ from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusi
 from tests.report.documents import make_evaluation
 
 
-@pytest.mark.parametrize(("classes", "rows"), [(2, 2), (30, 30), (31, 30), (200, 30)])
+@pytest.mark.parametrize(("classes", "rows"), [(2, 2), (15, 15), (16, 15), (200, 15)])
 def test_matrix_stays_small_and_counts_every_image(classes: int, rows: int) -> None:
     evaluation = make_evaluation([f"class {number}" for number in range(classes)], images=2000, skill=2.0)
     names, matrix = to_confusion_matrix(evaluation)
     assert len(names) == len(set(names)) == len(matrix) == rows
     assert all(len(row) == rows for row in matrix)
     assert sum(map(sum, matrix)) == 2000
-    if classes <= 30:
+    if classes <= 15:
         assert names == list(evaluation.classes)
         assert sum(matrix[n][n] for n in range(rows)) == round(evaluation.accuracy * 2000)
     else:
@@ -50,5 +51,20 @@ def test_metrics_and_curve_are_finite(evaluation: Evaluation) -> None:
     assert all(name.replace("_", "").isalnum() for name in metrics)
     columns = to_roc_curve(evaluation)
     assert len({len(column) for column in columns}) == 1
-    assert len(columns[0]) <= 200
+    assert 2 < len(columns[0]) <= 40
     assert all(math.isfinite(value) for column in columns for value in column)
+
+
+def test_curve_of_few_points_keeps_ends_order_and_area() -> None:
+    evaluation = make_evaluation(["cat", "dog"], images=5000, skill=1.0)
+    roc = evaluation.scores.roc
+    assert len(roc.points) > 100
+    rates, recalls, thresholds = to_roc_curve(evaluation)
+    assert len(rates) <= 40
+    assert (rates[0], recalls[0], rates[-1], recalls[-1]) == (0.0, 0.0, 1.0, 1.0)
+    assert thresholds == sorted(thresholds, reverse=True)
+    area = sum(
+        (right - left) * (high + low) / 2
+        for (left, right), (low, high) in zip(pairwise(rates), pairwise(recalls), strict=True)
+    )
+    assert area == pytest.approx(roc.area, abs=0.01)

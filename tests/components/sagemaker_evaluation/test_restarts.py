@@ -147,7 +147,10 @@ def test_signal_stops_the_transform_job_at_once_and_deletes_the_model(
     launcher.send_signal(number)
     output, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
-    assert f"Error: the evaluation was stopped by {number.name}, and its transform job ic-" in output
+    assert (
+        f"\nkfp-image-tuning: ERROR engine\nthe evaluation was stopped by {number.name}, and its transform job ic-"
+        in output
+    )
     (job,) = emulator.service.transform_jobs.values()
     assert job.status == "Stopped"
     assert [call for call, _ in emulator.calls[calls:]] == ["StopTransformJob"] * 3 + ["DeleteModel"]
