@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kfp_image_tuning.pipelines.pod_checks import find_broken_pods
 from kfp_image_tuning.tuning.errors import ImageTuningError
 
 MAXIMUM_ARGUMENT_BYTES = 128 * 1024
@@ -43,7 +44,7 @@ def check_specification(documents: Sequence[Mapping[str, Any]]) -> None:
     """
     problems = _form_problems(documents)
     if not problems:
-        problems = [*_name_problems(documents[0]), *_size_problems(documents)]
+        problems = [*_name_problems(documents[0]), *find_broken_pods(documents), *_size_problems(documents)]
     if problems:
         raise CompilationError.from_problems(problems)
 
