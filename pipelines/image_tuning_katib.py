@@ -134,7 +134,6 @@ def image_tuning_katib(
         storage_mount=tune_storage_mount,
         data=tune_data,
         run=tune_run,
-        kubeflow_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         katib_options=tune_katib_options,
     )
     # Kubeflow's own object store, where the trials' models lie if no other storage is given.

@@ -130,7 +130,6 @@ def image_tuning_sagemaker(
         region=tune_region,
         data=tune_data,
         run=tune_run,
-        kubeflow_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         sagemaker_options=tune_sagemaker_options,
     )
     return evaluate(
@@ -144,7 +143,6 @@ def image_tuning_sagemaker(
         bucket=tune_bucket,
         region=tune_region,
         run=tune_run,
-        kubeflow_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         instance_type=eval_instance_type,
         sagemaker_options=tune_sagemaker_options,
     )

@@ -81,7 +81,7 @@ def _plan_sagemaker(settings: TuningSettings, data: str, options: Mapping[str, A
         bucket=options.get("bucket", ""),
         region=options.get("region", ""),
         run="",
-        kubeflow_run="",
+        run_id="",
         more=options.get("sagemaker_options", {}),
         data=data if is_remote(data) else "",
     )

@@ -1,7 +1,8 @@
 """The steps that all pipelines share, and what all of them give.
 
-A recurring run with the same parameters is meant to look at the images again and to search again: neither step is
-cached.
+A recurring run with the same parameters is meant to search again. A run that is created with caching on overrides what
+a pipeline says of it, so each step that must run anew has the run's identity among its inputs, which are what KFP looks
+a cached result up by.
 """
 
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ def prepare(**inputs: Any) -> Any:
 
 def search(component: Any, **inputs: Any) -> Any:
     """The second task: one of the tuning components."""
-    tuned = component(**inputs)
+    tuned = component(run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **inputs)
     tuned.set_display_name("Search hyperparameters")
     tuned.set_caching_options(False)
     return tuned
@@ -46,9 +47,11 @@ def evaluate(component: Any, prepared: Any, tuned: Any, **inputs: Any) -> ImageT
         model=tuned.outputs["best_model"],
         dataset=prepared.outputs["dataset"],
         tuning_result=tuned.outputs["tuning_result"],
+        run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         **inputs,
     )
     evaluated.set_display_name("Evaluate the best model")
+    evaluated.set_caching_options(False)
     return ImageTuningOutputs(
         dataset=prepared.outputs["dataset"],
         best_model=tuned.outputs["best_model"],

@@ -45,7 +45,7 @@ def katib_tuning(
     storage_mount: str = "",
     data: str = "",
     run: str = "",
-    kubeflow_run: str = "",
+    run_id: str = "",
     katib_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
 ) -> NamedTuple("Outputs", [("best_objective", float), ("best_hyperparameters", dict), ("best_trial", str)]):  # type: ignore[valid-type]
     """Search the hyperparameters of an image classifier with Katib: every trial is a pod of the cluster.
@@ -81,7 +81,8 @@ def katib_tuning(
         storage_mount: Where this pod sees that folder, if it is on a volume claim.
         data: Where the trials find this data set already, in the same forms; empty: it is in storage, or brought there.
         run: Identity of the run: the same one finds its own Experiments again; empty: Kubeflow's.
-        kubeflow_run: Kubeflow's identity of the run; pipelines pass it on.
+        run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
+            one when caching is on.
         katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}}; the
             names stand in katib/options.py.
 
@@ -124,7 +125,7 @@ def katib_tuning(
                 artifact=dataset.uri,
                 gpus=gpus,
                 run=run,
-                kubeflow_run=kubeflow_run,
+                run_id=run_id,
                 more=katib_options,
                 task_config=vars(task_config),
             ),

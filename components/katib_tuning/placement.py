@@ -27,7 +27,7 @@ class Placement:
         artifact: Address of the KFP artifact; on this machine, a path.
         gpus: GPUs of each trial.
         run: Identity that the user gave the run; empty: Kubeflow's.
-        kubeflow_run: Kubeflow's identity of the run; empty outside of it.
+        run_id: Kubeflow's identity of the run; empty outside of it.
         more: Further fields of `KatibOptions`.
         task_config: What was set on the KFP task, as plain data.
     """
@@ -38,7 +38,7 @@ class Placement:
     artifact: str = ""
     gpus: int = 1
     run: str = ""
-    kubeflow_run: str = ""
+    run_id: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)
     task_config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -99,8 +99,8 @@ class Placement:
         if problems:
             raise EngineError.from_problems(problems)
         run = self.run
-        if not run and self.kubeflow_run:
-            run = f"{self.kubeflow_run}/{search.fingerprint[:8]}"
+        if not run and self.run_id:
+            run = f"{self.run_id}/{search.fingerprint[:8]}"
         options = KatibOptions.from_document(
             {
                 **more,

@@ -29,6 +29,7 @@ def local_tuning(
     seed: int = 0,
     initial_model: str = "",
     work_directory: str = "",
+    run_id: str = "",  # noqa: ARG001  # KFP looks cached results up by it
 ) -> NamedTuple("Outputs", [("best_objective", float), ("best_hyperparameters", dict), ("best_trial", str)]):  # type: ignore[valid-type]
     """Search the hyperparameters of an image classifier with the embedded engine, in this pod.
 
@@ -54,6 +55,8 @@ def local_tuning(
             https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts anew.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
             empty: none.
+        run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
+            one when caching is on.
 
     Returns:
         best_model: The best trial's model: model.safetensors and model.json.

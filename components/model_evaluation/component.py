@@ -18,6 +18,7 @@ def model_evaluation(
     tuning_result: Optional[dsl.Input[dsl.Artifact]] = None,  # noqa: UP045  # KFP reads this form only
     min_accuracy: float = 0.0,
     baseline_evaluation: str = "",
+    run_id: str = "",  # noqa: ARG001  # KFP looks cached results up by it
 ) -> NamedTuple("Outputs", [("accuracy", float), ("passed", bool)]):  # type: ignore[valid-type]
     """Measure a model on the test images: accuracy with its interval, scores of each class, confusion, calibration.
 
@@ -28,6 +29,8 @@ def model_evaluation(
         min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         baseline_evaluation: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
+        run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
+            one when caching is on.
 
     Returns:
         evaluation: evaluation.json with every measure.

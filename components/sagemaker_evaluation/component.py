@@ -23,7 +23,7 @@ def sagemaker_evaluation(
     bucket: str = "",
     region: str = "",
     run: str = "",
-    kubeflow_run: str = "",
+    run_id: str = "",
     instance_type: str = "ml.m5.xlarge",
     instance_count: int = 1,
     max_seconds: float = 0.0,
@@ -46,7 +46,8 @@ def sagemaker_evaluation(
         bucket: Where images and predictions lie in S3: my-bucket, or s3://my-bucket/folder.
         region: AWS region; empty: that of the tuning job.
         run: Identity of the run: the same one finds its own transform job again; empty: Kubeflow's.
-        kubeflow_run: Kubeflow's identity of the run; pipelines pass it on.
+        run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
+            one when caching is on.
         instance_type: Machine of the transform job; a processor is enough.
         instance_count: Machines of the transform job.
         max_seconds: Seconds after which the transform job is stopped; 0: four hours.
@@ -72,7 +73,7 @@ def sagemaker_evaluation(
                 bucket=bucket,
                 region=region,
                 run=run,
-                kubeflow_run=kubeflow_run,
+                run_id=run_id,
                 more=sagemaker_options,
             ),
             mode=mode,

@@ -32,7 +32,7 @@ def sagemaker_tuning(
     region: str = "",
     data: str = "",
     run: str = "",
-    kubeflow_run: str = "",
+    run_id: str = "",
     sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
 ) -> NamedTuple("Outputs", [("best_objective", float), ("best_hyperparameters", dict), ("best_trial", str)]):  # type: ignore[valid-type]
     """Search the hyperparameters of an image classifier with a tuning job on Amazon SageMaker.
@@ -61,7 +61,8 @@ def sagemaker_tuning(
         region: AWS region, such as us-east-1; empty: from the pod's environment (AWS_REGION).
         data: S3 folder in which this data set lies already; empty: it is sent to the bucket.
         run: Identity of the run: the same one finds its own tuning job again; empty: Kubeflow's.
-        kubeflow_run: Kubeflow's identity of the run; pipelines pass it on.
+        run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
+            one when caching is on.
         sagemaker_options: Everything else about the tuning job, such as {"instance_type": "ml.g5.xlarge"} or
             {"spot": true}; the names stand in components/sagemaker_tuning/options.py.
 
@@ -102,7 +103,7 @@ def sagemaker_tuning(
                 bucket=bucket,
                 region=region,
                 run=run,
-                kubeflow_run=kubeflow_run,
+                run_id=run_id,
                 more=sagemaker_options,
                 data=data,
             ),

@@ -26,7 +26,7 @@ class Account:
         bucket: ``bucket`` or ``s3://bucket/folder``; empty: the bucket of ``data``.
         region: AWS region; empty: from the environment.
         run: Identity that the user gave the run; empty: Kubeflow's.
-        kubeflow_run: Kubeflow's identity of the run; empty outside of it.
+        run_id: Kubeflow's identity of the run; empty outside of it.
         data: S3 folder in which the data set lies already; empty: it is sent to the bucket.
         more: Further fields of `SageMakerOptions`.
     """
@@ -35,7 +35,7 @@ class Account:
     bucket: str
     region: str
     run: str
-    kubeflow_run: str
+    run_id: str
     more: Mapping[str, Any]
     data: str = ""
 
@@ -67,8 +67,8 @@ class Account:
             EngineError: With everything that is unknown, missing or given twice.
         """
         run = self.run
-        if not run and not self.more.get("run") and self.kubeflow_run:
-            run = f"{self.kubeflow_run}/{task}"
+        if not run and not self.more.get("run") and self.run_id:
+            run = f"{self.run_id}/{task}"
         return _make_options(self, run, dataset)
 
 

@@ -134,13 +134,13 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> set[Need]:
     return found
 
 
-def account(kubeflow_run: str) -> Account:
+def account(run_id: str) -> Account:
     return Account(
         role=ROLES["execution"],
         bucket=PLACES["BUCKET"],
         region="us-east-1",
         run="",
-        kubeflow_run=kubeflow_run,
+        run_id=run_id,
         more={"poll_seconds": 0.3, "assume_role": ROLES["launcher"], "tags": {"team": "vision"}},
     )
 

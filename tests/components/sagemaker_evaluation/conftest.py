@@ -74,7 +74,7 @@ class Found:
 
     def component_inputs(self, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """The account, and what the launcher is told, with outputs in a folder."""
-        account = {"role": ROLE, "bucket": BUCKET, "region": "", "run": "", "kubeflow_run": "run-1", "more": OPTIONS}
+        account = {"role": ROLE, "bucket": BUCKET, "region": "", "run": "", "run_id": "run-1", "more": OPTIONS}
         arguments = {
             "model": str(self.model),
             "dataset": str(self.dataset.directory),

@@ -13,7 +13,7 @@ from kfp_image_tuning.tuning.errors import ImageTuningError
 from tests.components.model_evaluation.digits import CLASSES, train_on, write_digits
 from tests.components.sagemaker_evaluation.conftest import Found, pack
 
-NOWHERE = Account(role="", bucket="", region="", run="", kubeflow_run="", more={})
+NOWHERE = Account(role="", bucket="", region="", run="", run_id="", more={})
 
 
 def evaluate(found: Found, **wishes: str) -> Evaluation:

@@ -28,7 +28,7 @@ ACCOUNT = Account(
     bucket="pictures",
     region="us-east-1",
     run="",
-    kubeflow_run="3e6b",
+    run_id="3e6b",
     more={"poll_seconds": 0.3},
 )
 SETTINGS = TuningSettings(
@@ -118,7 +118,7 @@ def test_options_follow_from_bucket_data_and_run(dataset: Dataset) -> None:
     assert options.output == "s3://pictures/kfp-image-tuning/models"
     assert options.run == "3e6b/task-1"
     assert replace(ACCOUNT, run="mine").options(dataset, "task-1").run == "mine"
-    assert replace(ACCOUNT, kubeflow_run="").options(dataset, "task-1").run == ""
+    assert replace(ACCOUNT, run_id="").options(dataset, "task-1").run == ""
     whole = json.loads('{"instance_count": 2.0, "spot": true}')
     assert replace(ACCOUNT, more=whole).options(dataset, "task-1").instance_count == 2
 
