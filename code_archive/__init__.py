@@ -1,5 +1,1 @@
-"""Our own code as an archive that travels: inside a compiled pipeline, or to a cluster that runs trials.
-
-`packing` collects and packs the modules that a piece of code needs, `unpacking` is the program that the other end runs.
-Nothing here knows what the code is for, and nothing is imported but the standard library.
-"""
+"""Our own package as one archive, installed once in a namespace and mounted into steps and trials."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kfp_image_tuning.code_archive.config_map import config_map_name, install_command
 from kfp_image_tuning.katib.cluster import OWN_NAMESPACE, Cluster
 from kfp_image_tuning.katib.names import COUNTS, FINGERPRINT_ANNOTATION, RUN_LABEL
 from kfp_image_tuning.katib.validation import find_update_problems
@@ -68,7 +69,6 @@ def find_present(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> Pr
 def launch(
     cluster: Cluster,
     documents: Sequence[Mapping[str, Any]],
-    config_maps: Sequence[Mapping[str, Any]],
     present: Present,
 ) -> Launched:
     """Bring the cluster to what the documents say.
@@ -76,7 +76,6 @@ def launch(
     Args:
         cluster: Where.
         documents: Experiments.
-        config_maps: ConfigMaps that their trials need.
         present: `find_present`'s answer: before anything is made, since a stranger in one place must not leave half a
             search in the others.
 
@@ -84,8 +83,6 @@ def launch(
         EngineError: If something else stands in their place, or the cluster refuses them.
     """
     notes = list(present.notes)
-    for document in config_maps:
-        cluster.put_config_map(document)
     owner = launcher_pod(cluster)
     experiments, adopted = [], []
     for document in documents:
@@ -104,10 +101,20 @@ def launch(
             found, more = _bring_up_to_date(cluster, found, document, owner)
             notes += more
         experiments.append(found)
-    owners = [_reference(experiment) for experiment in experiments]
-    for document in config_maps:
-        cluster.own_config_map(document["metadata"]["name"], owners)
     return Launched(tuple(experiments), tuple(adopted), tuple(notes))
+
+
+def check_installation(cluster: Cluster) -> None:
+    """See that trials will find our code, before anything is started.
+
+    Raises:
+        EngineError: If the ConfigMap with it is not there.
+    """
+    if cluster.lacks_config_map(config_map_name()):
+        raise EngineError(
+            f"ConfigMap {config_map_name()}, which has the code of trials, is not in namespace {cluster.namespace}; "
+            f"put it there: {install_command(cluster.namespace)}. Or name an image that holds it (image)"
+        )
 
 
 def launcher_pod(cluster: Cluster) -> dict[str, Any] | None:
@@ -191,12 +198,3 @@ def _owned(document: Mapping[str, Any], owner: dict[str, Any] | None) -> dict[st
     if owner is not None:
         metadata["ownerReferences"] = [owner]
     return {**document, "metadata": metadata}
-
-
-def _reference(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": experiment["apiVersion"],
-        "kind": experiment["kind"],
-        "name": experiment["metadata"]["name"],
-        "uid": experiment["metadata"]["uid"],
-    }

@@ -140,19 +140,15 @@ class Cluster:
             return False
         return True
 
-    def put_config_map(self, document: Mapping[str, Any]) -> None:
-        """Create a ConfigMap, or replace the one of this name."""
+    def lacks_config_map(self, name: str) -> bool:
+        """Whether there is no ConfigMap of this name; not, where we may not look."""
         try:
-            self._call(self._core.create_namespaced_config_map, self.namespace, dict(document))
-        except _ConflictError:
-            name = document["metadata"]["name"]
-            self._call(self._core.replace_namespaced_config_map, name, self.namespace, dict(document))
-
-    def own_config_map(self, name: str, owners: list[dict[str, Any]]) -> None:
-        """Let a ConfigMap go when the last of its owners goes."""
-        with contextlib.suppress(_NotFoundError):
-            changes = {"metadata": {"ownerReferences": owners}}
-            self._call(self._core.patch_namespaced_config_map, name, self.namespace, changes)
+            self._call(self._core.read_namespaced_config_map, name, self.namespace)
+        except _NotFoundError:
+            return True
+        except _ForbiddenError:
+            return False
+        return False
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
         """Pods by label."""
@@ -279,6 +275,10 @@ class _ConflictError(EngineError):
     """There is one of this name already."""
 
 
+class _ForbiddenError(EngineError):
+    """We may not do that."""
+
+
 def _translate(error: Any, namespace: str) -> EngineError:
     """An answer of the API server in our words."""
     import json
@@ -297,7 +297,7 @@ def _translate(error: Any, namespace: str) -> EngineError:
     if error.status == 409:
         return _ConflictError(f"Kubernetes: {message}")
     if error.status in (401, 403):
-        return EngineError(
+        return _ForbiddenError(
             f"Kubernetes: {message}; the launcher's service account in namespace {namespace} needs the Role of "
             "manifests/katib, or kubeflow-edit"
         )

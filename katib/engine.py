@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.adoption import Launched, find_present, launch
+from kfp_image_tuning.katib.adoption import Launched, check_installation, find_present, launch
 from kfp_image_tuning.katib.algorithms import ALGORITHMS
 from kfp_image_tuning.katib.cluster import INJECTION_LABEL, Cluster
 from kfp_image_tuning.katib.experiment import (
@@ -32,7 +32,7 @@ from kfp_image_tuning.katib.names import RUN_LABEL, digest_of
 from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.katib.planning import ENGINE_NAME, plan_search
 from kfp_image_tuning.katib.record_file import RecordFile
-from kfp_image_tuning.katib.trial_code import TrialCode
+from kfp_image_tuning.katib.trial_pod import mounts_code
 from kfp_image_tuning.katib.validation import is_completed
 from kfp_image_tuning.katib.watching import Change, Watcher
 from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
@@ -53,7 +53,6 @@ class KatibEngine:
     Args:
         options: Where and how.
         model_directory: Gets the best trial's model.
-        code: Our trainer, for a public image; None: the image has it.
         models_mount: Where this process sees the folder of ``options.models``, if that is on a volume.
         cluster: The connection; None: the pod's own cluster, or that of the kubeconfig.
     """
@@ -65,13 +64,11 @@ class KatibEngine:
         options: KatibOptions,
         model_directory: Path,
         *,
-        code: TrialCode | None = None,
         models_mount: Path | None = None,
         cluster: Cluster | None = None,
     ) -> None:
         self._options = options
         self._model_directory = model_directory
-        self._code = code
         self._models = Location.parse("models", options.models)
         self._model_store = ModelStore(self._models, models_mount)
         self._cluster = cluster
@@ -83,7 +80,7 @@ class KatibEngine:
 
     def plan(self, search: Search) -> Plan:
         """Make and check the documents; nothing is sent."""
-        plan = plan_search(search, self._options, self._code)
+        plan = plan_search(search, self._options)
         self._search = search
         self._experiments = build_experiments(search, self._options)
         self._selector = f"{RUN_LABEL}={run_digest(search, self._options)}"
@@ -99,18 +96,19 @@ class KatibEngine:
             plan = Plan(**{**vars(plan), "warnings": (*plan.warnings, note)})
         return plan
 
-    def launch_or_adopt(self, plan: Plan) -> Adopted:
+    def launch_or_adopt(self, plan: Plan) -> Adopted:  # noqa: ARG002  # the protocol's
         """Start the Experiments, or take up those of an earlier attempt, or what it has left of them."""
         cluster = self._connect()
         if self._history.is_over(self._search.budget):
             self._follower = Follower(cluster, self._search, (), self._models)
             self._remove_unfinished()
             return self._history.adopted(self._follower)
+        if mounts_code(self._options):
+            check_installation(cluster)
         present = find_present(cluster, [experiment.document for experiment in self._experiments])
         self._history.take_up(present.experiments)
-        config_maps = [document for document in plan.request["documents"] if document["kind"] == "ConfigMap"]
         documents = [experiment.document for experiment in self._history.left]
-        launched = self._launched = launch(cluster, documents, config_maps, present)
+        launched = self._launched = launch(cluster, documents, present)
         self._history.follow(launched.experiments)
         self._notes = list(launched.notes)
         self._follower = Follower(cluster, self._search, self._history.left, self._models)

@@ -266,9 +266,7 @@ def _build(
             "collector": {"kind": "StdOut"},
             "source": {"filter": {"metricsFormat": [METRICS_FILTER]}},
         },
-        "trialTemplate": build_trial_template(
-            options, parameters, environment, code_config_map_name(search, options), budget.max_seconds
-        ),
+        "trialTemplate": build_trial_template(options, parameters, environment, budget.max_seconds),
     }
     if stops_bad_trials(search, options):
         spec["earlyStopping"] = {
@@ -299,8 +297,3 @@ def _settings(search: Search, options: KatibOptions, counts: _Counts) -> dict[st
 def search_name(search: Search, options: KatibOptions) -> str:
     """What the names of all that belongs to a search start with."""
     return base_name(options.name_prefix, run_digest(search, options))
-
-
-def code_config_map_name(search: Search, options: KatibOptions) -> str:
-    """Name of the ConfigMap with the trainer's code."""
-    return search_name(search, options) + "-code"

@@ -16,7 +16,7 @@ ResumePolicy = Literal["Never", "LongRunning", "FromVolume"]
 TrialKind = Literal["Job", "TrainJob"]
 
 DEFAULT_IMAGE = "pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime"
-"""A public image with PyTorch and CUDA; our trainer comes into it by a ConfigMap."""
+"""A public image with PyTorch and CUDA, into which our trainer comes when a trial starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,12 @@ class TrialPodOptions:
 
     Attributes:
         kind: ``Job`` (batch/v1), or ``TrainJob`` (Kubeflow Trainer 2.2 or newer), which can span machines.
-        image: An image with our trainer in it; empty: `DEFAULT_IMAGE`, into which the engine mounts the trainer.
-        packages_index: Package index for what the default image lacks (``PIP_INDEX_URL``); empty: pip's own.
+        image: An image with our trainer in it; empty: our trainer comes into ``base_image`` when a trial starts.
+        base_image: An image with PyTorch; empty: `DEFAULT_IMAGE`.
+        package: Requirement on our package, or a wheel's address, that trials install; empty: they mount the
+            namespace's ConfigMap with our code.
+        packages_index: Package index for what the base image lacks (``PIP_INDEX_URL``); empty: pip's own.
+        trusted_host: Host of the package index whose certificate pip does not check (``PIP_TRUSTED_HOST``).
         gpus: GPUs of each trial; 0: none. On several, a trial trains with one process for each.
         gpu_resource: What a GPU is called on the nodes, such as ``nvidia.com/mig-1g.10gb`` for a part of one.
         nodes: Machines of each trial, with ``TrainJob`` only.
@@ -54,7 +58,10 @@ class TrialPodOptions:
 
     kind: TrialKind = "Job"
     image: str = ""
+    base_image: str = ""
+    package: str = ""
     packages_index: str = ""
+    trusted_host: str = ""
     gpus: int = 1
     gpu_resource: str = "nvidia.com/gpu"
     nodes: int = 1

@@ -1,8 +1,8 @@
 """The plan of a search on Katib: its documents, checked, and what a reader should know before spending."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from kfp_image_tuning.code_archive.config_map import config_map_name, install_command
 from kfp_image_tuning.katib.algorithms import ALGORITHMS, count_hyperband_trials
 from kfp_image_tuning.katib.experiment import (
     MEDIAN_STOP_EPOCH,
@@ -10,14 +10,11 @@ from kfp_image_tuning.katib.experiment import (
     PlannedExperiment,
     algorithm_of,
     build_experiments,
-    code_config_map_name,
-    run_digest,
     stops_bad_trials,
 )
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.katib.trial_code import TrialCode
-from kfp_image_tuning.katib.trial_pod import image_of
+from kfp_image_tuning.katib.trial_pod import image_of, mounts_code
 from kfp_image_tuning.katib.validation import check_experiment
 from kfp_image_tuning.tuning.engine import Plan
 from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
@@ -26,21 +23,18 @@ from kfp_image_tuning.tuning.search import Search
 ENGINE_NAME = "katib"
 
 
-def plan_search(search: Search, options: KatibOptions, code: TrialCode | None = None) -> Plan:
+def plan_search(search: Search, options: KatibOptions) -> Plan:
     """Make and check the documents; nothing is sent.
 
     Args:
         search: What is searched.
         options: Where and how.
-        code: Our trainer, for an image that lacks it; None: the image has it.
 
     Raises:
         SearchSpaceError: If Katib cannot search the space.
         BudgetError: If it cannot keep the budget.
         EngineError: With everything that Katib or Kubernetes would refuse.
     """
-    if code is None and not options.pods.image:
-        raise EngineError("image: the public image lacks the trainer; hand in its code, or name an image that has it")
     experiments = build_experiments(search, options)
     problems: list[str] = []
     for experiment in experiments:
@@ -51,15 +45,9 @@ def plan_search(search: Search, options: KatibOptions, code: TrialCode | None = 
     problems += _find_broken_options(options)
     if problems:
         raise EngineError.from_problems(dict.fromkeys(problems))
-    documents: list[Mapping[str, Any]] = [experiment.document for experiment in experiments]
-    if code is not None and not options.pods.image:
-        config_map = code.to_config_map(code_config_map_name(search, options), run_digest(search, options))
-        if options.namespace:
-            config_map["metadata"]["namespace"] = options.namespace
-        documents.insert(0, config_map)
     return Plan(
         engine=ENGINE_NAME,
-        request={"documents": documents},
+        request={"documents": [experiment.document for experiment in experiments]},
         summary=tuple(_summary(search, options, experiments)),
         warnings=tuple(_warnings(search, options, experiments)),
     )
@@ -73,6 +61,8 @@ def _find_broken_options(options: KatibOptions) -> list[str]:
         problems.append(f'user: {pods.user} is root, which "restricted" pod security forbids; give a number above 0')
     if pods.gpus < 0 or pods.nodes < 1:
         problems.append(f"gpus and nodes: at least 0 and 1, got {pods.gpus} and {pods.nodes}")
+    if pods.image and (pods.package or pods.base_image):
+        problems.append("image: holds our code, so package and base_image have no use; give one of them")
     if pods.kind == "Job" and pods.nodes > 1:
         problems.append(f'nodes: a Job trains on one machine, got {pods.nodes}; use kind "TrainJob"')
     if pods.kind == "TrainJob" and pods.priority_class:
@@ -106,6 +96,9 @@ def _summary(search: Search, options: KatibOptions, experiments: Sequence[Planne
         "the model that it leaves behind.",
     ]
     lines.append(f"Trials read {options.data} and leave their models in {options.models}.")
+    if mounts_code(options):
+        command = install_command(options.namespace or "NAMESPACE")
+        lines.append(f"Their code is in the namespace's ConfigMap {config_map_name()}; {command} puts it there.")
     for experiment, spec in zip(experiments, specs, strict=True):
         tuned = ", ".join(parameter.name for parameter in experiment.parameters)
         lines.append(

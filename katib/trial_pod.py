@@ -7,14 +7,22 @@ reads with what was written, and refuses a template in which an empty field was 
 from collections.abc import Mapping
 from typing import Any
 
+from kfp_image_tuning.code_archive.config_map import ARCHIVE_PATH, MOUNT_PATH, config_map_name, install_command
 from kfp_image_tuning.katib.locations import Location, store_environment, volume_and_mount
 from kfp_image_tuning.katib.options import DEFAULT_IMAGE, KatibOptions
-from kfp_image_tuning.katib.trial_code import ENTRY_MODULE, MOUNT_PATH, START_NAME, TRIAL_PACKAGES
 
 SCRATCH = "/scratch"
 DATA = "/data"
 MODELS = "/models"
 TRIAL_NAME_PARAMETER = "trial_name"
+ENTRY_MODULE = "kfp_image_tuning.katib.trial"
+
+TRIAL_PACKAGES = ("safetensors>=0.5", "simplejpeg>=1.8", "opencv-python-headless>=4.10", "obstore>=0.8")
+"""What the trainer needs and a PyTorch image lacks; NumPy and Pillow are there."""
+
+_INSTALLED = f"{SCRATCH}/packages"
+_PIP = "python3 -m pip install --quiet --no-deps --disable-pip-version-check --target=$PYTHONPATH"
+"""Without dependencies: NumPy is in the image, and a second one beside it would break PyTorch."""
 
 
 def build_environment(options: KatibOptions, hyperparameters: str, experiment: str, seed: int) -> list[dict[str, Any]]:
@@ -42,9 +50,11 @@ def build_environment(options: KatibOptions, hyperparameters: str, experiment: s
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     if not options.pods.image:
-        values["TRIAL_MODULE"] = ENTRY_MODULE
+        values["PYTHONPATH"] = _INSTALLED
         values["TRIAL_PACKAGES"] = " ".join(TRIAL_PACKAGES)
+        values["TRIAL_CODE_PACKAGE"] = options.pods.package
         values["PIP_INDEX_URL"] = options.pods.packages_index
+        values["PIP_TRUSTED_HOST"] = options.pods.trusted_host
     plain: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items() if value]
     return [*plain, *store_environment(options), *map(dict, options.pods.env)]
 
@@ -60,11 +70,36 @@ def build_command(options: KatibOptions) -> list[str]:
     the end (``preStop``) could do it as well, but not in a TrainJob. The shell has one child, because Katib's collector
     ends a trial early only then.
     """
-    program = f"-m {ENTRY_MODULE}" if options.pods.image else f"{MOUNT_PATH}/{START_NAME}"
-    start = f"python3 {program} & trial=$!; trap 'kill -TERM $trial' TERM"
+    start = f"{_build_program(options)} & trial=$!; trap 'kill -TERM $trial' TERM"
     # A signal ends the first wait before its time.
     wait = "wait $trial; status=$?; while kill -0 $trial 2> /dev/null; do wait $trial; status=$?; done"
     return ["sh", "-c", f"{{ {start}; {wait}; (exit $status); }}"]
+
+
+def mounts_code(options: KatibOptions) -> bool:
+    """Whether trials get our code from the namespace's ConfigMap."""
+    return not options.pods.image and not options.pods.package
+
+
+def _build_program(options: KatibOptions) -> str:
+    """The shell's one child: what installs our code and what the image lacks, and then becomes the trial.
+
+    pip's options are in the environment where they can be.
+    """
+    trial = f"python3 -m {ENTRY_MODULE}"
+    if options.pods.image:
+        return trial
+    if mounts_code(options):
+        missing = (
+            f"ConfigMap {config_map_name()}, which has the code of trials, is not in this namespace; to put it there: "
+            f"{install_command(options.namespace or 'NAMESPACE')}"
+        )
+        unpack = f"python3 -m zipfile -e {ARCHIVE_PATH} $PYTHONPATH"
+        code = f"if [ ! -f {ARCHIVE_PATH} ]; then echo 'Error: {missing}'; exit 1; fi; {unpack}"
+    else:
+        code = f'echo "$TRIAL_CODE_PACKAGE" > $HOME/package && {_PIP} -r $HOME/package'
+    packages = f'if [ -n "$TRIAL_PACKAGES" ]; then {_PIP} --only-binary=:all: $TRIAL_PACKAGES; fi'
+    return f"( {code} && {packages} && exec {trial} )"
 
 
 def build_resources(options: KatibOptions) -> dict[str, Any]:
@@ -78,7 +113,7 @@ def build_resources(options: KatibOptions) -> dict[str, Any]:
     return {"requests": requests, "limits": limits} if limits else {}
 
 
-def build_volumes(options: KatibOptions, code_config_map: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def build_volumes(options: KatibOptions) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The pod's volumes, and the container's mounts of them."""
     pods = options.pods
     scratch = {"sizeLimit": pods.scratch} if pods.scratch else {}
@@ -94,8 +129,9 @@ def build_volumes(options: KatibOptions, code_config_map: str) -> tuple[list[dic
         pairs.append(volume_and_mount(data, "data", DATA, read_only=True))
     if models.is_volume:
         pairs.append(volume_and_mount(models, "models", MODELS, read_only=False))
-    if not pods.image:
-        code = {"name": "code", "configMap": {"name": code_config_map}}
+    if mounts_code(options):
+        # Optional, so that a trial without it says what is missing; it would wait for ever otherwise.
+        code = {"name": "code", "configMap": {"name": config_map_name(), "optional": True}}
         pairs.append((code, {"name": "code", "mountPath": MOUNT_PATH, "readOnly": True}))
     volumes, mounts = [volume for volume, _ in pairs], [mount for _, mount in pairs]
     return [*volumes, *map(dict, pods.volumes)], [*mounts, *map(dict, pods.volume_mounts)]
@@ -141,7 +177,7 @@ def container_security() -> dict[str, Any]:
 
 def image_of(options: KatibOptions) -> str:
     """The image that trials run in."""
-    return options.pods.image or DEFAULT_IMAGE
+    return options.pods.image or options.pods.base_image or DEFAULT_IMAGE
 
 
 def without_empty(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,6 @@ def build_trial_template(
     options: KatibOptions,
     parameters: Sequence[TunedParameter],
     environment: Sequence[Mapping[str, Any]],
-    code_config_map: str,
     max_seconds: float | None,
 ) -> dict[str, Any]:
     """Put the template together.
@@ -40,7 +39,6 @@ def build_trial_template(
         options: The user's.
         parameters: What Katib tunes.
         environment: Environment variables of the container.
-        code_config_map: Name of the ConfigMap with our code.
         max_seconds: Longest time from a trial's start to its end, waiting included; None: no limit.
     """
     is_job = options.pods.kind == "Job"
@@ -66,15 +64,15 @@ def build_trial_template(
                 "reference": "${trialSpec.Name}",
             },
         ],
-        "trialSpec": build(options, list(environment), code_config_map, max_seconds),
+        "trialSpec": build(options, list(environment), max_seconds),
     }
 
 
 def _build_job(
-    options: KatibOptions, environment: list[Mapping[str, Any]], code_config_map: str, max_seconds: float | None
+    options: KatibOptions, environment: list[Mapping[str, Any]], max_seconds: float | None
 ) -> dict[str, Any]:
     pods = options.pods
-    volumes, mounts = build_volumes(options, code_config_map)
+    volumes, mounts = build_volumes(options)
     container = {
         "name": JOB_CONTAINER,
         "image": image_of(options),
@@ -111,10 +109,10 @@ def _build_job(
 
 
 def _build_train_job(
-    options: KatibOptions, environment: list[Mapping[str, Any]], code_config_map: str, max_seconds: float | None
+    options: KatibOptions, environment: list[Mapping[str, Any]], max_seconds: float | None
 ) -> dict[str, Any]:
     pods = options.pods
-    volumes, mounts = build_volumes(options, code_config_map)
+    volumes, mounts = build_volumes(options)
     trainer = {
         "image": image_of(options),
         "command": build_command(options),

@@ -1,77 +1,154 @@
-"""How our code reaches the pods: compile a pipeline into YAML that works for someone who has only that file.
+"""How our code reaches the pods: compile a pipeline for one of three forms of delivery.
 
 Components are lightweight ones whose bodies import ``kfp_image_tuning``. Compiled plainly, they would need an image
-that holds it. Here each container's command is given a prelude that installs the component's declared packages and
-unpacks the code that the YAML carries (`code_archive`); with an image of one's own, the command stays as it is and
-nothing is installed.
+that holds it. `Delivery` says where pods get it from instead: the namespace's ConfigMap (the default), a package index
+or any HTTP address, or an image after all.
 """
 
 import ast
 import re
-import shlex
 import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from kfp_image_tuning.code_archive.packing import build_archive, collect_files, unpacking_program
+from kfp_image_tuning.code_archive.config_map import MOUNT_PATH, config_map_name
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
+from kfp_image_tuning.pipelines.pod_prelude import build_prelude
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
 from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
 
 EXTRAS_NAME = "INSTALLED_EXTRAS"
 """The constant of a ``component.py`` that names the extras of this project whose packages the component needs."""
 
-_PRELUDE = """\
-export PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_BREAK_SYSTEM_PACKAGES=1
-install() {{
-  python3 -m pip install --quiet --no-warn-script-location "$@" && return
-  echo 'Error: the packages of this component could not be installed. On a cluster without a package index, compile' \\
-    'the pipeline with kfp-image-tuning compile --image and an image that holds them.' >&2
-  exit 1
-}}
-install {packages}
-install --no-deps {kfp}
-code=$(mktemp -d)
-printf "%s" "$0" | python3 -c "$1" "$code"
-export PYTHONPATH="$code${{PYTHONPATH:+:$PYTHONPATH}}"
-shift
-exec "$@"
-"""
-"""Shell; the archive is argument 0, the unpacking program argument 1, and the command that KFP compiled follows.
-
-kfp is installed without its dependencies, as KFP's own compiler does: in a pod its runtime needs none of them.
-"""
+_REFERENCE = re.compile(r"[^\s{}$]+")
+_CREDENTIALS = re.compile(r"\w+://[^/@\s]+@")
 
 
-def compile_pipeline(pipeline: Any, *, image: str | None = None) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Where pods get our code and its packages from; with neither image nor package, the namespace's ConfigMap.
+
+    Attributes:
+        image: A container image that holds this project and its packages; nothing is installed at start.
+        package: A requirement on this project as pip reads it, such as ``kfp-image-tuning==0.1.0``, or the address of
+            a wheel, with ``#sha256=…`` or ``--hash=sha256:…`` behind it if wanted; installed at start.
+        base_image: The image of all steps in which packages are installed; empty: each component's own public one.
+        index_url: Package index; empty: pip's own.
+        trusted_host: Host, with a port if need be, whose certificate pip does not check.
+    """
+
+    image: str = ""
+    package: str = ""
+    base_image: str = ""
+    index_url: str = ""
+    trusted_host: str = ""
+
+    def __post_init__(self) -> None:
+        """Check it.
+
+        Raises:
+            CompilationError: With everything that is wrong.
+        """
+        if problems := [*self._contradictions(), *self._misfits()]:
+            raise CompilationError.from_problems(problems)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables of every step; the Katib step hands them on to its trials."""
+        values = {
+            "PYTHONUNBUFFERED": "1",
+            "KFP_IMAGE_TUNING_IMAGE": self.image,
+            "KFP_IMAGE_TUNING_PACKAGE": self.package,
+            "KFP_IMAGE_TUNING_BASE_IMAGE": self.base_image,
+            "PIP_INDEX_URL": self.index_url,
+            "PIP_TRUSTED_HOST": self.trusted_host,
+        }
+        return {name: value for name, value in values.items() if value}
+
+    def _contradictions(self) -> list[str]:
+        installs = {
+            "package": self.package,
+            "base image": self.base_image,
+            "package index": self.index_url,
+            "trusted host": self.trusted_host,
+        }
+        return [
+            f"{name}: nothing is installed in an image that holds everything ({self.image}); give one of the two"
+            for name, value in installs.items()
+            if self.image and value
+        ]
+
+    def _misfits(self) -> list[str]:
+        problems = [
+            f"{name}: {value!r} is no image reference; give one such as registry/name:tag"
+            for name, value in (("image", self.image), ("base image", self.base_image))
+            if value and not _REFERENCE.fullmatch(value)
+        ]
+        if self.index_url and not re.fullmatch(r"https?://[^\s{}$]+", self.index_url):
+            problems.append(
+                f"package index: {_plain(self.index_url)!r} is no address; give one such as https://index.example/simple"
+            )
+        if self.trusted_host and not re.fullmatch(r"[\w.-]+(:\d+)?", self.trusted_host):
+            problems.append(f"trusted host: {self.trusted_host!r} is no host; give one such as index.example:8080")
+        if self.package and (self.package.startswith("-") or re.search(r"[\n\r\t{}$]", self.package)):
+            problems.append(
+                f"package: {_plain(self.package)!r} is no requirement; give one such as kfp-image-tuning==0.1.0, or "
+                "the address of a wheel"
+            )
+        problems += [
+            f"{name}: {_plain(value)} carries credentials, which everyone who sees the pipeline could read; leave them "
+            "out, and give pods a secret with PIP_INDEX_URL or a .netrc"
+            for name, value in (("package", self.package), ("package index", self.index_url))
+            if _CREDENTIALS.search(value)
+        ]
+        return problems
+
+
+def compile_pipeline(
+    pipeline: Any,
+    *,
+    image: str = "",
+    package: str = "",
+    base_image: str = "",
+    index_url: str = "",
+    trusted_host: str = "",
+) -> str:
     """Compile a pipeline.
 
     Args:
-        pipeline: What ``@dsl.pipeline`` made.
-        image: A container image that holds this project and its packages; None: the code travels inside the YAML.
+        pipeline: What ``@dsl.pipeline`` made. Components in it that are not this project's stay as they are.
+        image: See `Delivery`, as the others.
+        package: A requirement, or the address of a wheel.
+        base_image: The image of steps that install packages.
+        index_url: Package index.
+        trusted_host: Host whose certificate pip does not check.
 
     Returns:
         YAML; the same sources give the same text.
 
     Raises:
-        CompilationError: With everything that the backend would refuse or that would not fit into a pod's command.
+        CompilationError: With everything that the backend would refuse.
     """
     from kfp import compiler
 
-    if image is not None and not re.fullmatch(r"[^\s{}$]+", image):
-        raise CompilationError(f"image: {image!r} is no image reference; give one such as registry/name:tag")
+    delivery = Delivery(
+        image=image, package=package, base_image=base_image, index_url=index_url, trusted_host=trusted_host
+    )
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
         text = path.read_text(encoding="utf-8")
     documents = list(yaml.safe_load_all(text))
-    for executor in documents[0]["deploymentSpec"]["executors"].values():
-        if "container" in executor:
-            _deliver(executor["container"], image)
+    for name, executor in documents[0]["deploymentSpec"]["executors"].items():
+        extras = _extras_of(executor.get("container", {}))
+        if extras is not None:
+            _deliver(executor["container"], extras, delivery)
+            if not delivery.image and not delivery.package:
+                _mount_config_map(documents, name)
     _join_descriptions(documents[0])
     # The patch release of the SDK changes nothing in the pipeline; the file would be out of date with each.
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]
@@ -89,33 +166,50 @@ def _join_descriptions(part: Any) -> None:
             _join_descriptions(value)
 
 
-def _deliver(container: dict[str, Any], image: str | None) -> None:
+def _deliver(container: dict[str, Any], extras: tuple[str, ...], delivery: Delivery) -> None:
     """Change one container so that the pod finds our code."""
-    if image is not None:
-        container["image"] = image
-        container["env"] = [*container.get("env", []), {"name": "PYTHONUNBUFFERED", "value": "1"}]
+    variables = [{"name": name, "value": value} for name, value in delivery.environment.items()]
+    container["env"] = [*container.get("env", []), *variables]
+    container["image"] = delivery.image or delivery.base_image or container["image"]
+    if delivery.image:
         return
-    arguments: Sequence[str] = container["args"]
+    prelude = build_prelude(declared_packages(extras), declared_kfp(), from_config_map=not delivery.package)
+    container["command"] = ["sh", "-ec", prelude, *container["command"]]
+
+
+def _mount_config_map(documents: list[dict[str, Any]], executor: str) -> None:
+    """Mount the namespace's ConfigMap into a step; optional, so that a step without it can say what is missing."""
+    if len(documents) == 1:
+        documents.append({"platforms": {"kubernetes": {"deploymentSpec": {"executors": {}}}}})
+    settings = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].setdefault(executor, {})
+    volume = {
+        # Older backends read the first, newer ones the second.
+        "configMapName": config_map_name(),
+        "configMapNameParameter": {"runtimeValue": {"constant": config_map_name()}},
+        "mountPath": MOUNT_PATH,
+        "optional": True,
+    }
+    settings["configMapAsVolume"] = [*settings.get("configMapAsVolume", []), volume]
+
+
+def _extras_of(container: dict[str, Any]) -> tuple[str, ...] | None:
+    """The extras that a component names in its ``component.py``, read without importing it; None: not one of ours."""
+    arguments = container.get("args", [])
+    if "--function_to_execute" not in arguments:
+        return None
     function = arguments[arguments.index("--function_to_execute") + 1]
-    extras = _extras_of(function)
-    prelude = _PRELUDE.format(
-        packages=" ".join(shlex.quote(package) for package in declared_packages(extras)),
-        kfp=shlex.quote(declared_kfp()),
-    )
-    archive = build_archive(collect_files(container["command"][-1]))
-    container["command"] = ["sh", "-ec", prelude, archive, unpacking_program(), *container["command"]]
-
-
-def _extras_of(function: str) -> tuple[str, ...]:
-    """The extras that a component names in its ``component.py``; read without importing it."""
-    module = find_spec(f"kfp_image_tuning.components.{function}.component")
-    if module is None or module.origin is None:
-        raise CompilationError(
-            f"{function}: components/{function}/component.py does not exist; a component's folder has its name"
-        )
-    for node in ast.parse(Path(module.origin).read_text(encoding="utf-8")).body:
+    module = find_spec(f"kfp_image_tuning.components.{function}")
+    if module is None or not module.submodule_search_locations:
+        return None
+    face = Path(module.submodule_search_locations[0]) / "component.py"
+    for node in ast.parse(face.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign | ast.Assign):
             targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets
             if any(isinstance(target, ast.Name) and target.id == EXTRAS_NAME for target in targets) and node.value:
                 return tuple(ast.literal_eval(node.value))
-    raise CompilationError(f"{module.origin}: names no {EXTRAS_NAME}; add the extras of setup.cfg that it needs, or ()")
+    raise CompilationError(f"{face}: names no {EXTRAS_NAME}; add the extras of setup.cfg that it needs, or ()")
+
+
+def _plain(address: str) -> str:
+    """An address without credentials, for a message."""
+    return _CREDENTIALS.sub(lambda found: found[0].partition("://")[0] + "://…@", address)

@@ -7,7 +7,6 @@ from kfp import dsl, kubernetes
 
 from kfp_image_tuning.components.katib_tuning.component import katib_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
-from kfp_image_tuning.components.trial_code.component import trial_code
 from kfp_image_tuning.katib.locations import KUBEFLOW_STORE_KEYS, KUBEFLOW_STORE_SECRET
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
 
@@ -110,11 +109,8 @@ def image_tuning_katib(
         seed=data_seed,
         work_directory=data_work_directory,
     )
-    packed = trial_code()
-    packed.set_display_name("Pack the trainer")
     tuned = search(
         katib_tuning,
-        code=packed.outputs["code"],
         dataset=prepared.outputs["dataset"],
         search_space=tune_search_space,
         preset=tune_preset,

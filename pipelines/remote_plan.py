@@ -54,7 +54,6 @@ def _unread(data: str) -> DatasetSummary:
 
 def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any]) -> Plan:
     from kfp_image_tuning.components.katib_tuning.placement import Placement
-    from kfp_image_tuning.katib.code_collection import collect_trial_code
     from kfp_image_tuning.katib.planning import plan_search
 
     is_unread = data.startswith(_VOLUME)
@@ -66,7 +65,7 @@ def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any])
     )
     search = settings.to_search_on(_unread(data) if is_unread else summarize(describe_dataset(data)))
     katib = placement.options(search)
-    plan = plan_search(search, katib, None if katib.pods.image else collect_trial_code())
+    plan = plan_search(search, katib)
     return replace(plan, warnings=(_NOT_READ, *plan.warnings)) if is_unread else plan
 
 

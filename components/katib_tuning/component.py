@@ -21,7 +21,6 @@ INSTALLED_EXTRAS = ("katib",)
 )
 def katib_tuning(
     dataset: dsl.Input[dsl.Dataset],
-    code: dsl.Input[dsl.Artifact],
     best_model: dsl.Output[dsl.Model],
     tuning_result: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
@@ -57,8 +56,6 @@ def katib_tuning(
 
     Args:
         dataset: The data set that data preparation wrote.
-        code: What trials run: the output of the component trial_code. With an image of your own in katib_options
-            (pods.image), trials run what is in there.
         task_config: What is set on this task; KFP fills it in.
         search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of choices, or
             a fixed value.
@@ -130,7 +127,6 @@ def katib_tuning(
                 task_config=vars(task_config),
             ),
             dataset=dataset.path,
-            code=code.path,
             model=best_model.path,
             result=tuning_result.path,
             report=report.path,

@@ -8,7 +8,6 @@ from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduc
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.katib.dataset_upload import bring_dataset
 from kfp_image_tuning.katib.engine import KatibEngine
-from kfp_image_tuning.katib.trial_code import TrialCode
 from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
@@ -19,7 +18,6 @@ def launch(
     placement: Placement,
     *,
     dataset: str,
-    code: str,
     model: str,
     result: str,
     report: str,
@@ -30,7 +28,6 @@ def launch(
         settings: What is searched and what it may cost.
         placement: Where in the cluster.
         dataset: Folder of the prepared data set.
-        code: File with the code of trials.
         model: Folder that gets the best model.
         result: File that gets the result document.
         report: File that gets the report.
@@ -44,7 +41,7 @@ def launch(
     options = placement.options(search)
     mount = Path(placement.storage_mount) if placement.storage_mount else None
     models_mount = mount / "models" if mount else None
-    engine = KatibEngine(options, Path(model), code=TrialCode.load(code), models_mount=models_mount)
+    engine = KatibEngine(options, Path(model), models_mount=models_mount)
     # The plan first: what Katib would refuse is to be told before anything is sent.
     engine.plan(search)
     if not placement.data_in_place:

@@ -1,6 +1,7 @@
 """Where in a cluster a search runs and what its trials read, from the few words that users give."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,14 @@ from kfp_image_tuning.tuning.search import Search
 
 _DECIDED_HERE = ("data", "models", "run")
 _IDENTITY_LENGTH = 16
+_DELIVERY_VARIABLES = {
+    "image": "KFP_IMAGE_TUNING_IMAGE",
+    "package": "KFP_IMAGE_TUNING_PACKAGE",
+    "base_image": "KFP_IMAGE_TUNING_BASE_IMAGE",
+    "packages_index": "PIP_INDEX_URL",
+    "trusted_host": "PIP_TRUSTED_HOST",
+}
+"""Field of a trial's pod to the variable of the step's own environment that has its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +116,24 @@ class Placement:
                 "data": self.data_location(search.dataset.fingerprint),
                 "models": f"{self.folder}/models",
                 "run": run,
-                "pods": {**pods, "gpus": self.gpus},
+                "pods": {**_own_delivery(pods), **pods, "gpus": self.gpus},
             }
         )
         return replace(options, pods=options.pods.with_task_config(self.task_config))
+
+
+def _own_delivery(pods: Mapping[str, Any]) -> dict[str, str]:
+    """How this step got our code, for trials: `pipelines.delivery` has said it in the environment.
+
+    Args:
+        pods: What the user says of trials' pods; an image or a package there takes the place of ours.
+    """
+    given = {name: os.environ.get(variable, "") for name, variable in _DELIVERY_VARIABLES.items()}
+    if any(pods.get(name) for name in ("image", "package")):
+        given["image"] = given["package"] = ""
+    if pods.get("image"):
+        given["base_image"] = ""
+    return {name: value for name, value in given.items() if value}
 
 
 def _without_query(uri: str) -> str:

@@ -7,10 +7,15 @@ from typing import Any
 from kfp_image_tuning.pipelines.commands.engine_options import ENGINES
 
 _DESCRIPTION = """\
-Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Whoever has the file needs nothing else: it
-carries the code, and each step installs its packages from a package index. With --image, the steps run in that image
-and install nothing; it must hold kfp-image-tuning with the extras [local,parquet,pipelines] and that of the engine.
+Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Steps get the code of this release in one of
+three ways; what else they need, they install from a package index:
+
+  (default)   from a ConfigMap in the run's namespace; kfp-image-tuning install --namespace NAME puts it there
+  --package   by pip, from a package index or from the address of a wheel
+  --image     in an image that holds everything, such as the Dockerfile makes; nothing is installed
 """
+
+_DELIVERY = ("image", "package", "base_image", "index_url", "trusted_host")
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -27,7 +32,18 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         default="local",
         help="where trials run: local (one pod, the default), katib, sagemaker",
     )
-    parser.add_argument("--image", metavar="REF", help="image of all steps, instead of code in the YAML")
+    parser.add_argument("--image", metavar="REF", help="image of all steps and trials, with everything in it")
+    parser.add_argument(
+        "--package",
+        metavar="REQUIREMENT",
+        help="what pip installs: a requirement such as kfp-image-tuning==0.1.0, or the address of a wheel, with "
+        "#sha256=… or ' --hash=sha256:…' behind it if wanted",
+    )
+    parser.add_argument("--base-image", metavar="REF", help="image of steps and trials that install packages")
+    parser.add_argument("--index-url", metavar="URL", help="package index (default: pip's own)")
+    parser.add_argument(
+        "--trusted-host", metavar="HOST[:PORT]", help="host of the package index whose certificate is not checked"
+    )
     parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the YAML file to write")
     parser.set_defaults(execute=execute)
 
@@ -38,7 +54,11 @@ def execute(arguments: argparse.Namespace) -> int:
     from kfp_image_tuning.pipelines.image_tuning import PIPELINES
     from kfp_image_tuning.pipelines.specification import CompilationError
 
-    text = compile_pipeline(PIPELINES[arguments.engine], image=arguments.image)
+    given = {name: getattr(arguments, name) for name in _DELIVERY}
+    if problems := [f"--{name.replace('_', '-')}: is empty; leave it out" for name in _DELIVERY if given[name] == ""]:
+        raise CompilationError.from_problems(problems)
+    delivery = {name: value for name, value in given.items() if value}
+    text = compile_pipeline(PIPELINES[arguments.engine], **delivery)
     try:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(text, encoding="utf-8")

@@ -21,8 +21,8 @@ CALLBACK = os.environ.get("KFP_IMAGE_TUNING_CALLBACK", "127.0.0.1")
 if not collect_ignore_glob:
     from kubernetes import client
 
+    from kfp_image_tuning.code_archive.config_map import build_config_map
     from kfp_image_tuning.katib.cluster import GROUP, VERSION
-    from kfp_image_tuning.katib.trial_code import TrialCode
     from tests.cluster.bench import Bench, Place
     from tests.cluster.control_plane import BINARIES, ControlPlane, missing_binaries
     from tests.cluster.given_cluster import GivenCluster
@@ -125,6 +125,7 @@ def place(
     agent.add_node(f"node-{namespace}", gpus=2)
     for claim in claims:
         _make_claim(core, namespace, claim)
+    core.create_namespaced_config_map(namespace, build_config_map(namespace))
     _wait_until_pods_are_taken(core, namespace)
     yield Place(namespace, claims["models"], agent)
     agent.close()
@@ -163,8 +164,6 @@ def launch(
     place: "Place", launcher_kubeconfig: Path, digits_dataset: Path, tmp_path: Path
 ) -> Iterator[Callable[..., "LauncherProcess"]]:
     """Starts the launcher as a process; keyword arguments change its settings, ``pods`` the trials' pods."""
-    code = tmp_path / "code.json"
-    TrialCode("archive", "unpacker", "start").save(code)
     started: list[LauncherProcess] = []
 
     def start(
@@ -175,7 +174,7 @@ def launch(
         placement = {"storage": "pvc://models", "storage_mount": str(place.models), "data": "pvc://images/dataset"}
         placement |= {"run_id": run, "more": more}
         folder = tmp_path / f"launcher-{len(started)}"
-        started.append(LauncherProcess(folder, launcher_kubeconfig, settings, placement, digits_dataset, code))
+        started.append(LauncherProcess(folder, launcher_kubeconfig, settings, placement, digits_dataset))
         return started[-1]
 
     yield start

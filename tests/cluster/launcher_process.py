@@ -29,7 +29,6 @@ class LauncherProcess:
         settings: Fields of `TuningSettings`.
         placement: Fields of `Placement`.
         dataset: Folder of the data set.
-        code: File with the code of trials.
     """
 
     def __init__(
@@ -39,13 +38,12 @@ class LauncherProcess:
         settings: dict[str, Any],
         placement: dict[str, Any],
         dataset: Path,
-        code: Path,
     ) -> None:
         folder.mkdir(parents=True)
         self.result = folder / "result.json"
         self.model = folder / "model"
         self._log = folder / "output.log"
-        given = {"settings": settings, "placement": placement, "dataset": str(dataset), "code": str(code)}
+        given = {"settings": settings, "placement": placement, "dataset": str(dataset)}
         given |= {"model": str(self.model), "result": str(self.result), "report": str(folder / "report.html")}
         (folder / "given.json").write_text(json.dumps(given))
         with self._log.open("wb") as log:

@@ -13,20 +13,13 @@ from kubernetes import client
 
 from kfp_image_tuning.katib.algorithms import ALGORITHMS
 from kfp_image_tuning.katib.cluster import GROUP, VERSION
-from kfp_image_tuning.katib.code_collection import collect_trial_code
 from kfp_image_tuning.katib.planning import plan_search
-from kfp_image_tuning.katib.trial_code import TrialCode
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.given_cluster import GivenCluster
 from tests.emulators.katib_controller import draw
 from tests.emulators.katib_pods import make_trial_job
 from tests.katib.searches import make_options, make_search
 from tests.katib.test_experiment import FULL_PODS
-
-
-@pytest.fixture(scope="module")
-def code() -> TrialCode:
-    return collect_trial_code()
 
 
 def lost(sent: Any, kept: Any, place: str = "") -> list[str]:
@@ -41,18 +34,14 @@ def lost(sent: Any, kept: Any, place: str = "") -> list[str]:
 @pytest.mark.parametrize("mode", ["flat", "conditional"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_documents_and_trials_of_every_algorithm_are_taken_as_they_are(
-    cluster: ControlPlane | GivenCluster, namespace: str, code: TrialCode, algorithm: str, mode: str
+    cluster: ControlPlane | GivenCluster, namespace: str, algorithm: str, mode: str
 ) -> None:
     api = cluster.client()
-    core, batch, custom = client.CoreV1Api(api), client.BatchV1Api(api), client.CustomObjectsApi(api)
+    batch, custom = client.BatchV1Api(api), client.CustomObjectsApi(api)
     search = make_search(search_mode=mode, max_trials=1100, max_failed_trials=3, epochs=9)
     options = make_options(namespace=namespace, algorithm=algorithm, pods={**FULL_PODS, "priority_class": ""})
-    for document in map(dict, plan_search(search, options, code).request["documents"]):
+    for document in map(dict, plan_search(search, options).request["documents"]):
         sent = json.loads(json.dumps(document))
-        if document["kind"] == "ConfigMap":
-            made = core.create_namespaced_config_map(namespace, sent, dry_run="All")
-            assert lost(sent, api.sanitize_for_serialization(made)) == []
-            continue
         made = custom.create_namespaced_custom_object(GROUP, VERSION, namespace, "experiments", sent, dry_run="All")
         assert lost(sent, made) == []
         name = f"{document['metadata']['name']}-abcd1234"
@@ -71,10 +60,7 @@ def test_what_the_command_line_plans_can_be_applied(cluster: ControlPlane | Give
     kinds = []
     for document in yaml.safe_load_all(planned.stdout):
         kinds.append(document["kind"])
-        if document["kind"] == "ConfigMap":
-            client.CoreV1Api(api).create_namespaced_config_map(namespace, document, dry_run="All")
-        else:
-            place = (GROUP, VERSION, namespace, "experiments")
-            client.CustomObjectsApi(api).create_namespaced_custom_object(*place, document, dry_run="All")
-    assert kinds == ["ConfigMap", *["Experiment"] * 4]
+        place = (GROUP, VERSION, namespace, "experiments")
+        client.CustomObjectsApi(api).create_namespaced_custom_object(*place, document, dry_run="All")
+    assert kinds == ["Experiment"] * 4
     assert "at most 240.0 GPU-hours" in planned.stderr

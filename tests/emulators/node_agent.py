@@ -6,6 +6,7 @@ An image is a folder that goes in front of PATH: what ``python3`` is in a pod de
 does not know cannot be pulled.
 """
 
+import base64
 import contextlib
 import threading
 from collections.abc import Mapping
@@ -189,11 +190,21 @@ class NodeAgent:
                 place = self._claims[claim["claimName"]]
             elif config_map := volume.get("configMap"):
                 place.mkdir(parents=True, exist_ok=True)
-                found = self._core.read_namespaced_config_map(config_map["name"], pod["metadata"]["namespace"])
-                for name, text in found.data.items():
-                    (place / name).write_text(text)
+                for name, content in self._read_config_map(config_map, pod["metadata"]["namespace"]).items():
+                    (place / name).write_bytes(content)
             volumes[volume["name"]] = place
         return volumes
+
+    def _read_config_map(self, volume: Mapping[str, Any], namespace: str) -> dict[str, bytes]:
+        """The files of a ConfigMap; none if it is optional and missing."""
+        try:
+            found = self._core.read_namespaced_config_map(volume["name"], namespace)
+        except client.ApiException as error:
+            if error.status == 404 and volume.get("optional"):
+                return {}
+            raise
+        files = {name: text.encode() for name, text in (found.data or {}).items()}
+        return files | {name: base64.b64decode(text) for name, text in (found.binary_data or {}).items()}
 
     def _report(self, pod: dict[str, Any], status: dict[str, Any]) -> None:
         metadata = pod["metadata"]

@@ -7,17 +7,16 @@ import kubernetes_validate
 import pytest
 from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alpha1TrainJob
 
+from kfp_image_tuning.code_archive.config_map import config_map_name
 from kfp_image_tuning.katib.algorithms import ALGORITHMS, choose_eta, count_hyperband_trials
 from kfp_image_tuning.katib.experiment import METRICS_FILTER, OBJECTIVE_METRIC, build_experiments
 from kfp_image_tuning.katib.names import LONGEST_EXPERIMENT_NAME, base_name, fingerprint_of
 from kfp_image_tuning.katib.options import KatibOptions, TrialPodOptions
 from kfp_image_tuning.katib.planning import plan_search
-from kfp_image_tuning.katib.trial_code import TRIAL_PACKAGES, TrialCode
+from kfp_image_tuning.katib.trial_pod import TRIAL_PACKAGES
 from kfp_image_tuning.katib.validation import find_problems
 from kfp_image_tuning.tuning.errors import BudgetError, EngineError, ImageTuningError, SearchSpaceError
 from tests.katib.searches import make_options, make_search
-
-CODE = TrialCode("archive", "unpacker", "start")
 
 FULL_PODS: dict[str, Any] = {
     "gpus": 2,
@@ -202,7 +201,7 @@ def test_what_cannot_be_is_refused_before_anything_is_sent(
     search: dict[str, Any], options: dict[str, Any], error: type[ImageTuningError], words: str
 ) -> None:
     with pytest.raises(error) as raised:
-        plan_search(make_search(**search), make_options(**options), CODE)
+        plan_search(make_search(**search), make_options(**options))
     assert words in str(raised.value)
     assert "key:secret" not in str(raised.value)
 
@@ -261,16 +260,48 @@ def test_kubeflow_trainers_own_types_lose_nothing_of_a_train_job(image: str) -> 
     assert "numNodez" not in TrainerV1alpha1TrainJob.from_dict(document).to_json()
 
 
-def test_an_image_of_ones_own_needs_no_config_map() -> None:
-    plan = plan_search(make_search(search_mode="flat"), make_options(pods={"image": "registry/trainer@sha256:0"}))
-    assert [document["kind"] for document in plan.request["documents"]] == ["Experiment"]
-    with pytest.raises(EngineError, match="lacks the trainer"):
-        plan_search(make_search(), make_options())
+def trial_pod(**pods: Any) -> dict[str, Any]:
+    plan = plan_search(make_search(search_mode="flat"), make_options(pods=pods))
+    (document,) = plan.request["documents"]
+    spec: dict[str, Any] = document["spec"]["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]
+    return spec
+
+
+def code_volumes(pod: dict[str, Any]) -> list[Any]:
+    return [volume["configMap"] for volume in pod["volumes"] if "configMap" in volume]
+
+
+def test_trials_mount_the_namespaces_config_map_and_say_when_it_is_missing() -> None:
+    pod = trial_pod()
+    assert code_volumes(pod) == [{"name": config_map_name(), "optional": True}]
+    assert f"kfp-image-tuning install --namespace {make_options().namespace}" in pod["containers"][0]["command"][-1]
+
+
+def test_trials_in_an_image_of_ones_own_install_and_mount_nothing() -> None:
+    pod = trial_pod(image="registry/trainer@sha256:0")
+    assert code_volumes(pod) == []
+    assert not {"TRIAL_PACKAGES", "PYTHONPATH"} & {entry["name"] for entry in pod["containers"][0]["env"]}
+    assert "pip" not in pod["containers"][0]["command"][-1]
+
+
+def test_trials_install_a_package_in_a_base_image_from_an_index() -> None:
+    wheel = "http://index/kfp_image_tuning-0.1.0-py3-none-any.whl#sha256=abc"
+    pod = trial_pod(package=wheel, base_image="mirror/torch:1", packages_index="http://index/simple")
+    assert code_volumes(pod) == []
+    (container,) = pod["containers"]
+    given = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert (given["TRIAL_CODE_PACKAGE"], given["PIP_INDEX_URL"]) == (wheel, "http://index/simple")
+    assert container["image"] == "mirror/torch:1"
+
+
+def test_image_that_holds_everything_and_a_package_contradict_each_other() -> None:
+    with pytest.raises(EngineError, match="package and base_image have no use"):
+        trial_pod(image="ours", package="kfp-image-tuning==0.1.0")
 
 
 def test_a_plan_says_what_katib_does_differently() -> None:
-    plan = plan_search(make_search(max_trials=40, max_seconds=3600), make_options(algorithm="sobol"), CODE)
-    assert [document["kind"] for document in plan.request["documents"]] == ["ConfigMap", *["Experiment"] * 4]
+    plan = plan_search(make_search(max_trials=40, max_seconds=3600), make_options(algorithm="sobol"))
+    assert [document["kind"] for document in plan.request["documents"]] == ["Experiment"] * 4
     text = "\n".join([*plan.summary, *plan.warnings])
     for words in (
         "metric strategy max",
@@ -313,8 +344,3 @@ def test_what_a_public_image_gets_are_the_declared_versions() -> None:
 
     declared = {text.replace(" ", "").partition(";")[0] for text in requires("kfp-image-tuning") or ()}
     assert set(TRIAL_PACKAGES) <= declared
-
-
-def test_code_too_large_for_a_config_map_is_refused() -> None:
-    with pytest.raises(EngineError, match="a ConfigMap holds less than"):
-        TrialCode("x" * (1 << 20), "", "").to_config_map("code", "0")

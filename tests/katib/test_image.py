@@ -14,7 +14,7 @@ import venv
 from fnmatch import fnmatch
 from pathlib import Path
 
-from kfp_image_tuning.katib.trial_code import TRIAL_PACKAGES
+from kfp_image_tuning.katib.trial_pod import TRIAL_PACKAGES
 
 ROOT = Path(__file__).parents[2]
 Instruction = tuple[str, str]

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from kfp_image_tuning.code_archive.config_map import KEY, MOUNT_PATH
+from kfp_image_tuning.code_archive.package_archive import build_archive
 from kfp_image_tuning.components.tuning_settings import summarize
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.katib.code_collection import collect_trial_code
 from kfp_image_tuning.katib.experiment import METRICS_FILTER, build_experiments
 from kfp_image_tuning.katib.object_store import download_dataset, upload_folder
 from kfp_image_tuning.katib.trial import TrialSettings, training_command
@@ -50,7 +51,7 @@ class Pod:
         for place in (self.scratch, self.models, self.log.parent):
             place.mkdir(parents=True)
         code = self._mount_code(folder)
-        places = {"/kfp-image-tuning": str(code), "/data": str(dataset), "/models": str(self.models)}
+        places = {MOUNT_PATH: str(code), "/data": str(dataset), "/models": str(self.models)}
         places["/scratch"] = str(self.scratch)
         command = wrap_command(container["command"], early_stopping=early_stopping, metrics_file=str(self.log))
         self.command = [self._localize(word, places) for word in command]
@@ -65,16 +66,14 @@ class Pod:
     def _localize(text: str, places: dict[str, str]) -> str:
         for place, local in places.items():
             if text.startswith(place) or f" {place}/" in text:
-                return text.replace(place, local, 1)
+                return text.replace(f"{place}/", f"{local}/") if place in text[1:] else text.replace(place, local, 1)
         return text
 
     @staticmethod
     def _mount_code(folder: Path) -> Path:
-        data = collect_trial_code().to_config_map("code", "0")["data"]
         code = folder / "code"
         code.mkdir()
-        for name, text in data.items():
-            (code / name).write_text(text)
+        (code / KEY).write_bytes(build_archive())
         return code
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -90,7 +89,7 @@ def test_a_trial_trains_and_katib_collects_its_objective(tmp_path: Path, digits_
     log = pod.log.read_text()
     assert status == 0, log
     # The code that ran is the mounted one.
-    assert (pod.scratch / "code" / "kfp_image_tuning" / "trainer" / "training.py").is_file()
+    assert (pod.scratch / "packages" / "kfp_image_tuning" / "trainer" / "training.py").is_file()
     document = load_model(pod.models / pod.experiment / f"{pod.experiment}-abc").document
     metrics = collect_metrics(log, ["Validation-accuracy", "Train-accuracy"], [METRICS_FILTER])
     assert float(metrics["Validation-accuracy"]["max"]) == pytest.approx(document.validation_accuracy, abs=1e-6)

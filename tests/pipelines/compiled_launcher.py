@@ -11,6 +11,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.code_archive.config_map import KEY, MOUNT_PATH
+from kfp_image_tuning.code_archive.package_archive import build_archive
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
 from tests.pipelines.component_environment import component_environment
 
@@ -48,6 +50,9 @@ class Launcher:
         self.environment = dict(environment or {})
         self.task_config = task_config
         self.outputs: dict[str, Document] = {}
+        self.mounted = folder / "kfp-image-tuning"
+        self.mounted.mkdir()
+        (self.mounted / KEY).write_bytes(build_archive())
 
     def run(self) -> None:
         tasks = self.document["root"]["dag"]["tasks"]
@@ -60,10 +65,12 @@ class Launcher:
         container = self.document["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         executor_input = self.executor_input(name, task, component)
         command = [
-            part.replace("{{$}}", json.dumps(executor_input)) for part in (*container["command"], *container["args"])
+            part.replace(f"{MOUNT_PATH}/", f"{self.mounted}/").replace("{{$}}", json.dumps(executor_input))
+            for part in (*container["command"], *container["args"])
         ]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         environment |= {"PATH": f"{self.bin_folder}:{environment['PATH']}", "PYTHONNOUSERSITE": "1"}
+        environment |= {entry["name"]: entry["value"] for entry in container.get("env", ())}
         environment |= self.environment
         done = subprocess.run(
             command, env=environment, cwd=self.folder, text=True, capture_output=True, check=False, timeout=300

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from kfp import compiler, components, dsl
 
-from kfp_image_tuning.code_archive.unpacking import read_archive
+from kfp_image_tuning.code_archive.config_map import ARCHIVE_PATH, MOUNT_PATH, config_map_name
 from kfp_image_tuning.pipelines import specification
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
@@ -20,9 +20,6 @@ from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
-ARCHIVE = 3
-"""Position of the archive in a container's command."""
-
 NEEDED = {"data_images", "tune_role", "tune_bucket"}
 """Parameters for which nothing can be assumed."""
 
@@ -52,18 +49,17 @@ def evaluation_of(steps: Iterable[str]) -> str:
     return next(name for name in steps if name.endswith("-evaluation"))
 
 
-def with_archives_read(text: str) -> list[Document]:
-    """The documents with files in place of archives: another release of the compression library may pack otherwise."""
-    documents = list(yaml.safe_load_all(text))
-    for container in containers(documents[0]).values():
-        container["command"][ARCHIVE] = read_archive(container["command"][ARCHIVE])
-    return documents
+def mounts(text: str) -> dict[str, list[Document]]:
+    """ConfigMaps as volumes, by executor."""
+    _, platform = yaml.safe_load_all(text)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {name: settings.get("configMapAsVolume", []) for name, settings in executors.items()}
 
 
 def test_committed_file_is_up_to_date(engine: str, text: str) -> None:
     committed = (COMPILED / f"{engine}.yaml").read_text(encoding="utf-8")
-    assert with_archives_read(committed) == with_archives_read(text), (
-        f"pipelines/compiled/{engine}.yaml is older than the code that it carries: run `make compile` and commit it"
+    assert list(yaml.safe_load_all(committed)) == list(yaml.safe_load_all(text)), (
+        f"pipelines/compiled/{engine}.yaml is older than the pipeline: run `make compile` and commit it"
     )
 
 
@@ -85,15 +81,19 @@ def test_patch_release_of_the_sdk_changes_nothing(document: Document) -> None:
     assert document["sdkVersion"] == "kfp-2.17"
 
 
-def test_each_step_carries_what_it_needs_and_no_more(document: Document) -> None:
-    carried = {name: set(read_archive(c["command"][ARCHIVE])) for name, c in containers(document).items()}
-    preparation, evaluation = carried["exec-data-preparation"], carried[evaluation_of(carried)]
-    assert "kfp_image_tuning/dataset/recordio.py" in preparation
-    assert "kfp_image_tuning/dataset/dataset.schema.json" in preparation
-    assert not any(name.startswith("kfp_image_tuning/trainer/") for name in preparation)
-    assert "kfp_image_tuning/trainer/network.py" in evaluation
-    for files in carried.values():
-        assert not any("/pipelines/" in name or name.endswith("/component.py") for name in files)
+def test_every_step_mounts_the_config_map_and_fails_by_itself_without_it(document: Document, text: str) -> None:
+    mounted = mounts(text)
+    assert set(mounted) == set(containers(document))
+    for (volume,) in mounted.values():
+        assert volume["configMapNameParameter"]["runtimeValue"]["constant"] == config_map_name()
+        assert (volume["mountPath"], volume["optional"]) == (MOUNT_PATH, True)
+    for container in containers(document).values():
+        assert ARCHIVE_PATH in container["command"][2]
+
+
+def test_step_carries_little_more_than_its_own_face(document: Document) -> None:
+    for name, container in containers(document).items():
+        assert len(container["command"][2]) < 2_500, name
 
 
 def test_each_step_installs_its_declared_packages_and_kfp_as_a_range(document: Document) -> None:
@@ -107,17 +107,56 @@ def test_each_step_installs_its_declared_packages_and_kfp_as_a_range(document: D
     assert preparation.count("'kfp>=2.17,<3'") == evaluation.count("'kfp>=2.17,<3'") == 1
 
 
-def test_own_image_embeds_and_installs_nothing(engine: str) -> None:
+def test_own_image_mounts_and_installs_nothing(engine: str) -> None:
     image = "example/image-tuning:1"
-    text = compile_pipeline(PIPELINES[engine], image=image)
-    for container in containers(next(yaml.safe_load_all(text))).values():
+    documents = list(yaml.safe_load_all(compile_pipeline(PIPELINES[engine], image=image)))
+    for container in containers(documents[0]).values():
         assert container["image"] == image
         assert container["command"][:2] == ["sh", "-ec"]
         assert not any("pip" in part for part in container["command"][:-1])
-    assert len(text) < 64 * 1024
+        assert {"name": "KFP_IMAGE_TUNING_IMAGE", "value": image} in container["env"]
+    assert "configMapAsVolume" not in str(documents[1:])
 
 
-@pytest.mark.parametrize("image", ["", "two words", "{{image}}", "$(IMAGE)"])
+def test_package_comes_from_the_index_that_is_named_into_the_image_that_is_named(engine: str) -> None:
+    wheel = "http://mirror:8080/kfp_image_tuning-0.1.0-py3-none-any.whl"
+    text = compile_pipeline(
+        PIPELINES[engine],
+        package=wheel,
+        base_image="mirror:5000/torch:1",
+        index_url="http://mirror:8080/simple",
+        trusted_host="mirror:8080",
+    )
+    documents = list(yaml.safe_load_all(text))
+    for container in containers(documents[0]).values():
+        assert container["image"] == "mirror:5000/torch:1"
+        given = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert given["KFP_IMAGE_TUNING_PACKAGE"] == wheel
+        assert (given["PIP_INDEX_URL"], given["PIP_TRUSTED_HOST"]) == ("http://mirror:8080/simple", "mirror:8080")
+    assert "configMapAsVolume" not in str(documents[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "messages"),
+    [
+        ({"image": "a", "package": "kfp-image-tuning", "index_url": "http://a"}, ["package: nothing is", "index: n"]),
+        ({"index_url": "mirror/simple"}, ["is no address"]),
+        ({"index_url": "https://me:secret@mirror/simple"}, ["https://…@mirror/simple carries credentials"]),
+        ({"package": "https://me:secret@mirror/a.whl"}, ["https://…@mirror/a.whl carries credentials"]),
+        ({"package": "-r /etc/passwd"}, ["is no requirement"]),
+        ({"package": "kfp-image-tuning\n--index-url http://evil"}, ["is no requirement"]),
+        ({"trusted_host": "http://mirror"}, ["is no host"]),
+        ({"base_image": "two words"}, ["base image: 'two words' is no image reference"]),
+    ],
+)
+def test_delivery_that_cannot_be_is_refused(options: dict[str, str], messages: list[str]) -> None:
+    with pytest.raises(CompilationError) as raised:
+        compile_pipeline(PIPELINES["local"], **options)
+    assert all(message in str(raised.value) for message in messages), raised.value
+    assert "secret@" not in str(raised.value)
+
+
+@pytest.mark.parametrize("image", ["two words", "{{image}}", "$(IMAGE)"])
 def test_image_that_is_no_reference_is_refused(image: str) -> None:
     with pytest.raises(CompilationError, match="no image reference"):
         compile_pipeline(PIPELINES["local"], image=image)
@@ -173,9 +212,10 @@ def test_compiled_file_can_be_used_inside_another_pipeline(text: str, document: 
 
     target = tmp_path / "outer.yaml"
     compiler.Compiler().compile(outer, str(target))
-    compiled = next(yaml.safe_load_all(target.read_text(encoding="utf-8")))
-    check_specification([compiled])
-    assert containers(compiled) == containers(document)
+    compiled = list(yaml.safe_load_all(target.read_text(encoding="utf-8")))
+    check_specification(compiled)
+    assert containers(compiled[0]) == containers(document)
+    assert mounts(target.read_text(encoding="utf-8")) == mounts(text)
 
 
 def test_reading_and_compiling_again_changes_nothing(text: str, tmp_path: Path) -> None:
@@ -197,10 +237,6 @@ def misspell(document: Document) -> None:
     document["root"]["inputDefinition"] = {}
 
 
-def bloat_step(document: Document) -> None:
-    containers(document)["exec-data-preparation"]["command"].append("x" * 131_072)
-
-
 def bloat_defaults(document: Document) -> None:
     document["root"]["inputDefinitions"]["parameters"]["tune_search_space"]["defaultValue"] = {"x": "y" * 10_000}
 
@@ -211,7 +247,6 @@ def bloat_defaults(document: Document) -> None:
         (rename, "pipelineInfo.name"),
         (age, "schemaVersion: is 2.1.0"),
         (misspell, "inputDefinition"),
-        (bloat_step, "exec-data-preparation: takes .* compile with --image"),
         (bloat_defaults, "the backend takes 10000"),
     ],
 )

@@ -1,0 +1,82 @@
+"""This package as one zip archive: what a pod that has no installation of it puts on its path.
+
+The same sources give the same files in the same order, with fixed times and modes. It holds what runs: modules and the
+files that these read, and a version for `importlib.metadata`.
+"""
+
+import importlib.util
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from kfp_image_tuning.tuning.errors import ImageTuningError
+
+DISTRIBUTION = "kfp-image-tuning"
+PACKAGE = "kfp_image_tuning"
+ROOMS = ("code_archive", "components", "dataset", "katib", "pipelines", "report", "trainer", "tuning")
+"""The folders of the package; a namespace package does not know its own."""
+
+SUFFIXES = (".py", ".json", ".css", ".js", ".html")
+MAXIMUM_BYTES = 1024 * 1024
+"""Kubernetes' limit on the values of a ConfigMap together."""
+
+_NOT_CARRIED = ("pipelines/compiled",)
+_TIME = (1980, 1, 1, 0, 0, 0)
+_MODE = 0o100644
+
+
+class ArchiveError(ImageTuningError):
+    """An archive that cannot be made."""
+
+
+def collect_files() -> dict[str, bytes]:
+    """Content by path in the archive (``kfp_image_tuning/tuning/errors.py``), sorted."""
+    files = {f"{PACKAGE}/{name}": path.read_bytes() for room in ROOMS for name, path in _files_of(room)}
+    folder = f"{PACKAGE}-{version(DISTRIBUTION)}.dist-info"
+    files[f"{folder}/METADATA"] = (
+        f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {version(DISTRIBUTION)}\n".encode()
+    )
+    return dict(sorted(files.items()))
+
+
+def build_archive(files: Mapping[str, bytes] | None = None) -> bytes:
+    """Pack files into a zip archive.
+
+    Args:
+        files: Content by path; None: this package's.
+
+    Raises:
+        ArchiveError: If a ConfigMap could not hold it.
+    """
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in (collect_files() if files is None else files).items():
+            entry = zipfile.ZipInfo(name, _TIME)
+            entry.external_attr = _MODE << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
+    packed = target.getvalue()
+    if len(packed) > MAXIMUM_BYTES:
+        raise ArchiveError(
+            f"the package's archive has {len(packed):,} bytes, and a ConfigMap holds {MAXIMUM_BYTES:,}; "
+            "deliver the code in an image (compile --image) or from a package index (compile --package)"
+        )
+    return packed
+
+
+def read_archive(packed: bytes) -> dict[str, bytes]:
+    """The files in one of our own archives, for comparing: compression libraries pack the same files differently."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        return {name: archive.read(name) for name in sorted(archive.namelist())}
+
+
+def _files_of(room: str) -> Iterator[tuple[str, Path]]:
+    found = importlib.util.find_spec(f"{PACKAGE}.{room}")
+    if found is None or not found.submodule_search_locations:
+        raise ArchiveError(f"{PACKAGE}.{room}: is not there; install {DISTRIBUTION} again")
+    folder = Path(found.submodule_search_locations[0])
+    for path in folder.rglob("*"):
+        name = f"{room}/{path.relative_to(folder).as_posix()}"
+        if path.suffix in SUFFIXES and path.is_file() and not name.startswith(_NOT_CARRIED):
+            yield name, path
