@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 BENCHMARKS := data_preparation data_loading training local_startup sagemaker_launcher local_search
 
-.PHONY: help demo test compile readmes lint format bench test-mxnet test-sagemaker-sdk test-cluster setup clean
+.PHONY: help demo test compile readmes image lint format bench test-mxnet test-sagemaker-sdk test-cluster setup clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,15 @@ compile: setup  ## write the compiled pipelines that are kept in pipelines/compi
 
 readmes: setup  ## write the components' README.md from their docstrings
 	@$(BIN)/python -m tests.components.component_readme
+
+# One image for all steps and trials. BUILD_OPTIONS takes what the builder takes, such as --build-arg PYTHON_BASE=...
+IMAGE ?= kfp-image-tuning:latest
+VARIANT ?= cuda
+BUILDER ?= $(firstword $(foreach tool,buildah docker podman,$(if $(shell command -v $(tool)),$(tool))))
+
+image:  ## an image for compile --image (VARIANT=cuda or cpu; with buildah, docker or podman)
+	@test -n "$(BUILDER)" || { echo "make image needs buildah, docker or podman, and none of them is installed"; exit 1; }
+	$(BUILDER) build --build-arg VARIANT=$(VARIANT) $(BUILD_OPTIONS) -t $(IMAGE) .
 
 lint: setup  ## ruff, format check, type check
 	@$(BIN)/ruff check .

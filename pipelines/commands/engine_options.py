@@ -80,7 +80,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     katib.add_argument(
         "--image",
         metavar="REF",
-        help="image of the trials, with kfp-image-tuning in it, such as katib/Dockerfile makes (default: a public "
+        help="image of the trials, with kfp-image-tuning in it, such as make image makes (default: a public "
         "PyTorch image, into which the trainer is mounted)",
     )
     katib.add_argument(

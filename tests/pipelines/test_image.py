@@ -1,7 +1,7 @@
-"""The image for trial pods, ``katib/Dockerfile``, as far as it can be tried without Docker.
+"""The image of all steps and trials, ``Dockerfile``, as far as it can be tried without a builder of images.
 
 Its instructions are read, and its commands run as they stand: the builder's in the build's context, the image's in an
-environment that sees this one's PyTorch, NumPy and Pillow, as the base image would have them.
+environment that sees this one's packages, as a base image would have them.
 """
 
 import os
@@ -14,25 +14,25 @@ import venv
 from fnmatch import fnmatch
 from pathlib import Path
 
-from kfp_image_tuning.katib.trial_pod import TRIAL_PACKAGES
-
 ROOT = Path(__file__).parents[2]
 Instruction = tuple[str, str]
+IMAGE = "${VARIANT}"
 
 
 def read_dockerfile() -> list[Instruction]:
-    text = (ROOT / "katib" / "Dockerfile").read_text()
+    text = (ROOT / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in joined.splitlines()]
 
 
-def stages() -> list[list[Instruction]]:
-    found: list[list[Instruction]] = [[]]
+def stages() -> dict[str, list[Instruction]]:
+    """Instructions by stage; those before the first one by the empty name."""
+    found: dict[str, list[Instruction]] = {"": []}
     for instruction in read_dockerfile():
         if instruction[0] == "FROM":
-            found.append([])
-        found[-1].append(instruction)
+            found[instruction[1].rpartition(" AS ")[2]] = []
+        found[list(found)[-1]].append(instruction)
     return found
 
 
@@ -65,45 +65,36 @@ def run(command: str, folder: Path, binaries: Path, wheels: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_both_stages_can_be_given_by_digest_and_the_image_runs_as_nobody_special() -> None:
-    arguments, builder, image = stages()
-    defaults = dict(text.split("=", 1) for kind, text in arguments if kind == "ARG")
-    assert [stage[0][1] for stage in (builder, image)] == ["${BUILDER} AS builder", "${BASE}"]
+def test_bases_are_pinned_and_can_be_given_and_the_image_runs_as_nobody_special() -> None:
+    found = stages()
+    defaults = dict(text.split("=", 1) for kind, text in found[""] if kind == "ARG")
+    assert defaults.pop("VARIANT") in found
     for default in defaults.values():
-        assert re.fullmatch(r"[\w./-]+:[\w.-]+", default)
-        assert not default.endswith(":latest")
-    (user,) = [text for kind, text in image if kind == "USER"]
+        assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", default)
+    bases = {text.partition(" AS ")[0] for kind, text in read_dockerfile() if kind == "FROM"}
+    assert bases == {IMAGE, *(f"${{{name}}}" for name in defaults)}
+    (user,) = [text for kind, text in found[IMAGE] if kind == "USER"]
     assert all(int(part) > 0 for part in user.split(":"))
-    assert [text for kind, text in image if kind == "COPY"] == ["--from=builder /wheels /wheels"]
+    assert [text for kind, text in found[IMAGE] if kind == "COPY"] == ["--from=wheel /wheels /wheels"]
     assert not [kind for kind, _ in read_dockerfile() if kind == "ADD"]
 
 
-def test_the_image_gets_the_packages_that_a_public_image_gets() -> None:
-    (command,) = [text for kind, text in stages()[2] if kind == "RUN"]
-    assert sorted(re.findall(r"'([\w-]+>=[\d.]+)'", command)) == sorted(TRIAL_PACKAGES)
-
-
-def test_the_commands_of_the_build_make_an_environment_that_can_train(tmp_path: Path) -> None:
-    _, builder, image = stages()
+def test_the_commands_of_the_build_make_an_environment_that_has_all_that_steps_and_trials_need(tmp_path: Path) -> None:
+    found = stages()
     context, wheels, environment = tmp_path / "source", tmp_path / "wheels", tmp_path / "image"
     context.mkdir()
     copy_context(context)
-    for command in [text for kind, text in builder if kind == "RUN"]:
+    for command in [text for kind, text in found["wheel"] if kind == "RUN"]:
         run(command, context, Path(sys.executable).parent, wheels)
     assert [path.name.partition("-")[0] for path in wheels.iterdir()] == ["kfp_image_tuning"]
     venv.create(environment, with_pip=True)
     site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(environment)}))
     (site / "base.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    for command in [text for kind, text in image if kind == "RUN"]:
+    for command in [text for kind, text in found[IMAGE] if kind == "RUN"]:
         run(command, tmp_path, environment / "bin", wheels)
     assert (site / "kfp_image_tuning" / "katib" / "trial.py").is_file()
-    command = next(text for kind, text in image if kind == "CMD")
-    help_text = subprocess.run(
-        [environment / "bin" / "python3", "-m", "kfp_image_tuning.trainer", "--help"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert command == '["python3", "-m", "kfp_image_tuning.trainer", "--help"]'
-    assert "--hyperparameters" in help_text.stdout
+    (command,) = [text for kind, text in found[IMAGE] if kind == "CMD"]
+    assert command == '["kfp-image-tuning", "--help"]'
+    words = [environment / "bin" / "kfp-image-tuning", "--help"]
+    shown = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "usage: kfp-image-tuning" in shown.stdout
