@@ -20,6 +20,8 @@ from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_
 from kfp_image_tuning.pipelines.pod_prelude import build_prelude
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
 from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
+from kfp_image_tuning.pipelines.values import Values
+from kfp_image_tuning.pipelines.values_compilation import apply_values, defaults_of
 
 EXTRAS_NAME = "INSTALLED_EXTRAS"
 """The constant of a ``component.py`` that names the extras of this project whose packages the component needs."""
@@ -116,6 +118,7 @@ def compile_pipeline(
     base_image: str = "",
     index_url: str = "",
     trusted_host: str = "",
+    values: Values | None = None,
 ) -> str:
     """Compile a pipeline.
 
@@ -126,6 +129,7 @@ def compile_pipeline(
         base_image: The image of steps that install packages.
         index_url: Package index.
         trusted_host: Host whose certificate pip does not check.
+        values: What a team sets for the pods of its steps; None: nothing.
 
     Returns:
         YAML; the same sources give the same text.
@@ -140,7 +144,7 @@ def compile_pipeline(
     )
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "pipeline.yaml"
-        compiler.Compiler().compile(pipeline, str(path))
+        compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=defaults_of(pipeline, values))
         text = path.read_text(encoding="utf-8")
     documents = list(yaml.safe_load_all(text))
     for name, executor in documents[0]["deploymentSpec"]["executors"].items():
@@ -149,6 +153,8 @@ def compile_pipeline(
             _deliver(executor["container"], extras, delivery)
             if not delivery.image and not delivery.package:
                 _mount_config_map(documents, name)
+    if values is not None:
+        apply_values(documents, values)
     _join_descriptions(documents[0])
     # The patch release of the SDK changes nothing in the pipeline; the file would be out of date with each.
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]

@@ -3,10 +3,12 @@
 Everything that is wrong is told at once, in words, before a value of the wrong form can do harm elsewhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Form = TypeVar("Form")
 
 _FORMS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 
@@ -21,7 +23,7 @@ def find_misfits(kind: type, document: Mapping[str, Any], title: str, place: str
         place: Where in it ``document`` stands, with a dot at its end; empty: it is the whole.
 
     Returns:
-        A sentence for each; fields that are missing are none of it.
+        A sentence for each; fields that are missing are a misfit in the objects within it only.
     """
     hints = get_type_hints(kind)
     problems = [
@@ -34,9 +36,50 @@ def find_misfits(kind: type, document: Mapping[str, Any], title: str, place: str
         value = document[name]
         if not _fits(value, hint):
             problems.append(f"{title}: {place}{name} must be {_describe(hint)}, got {value!r}")
-        elif is_dataclass(hint) and isinstance(hint, type):
-            problems += find_misfits(hint, value, title, f"{place}{name}.")
+        for element, inner, where in _objects_in(value, hint, f"{place}{name}"):
+            problems += find_misfits(inner, element, title, f"{where}.")
+            problems += [f"{title}: {where}.{field} is missing" for field in _missing_fields(inner, element)]
     return problems
+
+
+def build_object(kind: type[Form], document: Mapping[str, Any]) -> Form:
+    """The dataclass that an object stands for, with those in it; `find_misfits` has found nothing.
+
+    Args:
+        kind: The dataclass.
+        document: The object; what is missing has the field's default.
+    """
+    hints = get_type_hints(kind)
+    return kind(**{name: _build(value, hints[name]) for name, value in document.items()})
+
+
+def _build(value: Any, hint: Any) -> Any:
+    inner = dataclass_in(hint)
+    if isinstance(value, list | tuple):
+        return tuple(build_object(inner, element) if inner else element for element in value)
+    return build_object(inner, value) if inner and isinstance(value, Mapping) else value
+
+
+def dataclass_in(hint: Any) -> type | None:
+    """The dataclass that a field holds, alone, as one of several forms, or in a list; None: it holds none."""
+    found = (hint, *get_args(hint))
+    return next((kind for kind in found if is_dataclass(kind) and isinstance(kind, type)), None)
+
+
+def _objects_in(value: Any, hint: Any, place: str) -> Iterator[tuple[Mapping[str, Any], type, str]]:
+    """What a field holds that is to become a dataclass: the object, its dataclass and its place."""
+    inner = dataclass_in(hint)
+    if inner and isinstance(value, Mapping):
+        yield value, inner, place
+    elif inner and isinstance(value, list | tuple):
+        for position, element in enumerate(value):
+            if isinstance(element, Mapping):
+                yield element, inner, f"{place}[{position}]"
+
+
+def _missing_fields(kind: Any, document: Mapping[str, Any]) -> list[str]:
+    needed = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
+    return [name for name in needed if name not in document]
 
 
 def hint_at_nearest(name: str, known: Iterable[str]) -> str:

@@ -44,6 +44,12 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--trusted-host", metavar="HOST[:PORT]", help="host of the package index whose certificate is not checked"
     )
+    parser.add_argument(
+        "--values",
+        metavar="FILE",
+        type=Path,
+        help="YAML file with what the steps' pods get: volumes, secrets, variables, nodes, retries (docs/values.md)",
+    )
     parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the YAML file to write")
     parser.set_defaults(execute=execute)
 
@@ -53,12 +59,14 @@ def execute(arguments: argparse.Namespace) -> int:
     from kfp_image_tuning.pipelines.delivery import compile_pipeline
     from kfp_image_tuning.pipelines.image_tuning import PIPELINES
     from kfp_image_tuning.pipelines.specification import CompilationError
+    from kfp_image_tuning.pipelines.values_file import read_values
 
     given = {name: getattr(arguments, name) for name in _DELIVERY}
     if problems := [f"--{name.replace('_', '-')}: is empty; leave it out" for name in _DELIVERY if given[name] == ""]:
         raise CompilationError.from_problems(problems)
     delivery = {name: value for name, value in given.items() if value}
-    text = compile_pipeline(PIPELINES[arguments.engine], **delivery)
+    values = read_values(arguments.values) if arguments.values else None
+    text = compile_pipeline(PIPELINES[arguments.engine], **delivery, values=values)
     try:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(text, encoding="utf-8")

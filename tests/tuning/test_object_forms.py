@@ -6,13 +6,19 @@ from typing import Any, Literal
 
 import pytest
 
-from kfp_image_tuning.tuning.object_forms import find_misfits
+from kfp_image_tuning.tuning.object_forms import build_object, find_misfits
 
 
 @dataclass
 class Pods:
     memory: str = ""
     volumes: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass
+class Mount:
+    path: str
+    size: str = ""
 
 
 @dataclass
@@ -24,6 +30,8 @@ class Options:
     region: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     pods: Pods = field(default_factory=Pods)
+    mounts: Sequence[Mount] = ()
+    scratch: Mount | None = None
 
 
 def test_what_fits_is_no_problem() -> None:
@@ -54,7 +62,18 @@ def test_what_fits_is_no_problem() -> None:
         ({"pods": {"volumes": "a"}}, "options: pods.volumes must be a list, of an object each, got 'a'"),
         ({"pods": {"memroy": "1Gi"}}, "options: pods.memroy is unknown; did you mean memory?"),
         ({"quux": 1}, "options: quux is unknown"),
+        ({"mounts": [{"path": "/a"}, {"path": 3}]}, "options: mounts[1].path must be text, got 3"),
+        ({"mounts": [{"path": "/a", "sise": "1Gi"}]}, "options: mounts[0].sise is unknown; did you mean size?"),
+        ({"mounts": [{"size": "1Gi"}]}, "options: mounts[0].path is missing"),
+        ({"scratch": {"path": "/a", "size": 1}}, "options: scratch.size must be text, got 1"),
     ],
 )
 def test_what_does_not_fit_is_said_in_words(document: dict[str, Any], words: str) -> None:
     assert find_misfits(Options, document, "options") == [words]
+
+
+def test_objects_in_lists_become_dataclasses() -> None:
+    document = {"mounts": [{"path": "/a"}, {"path": "/b", "size": "1Gi"}], "pods": {"memory": "1Gi"}, "scratch": None}
+    assert build_object(Options, document) == Options(
+        mounts=(Mount("/a"), Mount("/b", "1Gi")), pods=Pods(memory="1Gi"), scratch=None
+    )
