@@ -34,8 +34,9 @@ test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (bui
 compile: setup  ## write the compiled pipelines that are kept in pipelines/compiled
 	@for engine in local katib sagemaker; do $(BIN)/kfp-image-tuning compile --engine $$engine --output pipelines/compiled/$$engine.yaml || exit 1; done
 
-readmes: setup  ## write the components' README.md from their docstrings
+readmes: setup  ## write the components' README.md and the values file's reference from the code
 	@$(BIN)/python -m tests.components.component_readme
+	@$(BIN)/python -m tests.pipelines.values_reference
 
 # One image for all steps and trials. BUILD_OPTIONS takes what the builder takes, such as --build-arg PYTHON_BASE=...
 IMAGE ?= kfp-image-tuning:latest

@@ -98,7 +98,10 @@ class TrialPodOptions:
             "affinity": given.get("affinity", self.affinity),
         }
         for name in ("tolerations", "env", "volumes", "volume_mounts"):
-            changes[name] = (*getattr(self, name), *given.get(name, ()))
+            own = tuple(getattr(self, name))
+            # KFP hands on a volume once for each place at which it is mounted.
+            added = [entry for number, entry in enumerate(given.get(name, ())) if entry not in given[name][:number]]
+            changes[name] = (*own, *(entry for entry in added if entry not in own))
         resources = given.get("resources", {})
         asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
         for name in ("cpu", "memory"):

@@ -314,6 +314,14 @@ def test_a_plan_says_what_katib_does_differently() -> None:
         assert words in text
 
 
+def test_a_claim_that_a_task_mounts_twice_is_one_volume_of_its_trials() -> None:
+    claim = {"name": "team", "persistentVolumeClaim": {"claimName": "team"}}
+    mounts = [{"name": "team", "mountPath": f"/{folder}", "subPath": folder} for folder in ("data", "work")]
+    pods = TrialPodOptions().with_task_config({"volumes": [claim, dict(claim)]})
+    assert pods.volumes == (claim,)
+    assert TrialPodOptions().with_task_config({"volume_mounts": mounts}).volume_mounts == tuple(mounts)
+
+
 def test_what_was_set_on_the_pipelines_task_reaches_the_pods() -> None:
     pods = TrialPodOptions(node_selector={"a": "1"}).with_task_config(
         {

@@ -1,8 +1,10 @@
 """A team's values file: what pods get of it, and what is refused before anything is compiled."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from kfp_image_tuning.pipelines.specification import CompilationError
 from kfp_image_tuning.pipelines.values_file import read_values, values_from
+from tests.pipelines import values_reference
 from tests.pipelines.backend_pods import pod_of
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "values").glob("*.yaml"))
@@ -228,3 +231,20 @@ def test_file_that_cannot_be_read_is_refused(
 def test_missing_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "--values", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "p.yaml")]) == 1
     assert "none.yaml: cannot be read (No such file or directory)" in capsys.readouterr().err
+
+
+def test_reference_and_schema_are_made_from_the_classes() -> None:
+    assert values_reference.SCHEMA.read_text(encoding="utf-8") == values_reference.schema_text(), "run `make readmes`"
+    page = values_reference.PAGE.read_text(encoding="utf-8")
+    assert page == values_reference.page_text(page), "run `make readmes`"
+
+
+@pytest.mark.parametrize("document", [EVERYTHING, *(yaml.safe_load(path.read_text()) for path in EXAMPLES)])
+def test_schema_takes_what_the_reader_takes(document: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(json.loads(values_reference.schema_text())).validate(document)
+
+
+def test_schema_refuses_what_the_reader_refuses() -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(values_reference.schema_text()))
+    for document in ({"al": {}}, {"all": {"env": {"A": 1}}}, {"all": {"volume_claims": [{"claim": "a"}]}}):
+        assert not validator.is_valid(document)
