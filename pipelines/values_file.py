@@ -16,8 +16,8 @@ from kfp_image_tuning.pipelines.values_checks import find_broken_settings
 from kfp_image_tuning.tuning.object_forms import build_object, find_misfits
 
 _AMOUNTS = (
-    "CPU, memory and accelerators are parameters of the run (data_…, tune_…, eval_…); what the run form starts with "
-    "stands in parameters"
+    "steps ask for no CPU, memory or accelerators of their own; a LimitRange of the namespace does, and with Katib "
+    "trials have tune_gpus and pods in tune_katib_options"
 )
 IMPOSSIBLE: Mapping[str, str] = {
     "service_account": "KFP has one for a whole run: choose it in the run form, or with "

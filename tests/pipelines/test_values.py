@@ -171,7 +171,7 @@ def test_example_makes_pods_that_kubernetes_takes(engine: str, example: Path) ->
         ({"all": {"volume_claims": [{"claim": "a"}]}}, "all.volume_claims[0].mount_path is missing"),
         ({"all": {"volume_claims": [{"claim": "a", "mount_path": "/a", "read_only": True}]}}, "[0].read_only cannot"),
         ({"all": {"service_account": "x"}}, "all.service_account cannot be set here: KFP has one for a whole run"),
-        ({"steps": {"search": {"memory": "8Gi"}}}, "steps.search.memory cannot be set here: CPU, memory and"),
+        ({"steps": {"search": {"memory": "8Gi"}}}, "steps.search.memory cannot be set here: steps ask for no"),
         ({"all": {"shared_memory": "8 GB"}}, "all.shared_memory: '8 GB' is no amount of bytes in Kubernetes"),
         ({"all": {"secrets": [{"name": "Team"}]}}, "all.secrets[0].name: 'Team' is no name in Kubernetes"),
         ({"all": {"secrets": [{"name": "team"}]}}, "all.secrets[0]: gives nothing to the step"),
