@@ -16,6 +16,7 @@ from kfp_image_tuning.katib.obstacles import (
     is_on_lost_node,
     last_lines,
     why_job_waits,
+    why_pod_does_not_start,
     why_pod_failed,
     why_pod_waits,
 )
@@ -29,7 +30,7 @@ from kfp_image_tuning.tuning.search import Search
 LOG_SECONDS = 10.0
 """Between two looks into the logs of running trials."""
 UNEXPLAINED_SECONDS = 5.0
-"""Between two questions why trials have no pod."""
+"""Between two questions why trials have no pod, or one that does not start."""
 MOST_JOBS_ASKED = 20
 """At a time; the reason is mostly the same for all."""
 LOG_TAIL = 4000
@@ -59,7 +60,7 @@ class Follower:
         self._last_read = 0.0
         self._last_note = ""
         self._last_asked = 0.0
-        self._job_reasons: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         self.experiments: dict[str, Mapping[str, Any]] = {}
         self.trials: dict[str, Trial] = {}
         self.deleted: list[str] = []
@@ -163,15 +164,16 @@ class Follower:
     def obstacles(self) -> list[str]:
         """What holds trials back at the moment, each reason with the number of trials."""
         reasons: Counter[str] = Counter()
-        waiting = [name for name in self._resources if not self._is_ended(name)]
-        for name in waiting:
-            pod = self._pod_of(name)
-            if pod is None:
-                reason = self._why_no_pod(name)
-            elif is_on_lost_node(pod):
+        waiting = {name: self._pod_of(name) for name in self._resources if not self._is_ended(name)}
+        for name, pod in waiting.items():
+            if pod is not None and is_on_lost_node(pod):
                 reason = f"nothing is heard of the node {pod['spec'].get('nodeName')}"
+            elif pod is not None and (known := why_pod_waits(pod)):
+                reason = known
+            elif pod is None or pod.get("status", {}).get("phase") == "Pending":
+                reason = self._asked_reason(name, waiting)
             else:
-                reason = why_pod_waits(pod)
+                continue
             if reason:
                 reasons[reason] += 1
         return [f"{count} {'trial' if count == 1 else 'trials'}: {reason}" for reason, count in reasons.most_common()]
@@ -262,17 +264,22 @@ class Follower:
         log.pod = log.pod or name
         return log
 
-    def _why_no_pod(self, name: str) -> str:
-        """Why a trial's Job has no pod; asked only now and then."""
+    def _asked_reason(self, name: str, waiting: Mapping[str, dict[str, Any] | None]) -> str:
+        """Why a trial's Job has no pod, or its pod does not start; asked only now and then."""
         if time.monotonic() - self._last_asked > UNEXPLAINED_SECONDS:
             self._last_asked = time.monotonic()
             warnings = self._cluster.warnings()
-            lacking = [trial for trial in self._resources if not self._is_ended(trial) and self._pod_of(trial) is None]
+            self._reasons = {
+                trial: why_pod_does_not_start(pod, warnings, time.time())
+                for trial, pod in waiting.items()
+                if pod is not None
+            }
             # Katib gives the Job the trial's name; of another kind (TrainJob) there is none.
-            jobs = {trial: self._cluster.job(trial) for trial in lacking[:MOST_JOBS_ASKED]}
-            self._job_reasons = {trial: why_job_waits(job, warnings) for trial, job in jobs.items() if job is not None}
-            self.is_unwatched = any(has_pods(job) and self._is_untouched(trial) for trial, job in jobs.items() if job)
-        return self._job_reasons.get(name, "")
+            lacking = [trial for trial, pod in waiting.items() if pod is None][:MOST_JOBS_ASKED]
+            jobs = {trial: job for trial in lacking if (job := self._cluster.job(trial)) is not None}
+            self._reasons |= {trial: why_job_waits(job, warnings) for trial, job in jobs.items()}
+            self.is_unwatched = any(has_pods(job) and self._is_untouched(trial) for trial, job in jobs.items())
+        return self._reasons.get(name, "")
 
     @staticmethod
     def _experiment_of(resource: Mapping[str, Any]) -> str:

@@ -84,13 +84,12 @@ def volume_and_mount(
     location: Location, name: str, path: str, read_only: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The pod's volume for a location on a claim, and the container's mount of it."""
-    claim: dict[str, Any] = {"claimName": location.place}
     mount: dict[str, Any] = {"name": name, "mountPath": path}
     if read_only:
-        claim["readOnly"] = mount["readOnly"] = True
+        mount["readOnly"] = True
     if location.path:
         mount["subPath"] = location.path
-    return {"name": name, "persistentVolumeClaim": claim}, mount
+    return {"name": name, "persistentVolumeClaim": {"claimName": location.place}}, mount
 
 
 def store_environment(options: KatibOptions) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 COLLECTOR_CONTAINERS = ("metrics-logger-and-collector", "metrics-collector")
@@ -9,6 +10,8 @@ COLLECTOR_CONTAINERS = ("metrics-logger-and-collector", "metrics-collector")
 IMAGE_PROBLEMS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 CONFIGURATION_PROBLEMS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 LONGEST_REASON = 400
+USUAL_START_SECONDS = 60.0
+"""After so long on its node without a running container, a pod's start is worth a word."""
 
 
 def why_pod_waits(pod: Mapping[str, Any]) -> str:
@@ -29,6 +32,57 @@ def why_pod_waits(pod: Mapping[str, Any]) -> str:
         if reason in CONFIGURATION_PROBLEMS:
             return f"the container {container['name']} cannot be made: {message or reason}"
     return ""
+
+
+def why_pod_does_not_start(pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]], now: float) -> str:
+    """Why a pod that has a node has no running container after a while; empty if it has, or is still on its way.
+
+    Args:
+        pod: The pod.
+        events: The namespace's warnings.
+        now: Unix time.
+    """
+    status = pod.get("status", {})
+    bound = [
+        condition.get("lastTransitionTime")
+        for condition in status.get("conditions") or ()
+        if condition["type"] == "PodScheduled" and condition["status"] == "True"
+    ]
+    times = [datetime.fromisoformat(time).timestamp() for time in bound if time]
+    if status.get("phase") != "Pending" or not times or now - times[0] < USUAL_START_SECONDS:
+        return ""
+    waiting = [(container.get("state") or {}).get("waiting") or {} for container in _containers(status)]
+    state = next((entry["reason"] for entry in waiting if entry.get("reason")), "no container's state is known")
+    place = f"on node {pod.get('spec', {}).get('nodeName')} but not started ({state})"
+    if claim := _claim_in_two_volumes(pod):
+        return (
+            f"{place}: two of the pod's volumes are the claim {claim}, which a kubelet never mounts; keep one of them "
+            "and mount it twice (subPath)"
+        )
+    if event := _last_warning(pod["metadata"]["name"], events):
+        return f"{place}: {event.get('reason')}: {_shorten(event.get('message', ''))}"
+    return (
+        f"{place}, and no event says why: a large image takes minutes to pull, a volume may not be mountable there; "
+        "kubectl describe pod tells more"
+    )
+
+
+def _last_warning(pod: str, events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What the kubelet has said last of a pod; the scheduler's words are of the past once it has a node."""
+    found = [
+        event
+        for event in events
+        if (event.get("involvedObject") or {}).get("kind") == "Pod"
+        and event["involvedObject"].get("name") == pod
+        and event.get("reason") != "FailedScheduling"
+    ]
+    return max(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""), default=None)
+
+
+def _claim_in_two_volumes(pod: Mapping[str, Any]) -> str:
+    volumes = pod.get("spec", {}).get("volumes") or ()
+    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
+    return next((claim for claim in claims if claims.count(claim) > 1), "")
 
 
 def why_pod_failed(pod: Mapping[str, Any]) -> str:

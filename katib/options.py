@@ -50,7 +50,7 @@ class TrialPodOptions:
         max_seconds: Longest run of one trial, from when its pod starts.
         user: Numeric user (and group for volumes) that the pod runs as; "restricted" pod security forbids 0.
         env: More environment variables, in Kubernetes' form.
-        volumes: More volumes, in Kubernetes' form.
+        volumes: More volumes, in Kubernetes' form; those of one claim become one.
         volume_mounts: Where they are mounted.
         labels: More labels of the pods.
         annotations: More annotations of the pods.

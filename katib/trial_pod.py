@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.code_archive.config_map import ARCHIVE_PATH, MOUNT_PATH, config_map_name, install_command
+from kfp_image_tuning.katib.claims import merge_claims
 from kfp_image_tuning.katib.locations import Location, store_environment, volume_and_mount
 from kfp_image_tuning.katib.options import DEFAULT_IMAGE, KatibOptions
 
@@ -134,7 +135,7 @@ def build_volumes(options: KatibOptions) -> tuple[list[dict[str, Any]], list[dic
         code = {"name": "code", "configMap": {"name": config_map_name(), "optional": True}}
         pairs.append((code, {"name": "code", "mountPath": MOUNT_PATH, "readOnly": True}))
     volumes, mounts = [volume for volume, _ in pairs], [mount for _, mount in pairs]
-    return [*volumes, *map(dict, pods.volumes)], [*mounts, *map(dict, pods.volume_mounts)]
+    return merge_claims([*volumes, *map(dict, pods.volumes)], [*mounts, *map(dict, pods.volume_mounts)])
 
 
 def build_tolerations(options: KatibOptions) -> list[dict[str, Any]]:

@@ -23,6 +23,8 @@ from tests.emulators.pod_processes import PodProcesses, now
 INTERVAL = 0.2
 HEARTBEAT = 2.0
 """Seconds between two signs of life of every node."""
+CREATING = {"reason": "ContainerCreating"}
+"""Why a container waits whose volumes or image are not there yet."""
 
 
 class NodeAgent:
@@ -163,16 +165,13 @@ class NodeAgent:
 
     def _start(self, pod: dict[str, Any]) -> None:
         metadata, containers = pod["metadata"], pod["spec"]["containers"]
+        if self._cannot_mount(pod):
+            self._report(pod, _waiting_status(containers, dict.fromkeys(map(_name, containers), CREATING)))
+            return
         unknown = [container for container in containers if container["image"] not in self.images]
         if unknown:
-            message = f"{unknown[0]['image']}: not found"
-            state = {"waiting": {"reason": "ErrImagePull", "message": message}}
-            states = [
-                {"name": item["name"], "image": item["image"], "imageID": "", "ready": False, "restartCount": 0}
-                | ({"state": state} if item in unknown else {})
-                for item in containers
-            ]
-            self._report(pod, {"phase": "Pending", "containerStatuses": states})
+            state = {"reason": "ErrImagePull", "message": f"{unknown[0]['image']}: not found"}
+            self._report(pod, _waiting_status(containers, dict.fromkeys(map(_name, unknown), state)))
             return
         folder = self._folder / metadata["namespace"] / metadata["name"]
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,6 +179,48 @@ class NodeAgent:
         self._pods[metadata["uid"]] = processes
         self._places[metadata["namespace"], metadata["name"]] = metadata["uid"]
         self._report(pod, processes.status())
+
+    def _cannot_mount(self, pod: dict[str, Any]) -> bool:
+        """Whether a kubelet would wait for the pod's volumes."""
+        volumes = pod["spec"].get("volumes", ())
+        claims = [
+            volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume
+        ]
+        if len(claims) > len(set(claims)):
+            # It waits for both volumes, finds one, and says so in its own log only.
+            return True
+        missing = [problem for volume in volumes if (problem := self._missing_source(pod, volume))]
+        for problem in missing:
+            self._warn(pod, "FailedMount", problem)
+        return bool(missing)
+
+    def _missing_source(self, pod: dict[str, Any], volume: dict[str, Any]) -> str:
+        """What a kubelet says of a ConfigMap or Secret that is not there; empty if all is."""
+        namespace = pod["metadata"]["namespace"]
+        for kind, key, read in (
+            ("configMap", "name", self._core.read_namespaced_config_map),
+            ("secret", "secretName", self._core.read_namespaced_secret),
+        ):
+            source = volume.get(kind)
+            if not source or source.get("optional"):
+                continue
+            try:
+                read(source[key], namespace)
+            except client.ApiException as error:
+                if error.status != 404:
+                    raise
+                place = f'MountVolume.SetUp failed for volume "{volume["name"]}"'
+                return f'{place} : {kind.lower()} "{source[key]}" not found'
+        return ""
+
+    def _warn(self, pod: dict[str, Any], reason: str, message: str) -> None:
+        """Make the event once; a kubelet counts it up."""
+        metadata = pod["metadata"]
+        about = {"apiVersion": "v1", "kind": "Pod"} | {name: metadata[name] for name in ("name", "namespace", "uid")}
+        event = {"metadata": {"name": f"{metadata['name']}.{reason.lower()}"}, "involvedObject": about}
+        event |= {"type": "Warning", "reason": reason, "message": message, "lastTimestamp": now()}
+        with contextlib.suppress(client.ApiException):
+            self._core.create_namespaced_event(metadata["namespace"], event)
 
     def _volumes(self, pod: dict[str, Any], folder: Path) -> dict[str, Path]:
         """The pod's volumes as folders: claims, ConfigMaps, and empty ones."""
@@ -211,6 +252,20 @@ class NodeAgent:
         if self._reported.get(metadata["uid"]) != status:
             self._core.patch_namespaced_pod_status(metadata["name"], metadata["namespace"], {"status": status})
             self._reported[metadata["uid"]] = status
+
+
+def _name(container: dict[str, Any]) -> str:
+    return str(container["name"])
+
+
+def _waiting_status(containers: list[dict[str, Any]], waiting: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+    """The status of a pod none of whose containers runs yet; ``waiting`` says of some of them why."""
+    states = [
+        {"name": item["name"], "image": item["image"], "imageID": "", "ready": False, "restartCount": 0}
+        | ({"state": {"waiting": waiting[item["name"]]}} if item["name"] in waiting else {})
+        for item in containers
+    ]
+    return {"phase": "Pending", "containerStatuses": states}
 
 
 def _signs_of_life() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from kfp_image_tuning.katib.obstacles import (
     is_on_lost_node,
     last_lines,
     why_job_waits,
+    why_pod_does_not_start,
     why_pod_failed,
     why_pod_waits,
 )
@@ -55,6 +56,50 @@ def test_why_a_pod_waits(given: dict[str, Any], words: list[str]) -> None:
     assert bool(reason) == bool(words)
     for word in words:
         assert word in reason
+
+
+BOUND_AT = 1_700_000_000.0
+BOUND = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2023-11-14T22:13:20Z"}]
+
+
+def pod_warning(reason: str, message: str, at: str = "22:14:00", name: str = "trial-abc") -> dict[str, Any]:
+    about = {"kind": "Pod", "name": name}
+    return {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": f"2023-11-14T{at}Z"}
+
+
+def on_claims(*claims: str) -> dict[str, Any]:
+    given = pod("Pending", waiting("ContainerCreating"), conditions=BOUND)
+    given["spec"]["volumes"] = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
+    return given
+
+
+@pytest.mark.parametrize(
+    ("given", "events", "words"),
+    [
+        (on_claims("images"), [], ["on node gpu-1 but not started (ContainerCreating)", "no event says why"]),
+        (on_claims("images", "models"), [], ["no event says why"]),
+        (on_claims("images", "images"), [], ["two of the pod's volumes are the claim images", "subPath"]),
+        (on_claims(), [pod_warning("FailedMount", 'secret "s3" not found')], ['FailedMount: secret "s3" not found']),
+        (
+            on_claims(),
+            [pod_warning("FailedMount", "late", "22:15:00"), pod_warning("FailedMount", "early")],
+            ["FailedMount: late"],
+        ),
+        (on_claims(), [pod_warning("FailedScheduling", "0/1 nodes")], ["no event says why"]),
+        (on_claims(), [pod_warning("FailedMount", "elsewhere", name="other")], ["no event says why"]),
+        (pod("Running", conditions=BOUND), [pod_warning("BackOff", "restarting")], []),
+        (pod("Pending"), [], []),
+    ],
+)
+def test_why_a_pod_that_has_a_node_does_not_start(
+    given: dict[str, Any], events: list[dict[str, Any]], words: list[str]
+) -> None:
+    reason = why_pod_does_not_start(given, events, BOUND_AT + 100)
+    assert bool(reason) == bool(words)
+    for word in words:
+        assert word in reason
+    # A pod wants some time in any case.
+    assert why_pod_does_not_start(given, events, BOUND_AT + 20) == ""
 
 
 @pytest.mark.parametrize(
