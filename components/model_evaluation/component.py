@@ -1,6 +1,6 @@
 """The KFP component that measures a model on test images that no trial saw, and says whether it is good enough."""
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from kfp import dsl
 
@@ -15,7 +15,7 @@ def model_evaluation(
     metrics: dsl.Output[dsl.Metrics],
     classification_metrics: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
-    tuning_result: Optional[dsl.Input[dsl.Artifact]] = None,  # noqa: UP045  # KFP reads this form only
+    tuning_result: dsl.Input[dsl.Artifact] = None,  # type: ignore[assignment]  # KFP instantiates what stands here
     min_accuracy: float = 0.0,
     baseline_evaluation: str = "",
     run_id: str = "",  # noqa: ARG001  # KFP looks cached results up by it
