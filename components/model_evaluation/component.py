@@ -15,7 +15,7 @@ def model_evaluation(
     metrics: dsl.Output[dsl.Metrics],
     classification_metrics: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
-    tuning_result: dsl.Input[dsl.Artifact] = None,  # type: ignore[assignment]  # KFP instantiates what stands here
+    tuning_result: dsl.Input[dsl.Artifact] = None,  # KFP makes an object of what stands here
     min_accuracy: float = 0.0,
     baseline_evaluation: str = "",
     run_id: str = "",  # noqa: ARG001  # KFP looks cached results up by it
