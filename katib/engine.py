@@ -70,7 +70,7 @@ class KatibEngine:
         self._options = options
         self._model_directory = model_directory
         self._models = Location.parse("models", options.models)
-        self._model_store = ModelStore(self._models, models_mount)
+        self._model_store = ModelStore(options, models_mount)
         self._cluster = cluster
         self._stopping = False
         self._removed = False

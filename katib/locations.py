@@ -1,23 +1,15 @@
 """Where data and models lie, as a pod sees them: on a volume claim, or in an object store."""
 
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from kfp_image_tuning.dataset.object_store import RETRIES, StorePlace, open_place
+from kfp_image_tuning.dataset.store_address import StoreAddress, find_address, kubeflows_own
 from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.tuning.errors import EngineError
-
-KUBEFLOW_STORE_SECRET = "mlpipeline-minio-artifact"
-KUBEFLOW_STORE_ADDRESS = "http://minio-service.kubeflow:9000"
-"""Kubeflow's own object store: MinIO, and in newer releases SeaweedFS under the same name."""
-
-KUBEFLOW_STORE_KEYS: Mapping[str, str] = {
-    "KUBEFLOW_STORE_ACCESS_KEY": "accesskey",
-    "KUBEFLOW_STORE_SECRET_KEY": "secretkey",
-}
-"""Environment variable of the launcher to key in that secret: names of their own, because a cloud's client would take
-``AWS_…`` for credentials of every other store as well."""
 
 _CREDENTIALS: Mapping[str, Mapping[str, str]] = {
     "s3": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY"},
@@ -99,15 +91,32 @@ def store_environment(options: KatibOptions) -> list[dict[str, Any]]:
     if not stores:
         return []
     scheme = stores[0].scheme
-    is_kubeflow = scheme == "minio"
+    usual = kubeflows_own() if scheme == "minio" else StoreAddress()
     environment: list[dict[str, Any]] = []
-    if endpoint := options.endpoint_url or (KUBEFLOW_STORE_ADDRESS if is_kubeflow else ""):
+    if endpoint := options.endpoint_url or usual.endpoint:
         environment.append({"name": "AWS_ENDPOINT_URL", "value": endpoint})
-    if region := options.region or ("us-east-1" if is_kubeflow else ""):
+    if region := options.region or usual.region:
         environment.append({"name": "AWS_REGION", "value": region})
-    if secret := options.credentials_secret or (KUBEFLOW_STORE_SECRET if is_kubeflow else ""):
+    if secret := options.credentials_secret or usual.secret:
         keys = options.credentials_keys or _CREDENTIALS[scheme]
         environment += [
             {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for name, key in keys.items()
         ]
     return environment
+
+
+def open_from_here(uri: str, options: KatibOptions, retries: int = RETRIES) -> StorePlace:
+    """Open a folder in a store, from this process.
+
+    Outside of a cluster the address that pods use may be out of reach, and ``AWS_ENDPOINT_URL`` that of a forwarded
+    port.
+
+    Raises:
+        StoreError: If nobody says where the store is.
+    """
+    is_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    has_own_way = not is_pod and bool(find_address(uri).endpoint)
+    address = find_address(uri, endpoint_url="" if has_own_way else options.endpoint_url, region=options.region)
+    if options.credentials_secret:
+        address = replace(address, secret=options.credentials_secret)
+    return open_place(uri, address=address, retries=retries)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.object_store import download_folder, holds_files, read_file, write_file
+from kfp_image_tuning.katib.locations import Location, open_from_here
+from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.json_files import write_json
 
@@ -18,12 +18,13 @@ class ModelStore:
     """The models of a search.
 
     Args:
-        models: The folder under which each trial leaves its own.
+        options: Where each trial leaves its own, and how that store is reached.
         mount: Where this process sees that folder, if it is on a volume; None: it does not.
     """
 
-    def __init__(self, models: Location, mount: Path | None) -> None:
-        self._models = models
+    def __init__(self, options: KatibOptions, mount: Path | None) -> None:
+        self._options = options
+        self._models = Location.parse("models", options.models)
         self._mount = mount
 
     @property
@@ -35,25 +36,26 @@ class ModelStore:
         """Whether a whole model lies there; True where that cannot be seen.
 
         Raises:
-            EngineError: If the object store does not answer.
+            StoreError: If the object store does not answer.
         """
         if not self.is_seen:
             return True
         if self._models.is_volume:
             return not self._missing(uri)
-        return holds_files(uri, MODEL_FILES)
+        return open_from_here(uri, self._options).holds(MODEL_FILES)
 
     def fetch(self, uri: str, folder: Path) -> None:
         """Copy a model into a folder; nothing happens where it cannot be seen.
 
         Raises:
-            EngineError: If it is not there.
+            EngineError: If it is not on the volume.
+            StoreError: If it is not in the store.
         """
         if not self.is_seen:
             return
         folder.mkdir(parents=True, exist_ok=True)
         if not self._models.is_volume:
-            download_folder(uri, folder, MODEL_FILES)
+            open_from_here(uri, self._options).download(MODEL_FILES, folder)
             return
         if missing := self._missing(uri):
             raise EngineError(f"{self._place(uri)}: the best trial's model is not there ({', '.join(missing)} missing)")
@@ -64,12 +66,12 @@ class ModelStore:
         """A small file beside the models, or None if it is not there or cannot be seen.
 
         Raises:
-            EngineError: If the object store does not answer.
+            StoreError: If the object store does not answer.
         """
         if not self.is_seen:
             return None
         if not self._models.is_volume:
-            return read_file(uri, name)
+            return open_from_here(uri, self._options).read(name)
         path = self._place(uri) / name
         return path.read_bytes() if path.is_file() else None
 
@@ -77,7 +79,7 @@ class ModelStore:
         """Write a document beside the models; nothing happens where they cannot be seen.
 
         Raises:
-            EngineError: If the object store does not take it.
+            StoreError: If the object store does not take it.
             OSError: If the volume does not.
         """
         if not self.is_seen:
@@ -85,7 +87,7 @@ class ModelStore:
         if self._models.is_volume:
             write_json(self._place(uri) / name, document)
         else:
-            write_file(uri, name, json.dumps(document).encode())
+            open_from_here(uri, self._options).write(name, json.dumps(document).encode())
 
     def _missing(self, uri: str) -> list[str]:
         return [name for name in MODEL_FILES if not (self._place(uri) / name).is_file()]

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from kfp_image_tuning.katib.object_store import download_dataset, upload_folder
+from kfp_image_tuning.dataset.object_store import PATIENT_RETRIES, open_place
+from kfp_image_tuning.katib.dataset_transfer import fetch_dataset
 from kfp_image_tuning.katib.parameters import decode_trial
 from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
 
@@ -97,15 +98,17 @@ def run_trial(settings: TrialSettings) -> int:
     if "://" in data:
         data = str(settings.scratch / "data")
         print(f"Downloading the data set from {settings.data}", flush=True)
-        download_dataset(settings.data, Path(data))
+        fetch_dataset(settings.data, Path(data))
     hyperparameters = settings.scratch / "hyperparameters.json"
     hyperparameters.write_text(json.dumps(settings.hyperparameters))
     settings.model_directory.mkdir(parents=True, exist_ok=True)
     status = _run_to_its_end(training_command(settings, data, hyperparameters))
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         print("The training was killed, most likely for lack of memory", file=sys.stderr)
-    if "://" in settings.models and settings.is_first and any(settings.model_directory.iterdir()):
-        upload_folder(settings.model_directory, f"{settings.models}/{settings.name}")
+    names = sorted(path.name for path in settings.model_directory.iterdir() if path.is_file())
+    if "://" in settings.models and settings.is_first and names:
+        store = open_place(f"{settings.models}/{settings.name}", retries=PATIENT_RETRIES)
+        store.upload(settings.model_directory, names)
     return status if status >= 0 else 128 - status
 
 

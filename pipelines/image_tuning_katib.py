@@ -7,7 +7,7 @@ from kfp import dsl, kubernetes
 
 from kfp_image_tuning.components.katib_tuning.component import katib_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
-from kfp_image_tuning.katib.locations import KUBEFLOW_STORE_KEYS, KUBEFLOW_STORE_SECRET
+from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET, KUBEFLOW_SECRET_KEYS
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
 
 
@@ -135,8 +135,8 @@ def image_tuning_katib(
     # Kubeflow's own object store, where the trials' models lie if no other storage is given.
     kubernetes.use_secret_as_env(
         tuned,
-        secret_name=KUBEFLOW_STORE_SECRET,
-        secret_key_to_env={key: name for name, key in KUBEFLOW_STORE_KEYS.items()},
+        secret_name=KUBEFLOW_SECRET,
+        secret_key_to_env={key: name for name, key in KUBEFLOW_SECRET_KEYS.items()},
         optional=True,
     )
     return evaluate(

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kfp_image_tuning.components.data_preparation.remote import is_remote
 from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
+from kfp_image_tuning.dataset.object_store import is_remote
 from kfp_image_tuning.pipelines.prepared_data import describe_dataset
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
 from kfp_image_tuning.tuning.engine import Plan

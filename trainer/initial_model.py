@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kfp_image_tuning.dataset.object_store import without_credentials
 from kfp_image_tuning.trainer.model_files import DOCUMENT_NAME, load_model
-from kfp_image_tuning.trainer.model_source import local_model, without_credentials
+from kfp_image_tuning.trainer.model_source import local_model
 from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model
 from kfp_image_tuning.trainer.network import LAST_LAYER, ResNetV2, load_mxnet_arrays, mxnet_arrays, mxnet_name
 from kfp_image_tuning.trainer.preprocessing import Preprocessing

@@ -6,6 +6,7 @@ names alone and up to a size, so that no path, link or bomb in them has any effe
 
 import contextlib
 import os
+import posixpath
 import re
 import tarfile
 import tempfile
@@ -13,8 +14,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit, urlunsplit
 
+from kfp_image_tuning.dataset.object_store import is_remote, open_place, without_credentials
 from kfp_image_tuning.tuning.errors import TrainingError
 
 OUR_FILES = ("model.json", "model.safetensors")
@@ -33,11 +34,12 @@ def local_model(source: str | Path) -> Iterator[Path]:
             ``http://``. A folder in a store or on a server holds ``model.json`` and ``model.safetensors``.
 
     Raises:
-        TrainingError: If the model cannot be had from there.
+        TrainingError: If there is no model.
+        StoreError: If it cannot be downloaded.
     """
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
         folder = Path(scratch)
-        path = _download(str(source), folder) if "://" in str(source) else Path(source)
+        path = _download(str(source), folder) if is_remote(str(source)) else Path(source)
         if path.is_file():
             parts = folder / "parts"
             parts.mkdir()
@@ -68,30 +70,13 @@ def _unpack(archive: Path, folder: Path, name: str) -> None:
 
 def _download(uri: str, folder: Path) -> Path:
     """Fetch an archive, or the two files of a folder; give where it is now."""
-    import obstore
-    from obstore.store import from_url
-
-    parts = urlsplit(uri)
-    above, _, last = parts.path.rstrip("/").rpartition("/")
-    is_archive = last.endswith((".tar.gz", ".tgz", ".tar"))
-    # Kubeflow calls its own store minio://; it is reached as S3 at AWS_ENDPOINT_URL.
-    parts = parts._replace(scheme=parts.scheme.replace("minio", "s3"))
-    base = urlunsplit(parts._replace(path=above if is_archive else parts.path.rstrip("/")))
+    place = open_place(uri)
+    is_archive = place.key.endswith((".tar.gz", ".tgz", ".tar"))
     target = folder / "downloaded"
     target.mkdir()
-    name = without_credentials(uri)
-    try:
-        store = from_url(base, client_options={"allow_http": True})
-        for part in (last,) if is_archive else OUR_FILES:
-            stream = obstore.get(store, part).stream(min_chunk_size=CHUNK)
-            _write(map(bytes, stream), target / part, name)
-    except (obstore.exceptions.BaseError, OSError, ValueError) as error:
-        # Only the kind of error: its text may hold a signed address.
-        raise TrainingError(
-            f"{name}: cannot be downloaded ({type(error).__name__}); check the address and that the environment holds "
-            "the credentials for it"
-        ) from None
-    return target / last if is_archive else target
+    for key in (place.key,) if is_archive else map(place.below, OUR_FILES):
+        _write(place.chunks(key), target / posixpath.basename(key), place.uri)
+    return target / posixpath.basename(place.key) if is_archive else target
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
@@ -107,11 +92,3 @@ def _write(chunks: Iterable[bytes], path: Path, name: str) -> None:
             if size > LARGEST_MODEL:
                 raise TrainingError(f"{name}: is larger than {LARGEST_MODEL >> 30} GiB; it is no model")
             file.write(chunk)
-
-
-def without_credentials(source: str) -> str:
-    """A URI without user, password and query, which may hold secrets; a path as it is."""
-    if "://" not in source:
-        return source
-    parts = urlsplit(source)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

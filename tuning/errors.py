@@ -75,3 +75,9 @@ class EngineError(ImageTuningError):
     """An engine that could not run, follow or finish the search."""
 
     code = "engine"
+
+
+class StoreError(ImageTuningError):
+    """An object store or web server that does not give or take what it was asked for."""
+
+    code = "store"

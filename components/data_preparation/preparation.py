@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kfp_image_tuning.components.data_preparation.job import PreparationJob, Say
 from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared, take_over
-from kfp_image_tuning.components.data_preparation.remote import is_remote
 from kfp_image_tuning.components.data_preparation.settings import Settings
 from kfp_image_tuning.components.data_preparation.sources import open_source, remote_identity
 from kfp_image_tuning.components.data_preparation.storage_form import Encoding
@@ -15,6 +14,7 @@ from kfp_image_tuning.components.data_preparation.workers import Workers, refuse
 from kfp_image_tuning.components.data_preparation.workspace import Workspace
 from kfp_image_tuning.dataset.cores import available_cores
 from kfp_image_tuning.dataset.document import SPLIT_NAMES, Dataset, Source
+from kfp_image_tuning.dataset.object_store import is_remote
 from kfp_image_tuning.tuning.errors import DatasetError, ImageTuningError
 
 STAMP_NAME = ".preparation"

@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.remote import RemoteSource, is_remote
+from kfp_image_tuning.components.data_preparation.remote import RemoteSource
 from kfp_image_tuning.components.data_preparation.workspace import Workspace
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
+from kfp_image_tuning.dataset.object_store import is_remote
 from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
 
 

@@ -24,14 +24,10 @@ from kfp_image_tuning.components.data_preparation.image_reference import (
 from kfp_image_tuning.components.data_preparation.numbered_classes import name_numbered_classes
 from kfp_image_tuning.components.data_preparation.parquet_tables import read_parquet
 from kfp_image_tuning.components.data_preparation.record_files import read_records
-from kfp_image_tuning.components.data_preparation.remote import (
-    RemoteObject,
-    RemoteSource,
-    is_remote,
-    listing_identity,
-)
+from kfp_image_tuning.components.data_preparation.remote import RemoteObject, RemoteSource, listing_identity
 from kfp_image_tuning.dataset.cores import available_cores
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset, LeftOut
+from kfp_image_tuning.dataset.object_store import is_remote
 from kfp_image_tuning.tuning.errors import DatasetError
 
 FILES_AT_A_TIME = 64

@@ -120,6 +120,7 @@ def katib_tuning(
                 storage_mount=storage_mount,
                 data=data,
                 artifact=dataset.uri,
+                artifact_store=dataset.metadata.get("store_session_info", ""),
                 gpus=gpus,
                 run=run,
                 run_id=run_id,

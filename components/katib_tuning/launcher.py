@@ -6,7 +6,7 @@ from kfp_image_tuning.components.katib_tuning.placement import Placement
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
 from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.katib.dataset_upload import bring_dataset
+from kfp_image_tuning.katib.dataset_transfer import bring_dataset
 from kfp_image_tuning.katib.engine import KatibEngine
 from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.tuning.engine import run_search
@@ -46,7 +46,7 @@ def launch(
     engine.plan(search)
     if not placement.data_in_place:
         seen = mount / options.data.removeprefix(placement.folder).strip("/") if mount else None
-        bring_dataset(prepared, options.data, seen, _show)
+        bring_dataset(prepared, options, seen, _show)
     found = run_search(
         engine,
         search,

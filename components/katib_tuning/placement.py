@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
+from kfp_image_tuning.dataset.store_address import find_address
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.options import TITLE, KatibOptions
 from kfp_image_tuning.tuning.errors import EngineError
@@ -34,6 +35,7 @@ class Placement:
         storage_mount: Where this process sees ``storage``, if that is on a volume claim.
         data: Where the data set lies already; empty: in the artifact's place, or it is brought to ``storage``.
         artifact: Address of the KFP artifact; on this machine, a path.
+        artifact_store: What Kubeflow says about that artifact's store (``store_session_info``); empty: nothing.
         gpus: GPUs of each trial.
         run: Identity that the user gave the run; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; empty outside of it.
@@ -45,6 +47,7 @@ class Placement:
     storage_mount: str = ""
     data: str = ""
     artifact: str = ""
+    artifact_store: str = ""
     gpus: int = 1
     run: str = ""
     run_id: str = ""
@@ -119,7 +122,30 @@ class Placement:
                 "pods": {**_own_delivery(pods), **pods, "gpus": self.gpus},
             }
         )
-        return replace(options, pods=options.pods.with_task_config(self.task_config))
+        options = replace(options, pods=options.pods.with_task_config(self.task_config))
+        return self._with_store(options)
+
+    def _with_store(self, options: KatibOptions) -> KatibOptions:
+        """Add what Kubeflow says about the store, as far as the user does not: pods of Katib see none of it."""
+        uri = next((uri for uri in (options.data, options.models) if not uri.startswith("pvc://")), "")
+        # What this process's variables say need not be true elsewhere.
+        shared = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        found = find_address(
+            uri,
+            endpoint_url=options.endpoint_url,
+            region=options.region,
+            session_info=self.artifact_store,
+            artifact=_without_query(self.artifact),
+            environment=shared,
+        )
+        own_secret = bool(options.credentials_secret)
+        return replace(
+            options,
+            endpoint_url=found.endpoint,
+            region=found.region,
+            credentials_secret=options.credentials_secret or found.secret,
+            credentials_keys=options.credentials_keys or ({} if own_secret else found.secret_keys),
+        )
 
 
 def _own_delivery(pods: Mapping[str, Any]) -> dict[str, str]:

@@ -9,8 +9,9 @@ from kfp_image_tuning.components.local_tuning.engine import LocalEngine
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
 from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.dataset.object_store import without_credentials
 from kfp_image_tuning.report.page import write_report
-from kfp_image_tuning.trainer.model_source import local_model, without_credentials
+from kfp_image_tuning.trainer.model_source import local_model
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
 

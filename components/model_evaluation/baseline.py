@@ -3,8 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.remote import RemoteSource, is_remote
+from kfp_image_tuning.components.data_preparation.remote import RemoteSource
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
+from kfp_image_tuning.dataset.object_store import is_remote
 from kfp_image_tuning.tuning.errors import DocumentError
 
 

@@ -136,7 +136,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
 def _data_in_place(options: Mapping[str, Any]) -> dict[str, str]:
     """Where an engine elsewhere reads a data set that is prepared already, and need not be brought there."""
     from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
-    from kfp_image_tuning.components.data_preparation.remote import is_remote
+    from kfp_image_tuning.dataset.object_store import is_remote
 
     data, engine = options["data"], pipeline_options.engine_of(options)
     if engine == "local" or not is_remote(data) or (engine == "sagemaker" and not data.startswith("s3://")):

@@ -219,7 +219,7 @@ def test_everything_that_a_pod_can_be_given_is_in_the_job() -> None:
     (container,) = pod["containers"]
     assert container["resources"]["limits"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/mig-1g.10gb": "2"}
     environment = {entry["name"]: entry for entry in container["env"]}
-    assert environment["AWS_ENDPOINT_URL"]["value"] == "http://minio-service.kubeflow:9000"
+    assert environment["AWS_ENDPOINT_URL"]["value"] == "http://seaweedfs.kubeflow:9000"
     secret = environment["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"]
     assert secret == {"name": "mlpipeline-minio-artifact", "key": "secretkey"}
     assert environment["TRIAL_PROCESSES"]["value"] == "2"

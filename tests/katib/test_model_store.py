@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from kfp_image_tuning.dataset.object_store import open_place
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.model_store import MODEL_FILES, ModelStore
-from kfp_image_tuning.katib.object_store import upload_folder
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.tuning.errors import ImageTuningError
 from tests.emulators.object_store import object_store
 
 Leave = Callable[[str, tuple[str, ...]], str]
@@ -26,7 +27,7 @@ def place(
             write_files(tmp_path / "mount" / "ic-1" / trial, names)
             return models.below("ic-1", trial).uri
 
-        yield ModelStore(models, tmp_path / "mount"), leave
+        yield ModelStore(options_for(models), tmp_path / "mount"), leave
         return
     with object_store("bucket") as access:
         for name, value in access.items():
@@ -34,10 +35,14 @@ def place(
         models = Location.parse("models", "s3://bucket/models")
 
         def upload(trial: str, names: tuple[str, ...]) -> str:
-            upload_folder(write_files(tmp_path / trial, names), models.below("ic-1", trial).uri)
+            open_place(models.below("ic-1", trial).uri).upload(write_files(tmp_path / trial, names), names)
             return models.below("ic-1", trial).uri
 
-        yield ModelStore(models, None), upload
+        yield ModelStore(options_for(models), None), upload
+
+
+def options_for(models: Location) -> KatibOptions:
+    return KatibOptions(data="pvc://claim/data", models=models.uri)
 
 
 def write_files(folder: Path, names: tuple[str, ...]) -> Path:
@@ -62,12 +67,12 @@ def test_half_a_model_is_none(place: tuple[ModelStore, Leave], tmp_path: Path) -
     store, leave = place
     uri = leave("half", ("model.json",))
     assert not store.holds(uri)
-    with pytest.raises(EngineError, match=r"model\.safetensors|is not there"):
+    with pytest.raises(ImageTuningError, match=r"model\.safetensors|is not there"):
         store.fetch(uri, tmp_path / "model")
 
 
 def test_what_cannot_be_seen_is_believed(tmp_path: Path) -> None:
-    store = ModelStore(Location.parse("models", "pvc://claim/models"), None)
+    store = ModelStore(options_for(Location.parse("models", "pvc://claim/models")), None)
     assert not store.is_seen
     assert store.holds("pvc://claim/models/ic-1/trial")
     store.fetch("pvc://claim/models/ic-1/trial", tmp_path / "model")

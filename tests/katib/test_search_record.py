@@ -11,6 +11,7 @@ import pytest
 from kfp_image_tuning.katib.experiment import PlannedExperiment, build_experiments, search_name
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.model_store import ModelStore
+from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.katib.record_file import RecordFile
 from kfp_image_tuning.katib.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.tuning.budget import Budget
@@ -115,7 +116,9 @@ def test_what_is_left_of_an_experiment_goes_on_with_another_seed() -> None:
 
 def record_file_at(models: str, mount: Path | None, name: str = "ic-1", sought: str = "sought") -> RecordFile:
     location = Location.parse("models", models)
-    return RecordFile(ModelStore(location, mount), location.below(name).uri, sought)
+    return RecordFile(
+        ModelStore(KatibOptions(data="pvc://claim/data", models=location.uri), mount), location.below(name).uri, sought
+    )
 
 
 @pytest.fixture(params=["volume", "store"])

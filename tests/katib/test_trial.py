@@ -16,12 +16,13 @@ from kfp_image_tuning.code_archive.config_map import KEY, MOUNT_PATH
 from kfp_image_tuning.code_archive.package_archive import build_archive
 from kfp_image_tuning.components.tuning_settings import summarize
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.dataset.object_store import open_place
+from kfp_image_tuning.katib.dataset_transfer import fetch_dataset
 from kfp_image_tuning.katib.experiment import METRICS_FILTER, build_experiments
-from kfp_image_tuning.katib.object_store import download_dataset, upload_folder
 from kfp_image_tuning.katib.trial import TrialSettings, training_command
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.errors import EngineError, StoreError
 from kfp_image_tuning.tuning.search import Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
 from tests.emulators.katib_pods import collect_metrics, make_trial_job, wrap_command
@@ -149,21 +150,20 @@ def bucket() -> Iterator[str]:
 
 def test_a_trial_works_from_and_to_an_object_store(tmp_path: Path, digits_dataset: Path, bucket: str) -> None:
     for folder in ("", "train", "validation"):
-        upload_folder(digits_dataset / folder, f"{bucket}/digits/{folder}".rstrip("/"))
+        names = [path.name for path in (digits_dataset / folder).iterdir() if path.is_file()]
+        open_place(f"{bucket}/digits/{folder}".rstrip("/")).upload(digits_dataset / folder, names)
     options = {"data": f"{bucket}/digits", "models": f"{bucket}/models", "pods": {"image": "ours"}}
     pod = Pod(tmp_path, digits_dataset, epochs=1, early_stopping=False, **options)
     pod.environment |= {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
     assert pod.run() == 0, pod.log.read_text()
-    from kfp_image_tuning.katib.object_store import download_folder
-
     uri = f"{bucket}/models/{pod.experiment}/{pod.experiment}-abc"
-    download_folder(uri, tmp_path / "best", ("model.json", "model.safetensors"))
+    open_place(uri).download(("model.json", "model.safetensors"), tmp_path / "best")
     assert load_model(tmp_path / "best").document.epoch == 0
 
 
 def test_a_data_set_that_is_not_there_is_named(tmp_path: Path, bucket: str) -> None:
-    with pytest.raises(EngineError, match=r"minio://images/nothing: .*dataset.json is not there"):
-        download_dataset(f"{bucket}/nothing", tmp_path)
+    with pytest.raises(StoreError, match=r"minio://images/nothing/dataset.json: is not there .*check the bucket and"):
+        fetch_dataset(f"{bucket}/nothing", tmp_path)
 
 
 def settings(**environment: str) -> TrialSettings:

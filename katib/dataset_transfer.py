@@ -1,0 +1,77 @@
+"""Brings a prepared data set to where trials' pods read it, and from there into the pod."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
+from kfp_image_tuning.dataset.object_store import PATIENT_RETRIES, open_place
+from kfp_image_tuning.katib.locations import Location, open_from_here
+from kfp_image_tuning.katib.options import KatibOptions
+from kfp_image_tuning.tuning.errors import EngineError
+
+USED_SPLITS = ("train", "validation")
+"""No trial ever sees the test images."""
+
+
+def bring_dataset(dataset: Dataset, options: KatibOptions, folder: Path | None, show: Callable[[str], None]) -> None:
+    """Copy what trials need of a data set, unless it is there; its document comes last and says that it is whole.
+
+    Args:
+        dataset: The data set, on this machine.
+        options: Where pods see it (``data``), and how that store is reached.
+        folder: Where this process sees it, if that is on a volume claim.
+        show: Takes one line for the reader.
+
+    Raises:
+        EngineError: If it lies on a volume that is not seen here.
+        StoreError: If the store does not take it.
+    """
+    uri = options.data
+    document = (dataset.directory / DOCUMENT_NAME).read_bytes()
+    files = [
+        name for split in USED_SPLITS for shard in dataset.split(split).shards for name in (shard.record, shard.index)
+    ]
+    size = sum((dataset.directory / name).stat().st_size for name in files) / 1e6
+    if not Location.parse("data", uri).is_volume:
+        store = open_from_here(uri, options)
+        if store.read(DOCUMENT_NAME) == document:
+            show(f"Data set in {uri}: was there already")
+            return
+        show(f"Sending the data set to {uri} ({size:.1f} MB)")
+        store.upload(dataset.directory, [*files, DOCUMENT_NAME])
+        return
+    if folder is None:
+        raise EngineError(
+            f"storage: {uri} is on a volume claim, and this process does not see it; say where it is mounted "
+            "(storage_mount), or where the data set lies on it already (data)"
+        )
+    if (folder / DOCUMENT_NAME).is_file() and (folder / DOCUMENT_NAME).read_bytes() == document:
+        show(f"Data set in {uri}: was there already")
+        return
+    show(f"Copying the data set to {uri} ({size:.1f} MB)")
+    for name in [*files, DOCUMENT_NAME]:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.part")
+        shutil.copyfile(dataset.directory / name, partial)
+        partial.replace(target)
+
+
+def fetch_dataset(uri: str, folder: Path) -> None:
+    """Download what a trial needs of a prepared data set, in the trial's pod.
+
+    Raises:
+        StoreError: If it cannot be had.
+        EngineError: If it names files outside of itself.
+        DatasetError: If what lies there is no data set.
+    """
+    store = open_place(uri, retries=PATIENT_RETRIES)
+    store.download([DOCUMENT_NAME], folder)
+    dataset = Dataset.load(folder)
+    shards = [shard for name in USED_SPLITS for shard in dataset.split(name).shards]
+    names = [name for shard in shards for name in (shard.record, shard.index)]
+    outside = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    if outside:
+        raise EngineError(f"{uri}: {DOCUMENT_NAME} names files outside of the data set: {', '.join(outside)}")
+    store.download(names, folder)
