@@ -70,7 +70,7 @@ def _describe(text: str, error: Exception, uri: str, address: StoreAddress) -> s
     if "status code: 401" in text or type(error).__name__ == "UnauthenticatedError":
         return f"{where} wants credentials (401 Unauthorized); {_give_credentials(parts.scheme)}"
     if isinstance(error, FileNotFoundError):
-        return "is not there (404 Not Found); check the bucket and the path" if is_bucket else "404 Not Found"
+        return f"is not there (404 Not Found); check {'the bucket and the path' if is_bucket else 'the address'}"
     if status := _STATUS.search(text):
         return f"{where} answered {status[1].strip()}; try again, or ask who runs it"
     return f"{where} failed ({_first_words(text)}); check the address, the network and the credentials"

@@ -21,7 +21,7 @@ from kfp_image_tuning.trainer.mxnet_format import write_mxnet_model
 from kfp_image_tuning.trainer.network import ResNetV2, mxnet_arrays
 from kfp_image_tuning.trainer.preprocessing import Preprocessing
 from kfp_image_tuning.trainer.training import train
-from kfp_image_tuning.tuning.errors import TrainingError
+from kfp_image_tuning.tuning.errors import StoreError, TrainingError
 from tests.trainer.digits import CLASSES, Images, digits, make_hyperparameters
 
 
@@ -205,7 +205,7 @@ def test_models_come_from_a_server(model: Path, tmp_path: Path, server: str) -> 
 
 
 def test_a_missing_address_is_refused_without_its_secrets(server: str) -> None:
-    with pytest.raises(TrainingError) as refused:
+    with pytest.raises(StoreError) as refused:
         start(f"{server}/nothing/model.tar.gz?signature=secret")
-    assert f"{server}/nothing/model.tar.gz: cannot be downloaded" in str(refused.value)
+    assert f"{server}/nothing/model.tar.gz: is not there (404 Not Found)" in str(refused.value)
     assert "secret" not in str(refused.value)
