@@ -3,12 +3,13 @@
 Parameters carry the prefix of the step that they belong to, because the KFP console sorts them by name.
 """
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 
 from kfp_image_tuning.components.katib_tuning.component import katib_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
-from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET, KUBEFLOW_SECRET_KEYS
+from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
+from kfp_image_tuning.pipelines.store_access import reach_own_store, reach_stores
 
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
@@ -25,6 +26,7 @@ def image_tuning_katib(
     data_max_bad: str = "1%",
     data_seed: int = 0,
     data_work_directory: str = "",
+    data_secret: str = KUBEFLOW_SECRET,
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
@@ -51,7 +53,7 @@ def image_tuning_katib(
 
     Args:
         data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
-            .rec files; a path, or an s3://, gs:// or https:// address.
+            .rec files; a path, or an s3://, gs://, minio:// or https:// address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
         data_validation_fraction: Share of the images on which trials are compared.
@@ -61,6 +63,9 @@ def image_tuning_katib(
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             empty: none.
+        data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
+            AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
+            default is that of Kubeflow's own store.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
             choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
@@ -109,6 +114,7 @@ def image_tuning_katib(
         seed=data_seed,
         work_directory=data_work_directory,
     )
+    reach_stores(prepared, data_secret)
     tuned = search(
         katib_tuning,
         dataset=prepared.outputs["dataset"],
@@ -132,17 +138,13 @@ def image_tuning_katib(
         run=tune_run,
         katib_options=tune_katib_options,
     )
-    # Kubeflow's own object store, where the trials' models lie if no other storage is given.
-    kubernetes.use_secret_as_env(
-        tuned,
-        secret_name=KUBEFLOW_SECRET,
-        secret_key_to_env={key: name for name, key in KUBEFLOW_SECRET_KEYS.items()},
-        optional=True,
-    )
+    # Where the trials' models lie if no other storage is given.
+    reach_own_store(tuned)
     return evaluate(
         model_evaluation,
         prepared,
         tuned,
+        secret=data_secret,
         min_accuracy=eval_min_accuracy,
         baseline_evaluation=eval_baseline,
     )

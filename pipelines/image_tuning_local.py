@@ -7,7 +7,9 @@ from kfp import dsl
 
 from kfp_image_tuning.components.local_tuning.component import local_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
+from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
+from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
@@ -24,6 +26,7 @@ def image_tuning_local(
     data_max_bad: str = "1%",
     data_seed: int = 0,
     data_work_directory: str = "",
+    data_secret: str = KUBEFLOW_SECRET,
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
@@ -46,7 +49,7 @@ def image_tuning_local(
 
     Args:
         data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
-            .rec files; a path, or an s3://, gs:// or https:// address.
+            .rec files; a path, or an s3://, gs://, minio:// or https:// address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
         data_validation_fraction: Share of the images on which trials are compared.
@@ -56,6 +59,9 @@ def image_tuning_local(
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             empty: none.
+        data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
+            AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
+            default is that of Kubeflow's own store.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
             choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
@@ -99,6 +105,7 @@ def image_tuning_local(
         seed=data_seed,
         work_directory=data_work_directory,
     )
+    reach_stores(prepared, data_secret)
     tuned = search(
         local_tuning,
         dataset=prepared.outputs["dataset"],
@@ -118,10 +125,12 @@ def image_tuning_local(
         initial_model=tune_initial_model,
         work_directory=tune_work_directory,
     )
+    reach_stores(tuned, data_secret)
     return evaluate(
         model_evaluation,
         prepared,
         tuned,
+        secret=data_secret,
         min_accuracy=eval_min_accuracy,
         baseline_evaluation=eval_baseline,
     )

@@ -7,7 +7,9 @@ from kfp import dsl
 
 from kfp_image_tuning.components.sagemaker_evaluation.component import sagemaker_evaluation
 from kfp_image_tuning.components.sagemaker_tuning.component import sagemaker_tuning
+from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
+from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
 @dsl.pipeline(  # type: ignore[untyped-decorator]
@@ -26,6 +28,7 @@ def image_tuning_sagemaker(
     data_max_bad: str = "1%",
     data_seed: int = 0,
     data_work_directory: str = "",
+    data_secret: str = KUBEFLOW_SECRET,
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
@@ -52,7 +55,7 @@ def image_tuning_sagemaker(
 
     Args:
         data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
-            .rec files; a path, or an s3://, gs:// or https:// address.
+            .rec files; a path, or an s3://, gs://, minio:// or https:// address.
         tune_role: ARN of the execution role that training and transform jobs assume.
         tune_bucket: Where data and models lie in S3: my-bucket, or s3://my-bucket/folder.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
@@ -64,6 +67,9 @@ def image_tuning_sagemaker(
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             empty: none.
+        data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
+            AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
+            default is that of Kubeflow's own store.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
             choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
@@ -109,6 +115,7 @@ def image_tuning_sagemaker(
         seed=data_seed,
         work_directory=data_work_directory,
     )
+    reach_stores(prepared, data_secret)
     tuned = search(
         sagemaker_tuning,
         dataset=prepared.outputs["dataset"],

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from kfp import dsl
 
 from kfp_image_tuning.components.data_preparation.component import data_preparation
+from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
 class ImageTuningOutputs(NamedTuple):
@@ -41,7 +42,7 @@ def search(component: Any, **inputs: Any) -> Any:
     return tuned
 
 
-def evaluate(component: Any, prepared: Any, tuned: Any, **inputs: Any) -> ImageTuningOutputs:
+def evaluate(component: Any, prepared: Any, tuned: Any, secret: Any = None, **inputs: Any) -> ImageTuningOutputs:
     """The third task: the best model on images that no trial saw; and all that a pipeline gives."""
     evaluated = component(
         model=tuned.outputs["best_model"],
@@ -50,6 +51,9 @@ def evaluate(component: Any, prepared: Any, tuned: Any, **inputs: Any) -> ImageT
         run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         **inputs,
     )
+    if secret is not None:
+        # For a baseline in an object store.
+        reach_stores(evaluated, secret)
     evaluated.set_display_name("Evaluate the best model")
     evaluated.set_caching_options(False)
     return ImageTuningOutputs(

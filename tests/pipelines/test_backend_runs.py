@@ -32,7 +32,7 @@ def test_the_committed_local_pipeline_ends_with_the_manifests_config_map(digits:
         backend.store.put(digits, "minio://images/digits")
         run = backend.run(
             (COMPILED / "local.yaml").read_text(encoding="utf-8"),
-            {"data_images": web_archive(backend, digits, tmp_path), "eval_min_accuracy": 0.01, **SEARCH},
+            {"data_images": "minio://images/digits", "eval_min_accuracy": 0.01, **SEARCH},
         )
         assert run.state == "SUCCEEDED", run.explain()
         assert max(size for _, size in run.workflow.history) < HALF_A_MEBIBYTE
@@ -50,12 +50,3 @@ def test_a_step_without_the_config_map_says_what_to_type(digits: Path, tmp_path:
         first = run.tasks[0]
         assert "kfp-image-tuning install --namespace" in first.message
         assert config_map_name() in first.log
-
-
-def web_archive(backend: Backend, images: Path, folder: Path) -> str:
-    """The images as a zip that the store's public bucket serves."""
-    import shutil
-
-    archive = Path(shutil.make_archive(str(folder / "images"), "zip", images))
-    backend.store.put(archive, "minio://public/images.zip")
-    return f"http://{backend.store.endpoint}/public/images.zip"
