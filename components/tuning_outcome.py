@@ -1,5 +1,6 @@
 """What every tuning component puts out, whatever engine ran the search: the same names, the same types."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -17,14 +18,15 @@ class TuningOutcome:
         best_hyperparameters: Its hyperparameters.
         best_trial: Its name.
         metrics: Numbers by which runs are compared; all finite.
-        model_metadata: What the console shows beside the model.
+        model_metadata: What the console shows beside the model: text and numbers alone, because of anything else KFP's
+            backend makes another form on the way to the next step; hyperparameters are JSON text.
     """
 
     best_objective: float
     best_hyperparameters: dict[str, Any]
     best_trial: str
     metrics: Mapping[str, float]
-    model_metadata: Mapping[str, Any]
+    model_metadata: Mapping[str, str | float]
 
     @classmethod
     def of(cls, result: TuningResult) -> Self:
@@ -52,8 +54,9 @@ class TuningOutcome:
             },
             model_metadata={
                 "framework": "pytorch",
-                "hyperparameters": dict(best.hyperparameters),
-                "objective": {"metric": "validation:accuracy", "value": best.objective},
+                "hyperparameters": json.dumps(dict(best.hyperparameters), sort_keys=True),
+                "objective_metric": "validation:accuracy",
+                "objective_value": best.objective,
                 "engine": result.engine,
             },
         )

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
 from kfp_image_tuning.dataset.document import Dataset
@@ -26,12 +25,13 @@ class PreparedData:
     Attributes:
         num_classes: Number of classes.
         num_training_samples: Number of training images.
-        metadata: What the console shows beside the artifact.
+        metadata: What the console shows beside the artifact; text and numbers alone, which KFP's backend hands on as
+            they are.
     """
 
     num_classes: int
     num_training_samples: int
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, str | int]
 
 
 def launch(
@@ -105,7 +105,7 @@ def read_max_bad(text: str) -> int | float:
     raise DatasetError(f"max_bad: {text!r} is neither a share such as 1% nor a number of images such as 20")
 
 
-def _describe(dataset: Dataset) -> dict[str, Any]:
+def _describe(dataset: Dataset) -> dict[str, str | int]:
     shown = ", ".join(dataset.classes[:CLASSES_SHOWN])
     more = len(dataset.classes) - CLASSES_SHOWN
     return {

@@ -84,7 +84,8 @@ def katib_tuning(
             names stand in katib/options.py.
 
     Returns:
-        best_model: The best trial's model: model.safetensors and model.json.
+        best_model: The best trial's model: model.safetensors and model.json; in its metadata hyperparameters (JSON
+            text), objective_metric and objective_value.
         tuning_result: result.json with the search and every trial.
         metrics: Validation accuracy of the best trial, and what the search cost.
         report: The search on one page.

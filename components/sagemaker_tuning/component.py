@@ -67,7 +67,8 @@ def sagemaker_tuning(
             {"spot": true}; the names stand in components/sagemaker_tuning/options.py.
 
     Returns:
-        best_model: The best trial's model: model.tar.gz as the algorithm left it; its place in S3 is in the metadata.
+        best_model: The best trial's model: model.tar.gz as the algorithm left it; in its metadata its place in S3,
+            hyperparameters (JSON text), objective_metric and objective_value.
         tuning_result: result.json with the search and every trial.
         metrics: Validation accuracy of the best trial, and what the search cost.
         report: The search on one page.

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from kfp_image_tuning.components.sagemaker_tuning.channels import channel_uri
 from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
@@ -98,9 +97,9 @@ def _bring_model(result: TuningResult, storage: Storage, folder: Path) -> None:
     storage.download(best.model_uri, folder / ARCHIVE_NAME)
 
 
-def _model_metadata(result: TuningResult) -> dict[str, Any]:
+def _model_metadata(result: TuningResult) -> dict[str, str]:
     details, best = result.engine_details, result.best_trial
-    return {
+    found = {
         "framework": "mxnet",
         "model_uri": best.model_uri if best else None,
         "training_job": best.name if best else None,
@@ -109,6 +108,8 @@ def _model_metadata(result: TuningResult) -> dict[str, Any]:
         "training_image": details["training_image"],
         "console_url": details["console_url"],
     }
+    # A value that is missing has no form in KFP's metadata.
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _show(line: str) -> None:

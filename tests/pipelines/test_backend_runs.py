@@ -1,5 +1,6 @@
 """The compiled pipeline on a stand-in for KFP's backend: ConfigMap, artifact store, executor inputs as recorded."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,14 @@ def test_the_committed_local_pipeline_ends_with_the_manifests_config_map(digits:
         assert run.state == "SUCCEEDED", run.explain()
         assert max(size for _, size in run.workflow.history) < HALF_A_MEBIBYTE
         result = TuningResult.load(backend.fetch(run.task("local-tuning").artifact("tuning_result"), tmp_path))
+        model = run.task("local-tuning").artifact("best_model").as_input()["metadata"]
         evaluated = run.task("model-evaluation")
         evaluation = Evaluation.load(backend.fetch(evaluated.artifact("evaluation"), tmp_path))
     assert len(result.trials) == 2
+    best = result.best_trial
+    assert best is not None
+    assert json.loads(model["hyperparameters"]) == dict(best.hyperparameters)
+    assert (model["objective_metric"], model["objective_value"]) == ("validation:accuracy", best.objective)
     assert evaluated.parameters == {"accuracy": evaluation.accuracy, "passed": evaluation.accuracy >= 0.01}
 
 
