@@ -12,7 +12,7 @@ Document = dict[str, Any]
 
 
 def pod_of(documents: list[Document], executor: str) -> Document:
-    """The pod of an executor whose settings are constants."""
+    """The pod of an executor whose settings are constants, or parameters of the pipeline with a default."""
     container = documents[0]["deploymentSpec"]["executors"][executor]["container"]
     given = executors_of(documents[1]).get(executor, {}) if len(documents) > 1 else {}
     volumes: dict[str, Document] = {}
@@ -26,7 +26,7 @@ def pod_of(documents: list[Document], executor: str) -> Document:
         "image": container["image"],
         "command": container["command"],
         "args": container["args"],
-        "env": _variables(container, given),
+        "env": _variables(container, given, _defaults(documents[0])),
         "volumeMounts": list(mounts.values()),
         **({"imagePullPolicy": given["imagePullPolicy"]} if "imagePullPolicy" in given else {}),
         **({"securityContext": _numbers(given["securityContext"])} if "securityContext" in given else {}),
@@ -48,8 +48,16 @@ def pod_of(documents: list[Document], executor: str) -> Document:
     return pod
 
 
-def _name(entry: Document, kind: str) -> str:
-    return str(entry[f"{kind}NameParameter"]["runtimeValue"]["constant"])
+def _defaults(specification: Document) -> Document:
+    parameters = specification["root"].get("inputDefinitions", {}).get("parameters", {})
+    return {name: entry.get("defaultValue") for name, entry in parameters.items()}
+
+
+def _name(entry: Document, kind: str, defaults: Document | None = None) -> str:
+    given = entry[f"{kind}NameParameter"]
+    if "componentInputParameter" in given:
+        return str((defaults or {})[given["componentInputParameter"]])
+    return str(given["runtimeValue"]["constant"])
 
 
 def _numbers(entry: Document) -> Document:
@@ -80,11 +88,11 @@ def _volumes(given: Document) -> list[tuple[str, Document, Document]]:
     return found
 
 
-def _variables(container: Document, given: Document) -> list[Document]:
+def _variables(container: Document, given: Document, defaults: Document) -> list[Document]:
     variables = list(container.get("env", []))
     for kind, reference in (("secret", "secretKeyRef"), ("configMap", "configMapKeyRef")):
         for entry in given.get(f"{kind}AsEnv", []):
-            source = {"name": _name(entry, kind), "optional": entry.get("optional", False)}
+            source = {"name": _name(entry, kind, defaults), "optional": entry.get("optional", False)}
             variables += [
                 {"name": pair["envVar"], "valueFrom": {reference: {**source, "key": pair[f"{kind}Key"]}}}
                 for pair in entry["keyToEnv"]
