@@ -31,8 +31,9 @@ test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (bui
 	@test -n "$$KUBECONFIG" || tests/cluster/build_control_plane.sh $(KUBERNETES_BIN)
 	@KFP_IMAGE_TUNING_CLUSTER=1 $(BIN)/python -m pytest tests/cluster --timeout 180
 
-compile: setup  ## write the compiled pipelines that are kept in pipelines/compiled
+compile: setup  ## write pipelines/compiled and manifests/kubeflow
 	@for engine in local katib sagemaker; do $(BIN)/kfp-image-tuning compile --engine $$engine --output pipelines/compiled/$$engine.yaml || exit 1; done
+	@$(BIN)/python -m kfp_image_tuning.pipelines.write_manifest manifests/kubeflow
 
 readmes: setup  ## write the components' README.md and the values file's reference from the code
 	@$(BIN)/python -m tests.components.component_readme

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from kfp_image_tuning.pipelines.commands import compile as compile_command
-from kfp_image_tuning.pipelines.commands import demo, evaluate, plan, prepare, report, run
+from kfp_image_tuning.pipelines.commands import demo, evaluate, install, plan, prepare, report, run
 from kfp_image_tuning.tuning.errors import ImageTuningError
 
 PROGRAM = "kfp-image-tuning"
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, plan, prepare, evaluate, report, compile_command, demo):
+    for command in (run, plan, prepare, evaluate, report, compile_command, install, demo):
         command.add_to(commands)
     return parser
 
