@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kfp_image_tuning.code_archive.config_map import KEY, build_config_map
+from kfp_image_tuning.code_archive.config_map import KEY, build_config_map, config_map_name
 from kfp_image_tuning.code_archive.package_archive import collect_files, read_archive
 from kfp_image_tuning.pipelines.write_manifest import build_kustomization, is_current
 
@@ -19,6 +19,12 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 def test_committed_archive_and_kustomization_are_up_to_date() -> None:
     assert is_current(MANIFESTS / "kubeflow" / KEY), "manifests/kubeflow is out of date: run `make compile`, commit it"
     assert yaml.safe_load((MANIFESTS / "kubeflow" / "kustomization.yaml").read_text()) == build_kustomization()
+
+
+def test_the_launcher_may_look_at_the_config_map_of_this_version_alone() -> None:
+    role = yaml.safe_load((MANIFESTS / "katib" / "role.yaml").read_text())
+    (rule,) = [rule for rule in role["rules"] if "configmaps" in rule["resources"]]
+    assert (rule["resourceNames"], rule["verbs"]) == ([config_map_name()], ["get"])
 
 
 def test_an_archive_with_other_files_is_found_out_of_date(tmp_path: Path) -> None:
