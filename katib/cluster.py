@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.stop_guard import StopRequest
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -25,7 +27,6 @@ PATIENCE = 600.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
 CALL_TIMEOUT = (5.0, 60.0)
 """Seconds to connect and to answer."""
-STOP_TIMEOUT = (1.0, 5.0)
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 PASSING_STATUSES = (429, 500, 502, 503, 504)
 
@@ -38,7 +39,6 @@ class Cluster:
     Args:
         client: The connection.
         namespace: The namespace.
-        new_client: Makes another connection, for a signal handler, which must not wait for a lock of this one.
         patience: Seconds for which calls are repeated.
     """
 
@@ -46,7 +46,6 @@ class Cluster:
         self,
         client: "ApiClient",
         namespace: str,
-        new_client: "Callable[[], ApiClient]",
         patience: float = PATIENCE,
     ) -> None:
         from kubernetes.client import BatchV1Api, CoreV1Api, CustomObjectsApi
@@ -55,7 +54,6 @@ class Cluster:
         self._client = client
         self._patience = patience
         self._core, self._batch, self._custom = CoreV1Api(client), BatchV1Api(client), CustomObjectsApi(client)
-        self._emergency = CustomObjectsApi(new_client())
 
     @classmethod
     def connect(cls, namespace: str = "", patience: float = PATIENCE) -> "Cluster":
@@ -84,7 +82,7 @@ class Cluster:
                 f"Kubernetes: no cluster is configured ({error}); set KUBECONFIG, or run in a pod of the cluster"
             ) from None
         configuration.retries = False
-        return cls(ApiClient(configuration), namespace or own, lambda: ApiClient(configuration), patience)
+        return cls(ApiClient(configuration), namespace or own, patience)
 
     def get(self, plural: str, name: str) -> dict[str, Any] | None:
         """A Katib object, or None if there is none of this name."""
@@ -126,19 +124,34 @@ class Cluster:
         with contextlib.suppress(_NotFoundError):
             self._call(self._custom.delete_namespaced_custom_object, *self._place(plural), name)
 
-    def delete_at_once(self, plural: str, selector: str) -> bool:
-        """One call, without a second try, on a connection of its own: for a signal handler.
+    def deletion(self, plural: str, selector: str, *, again: bool) -> StopRequest:
+        """The call that deletes Katib objects by label, for the stop guard.
 
-        Returns:
-            Whether it was done.
+        Args:
+            plural: Their kind.
+            selector: Their labels.
+            again: Whether some may still be in the making.
         """
-        try:
-            self._emergency.delete_collection_namespaced_custom_object(
-                *self._place(plural), label_selector=selector, _request_timeout=STOP_TIMEOUT
-            )
-        except Exception:
-            return False
-        return True
+        settings = self._client.configuration
+        host = urlsplit(settings.host)
+        authorization = [setting for setting in settings.auth_settings().values() if setting["in"] == "header"]
+        headers = {setting["key"]: setting["value"] for setting in authorization}
+        folder = f"apis/{GROUP}/{VERSION}/namespaces/{self.namespace}/{plural}"
+        return StopRequest(
+            method="DELETE",
+            url=f"{settings.host.rstrip('/')}/{folder}?{urlencode({'labelSelector': selector})}",
+            headers={"Accept": "application/json", **headers},
+            ca_file=settings.ssl_ca_cert or "",
+            certificate_file=settings.cert_file or "",
+            key_file=settings.key_file or "",
+            verify=bool(settings.verify_ssl),
+            server_name=settings.tls_server_name or "",
+            proxy="" if _is_reached_directly(host.hostname or "", settings.no_proxy) else settings.proxy or "",
+            proxy_headers=settings.proxy_headers or {},
+            # A token that has just expired is another one in the next request.
+            passing=("Unauthorized",),
+            again=again,
+        )
 
     def lacks_config_map(self, name: str) -> bool:
         """Whether there is no ConfigMap of this name; not, where we may not look."""
@@ -265,6 +278,12 @@ def pauses() -> Iterator[float]:
     while True:
         yield pause * random.uniform(0.7, 1.3)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _is_reached_directly(host: str, no_proxy: str | None) -> bool:
+    """Whether a list of exceptions from the proxy names a host."""
+    names = [name.strip().lstrip(".") for name in (no_proxy or "").split(",")]
+    return any(name == "*" or (name and (host == name or host.endswith(f".{name}"))) for name in names)
 
 
 class _NotFoundError(EngineError):

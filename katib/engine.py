@@ -39,11 +39,14 @@ from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.result import find_best_trial
 from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.tuning.stop_guard import StopGuard
 
 LONGEST_SILENCE = 1.0
 """Seconds without an update, at most: so quickly a time limit or a signal acts."""
 STOP_PATIENCE = 60.0
 """Seconds that pods have to leave their models after they were told to end; Kubernetes gives them 30."""
+GUARD_PATIENCE = 2.0
+"""Seconds that the guard has to delete the Experiments, before this process does it."""
 WATCHED = ("experiments", "trials", "pods")
 
 
@@ -74,6 +77,7 @@ class KatibEngine:
         self._cluster = cluster
         self._stopping = False
         self._removed = False
+        self._guard: StopGuard | None = None
         self._notes: list[str] = []
         self._pending_since = time.monotonic()
         self._launched: Launched | None = None
@@ -107,8 +111,15 @@ class KatibEngine:
             check_installation(cluster)
         present = find_present(cluster, [experiment.document for experiment in self._experiments])
         self._history.take_up(present.experiments)
+        self._guard = StopGuard(lambda: cluster.deletion("experiments", self._selector, again=self._launched is None))
+        self._guard.start()
         documents = [experiment.document for experiment in self._history.left]
-        launched = self._launched = launch(cluster, documents, present)
+        try:
+            launched = self._launched = launch(cluster, documents, present)
+        except BaseException:
+            self._guard.close()
+            raise
+        self._guard.renew(at_once=True)
         self._history.follow(launched.experiments)
         self._notes = list(launched.notes)
         self._follower = Follower(cluster, self._search, self._history.left, self._models)
@@ -145,6 +156,7 @@ class KatibEngine:
                 yield TrialUpdate(kind="waiting", note=self._follower.note())
                 if problem := self._history.write(self._follower):
                     yield TrialUpdate(kind="waiting", note=problem)
+                self._keep_guard()
                 self._check_deleted()
                 self._check_watched()
                 if self._follower.is_over:
@@ -155,6 +167,8 @@ class KatibEngine:
         finally:
             for watcher in watchers:
                 watcher.end()
+            if self._guard is not None:
+                self._guard.close()
 
     def stop(self) -> None:
         """Delete the Experiments, with all that they own, in one call; pods then have time to leave their models.
@@ -164,8 +178,8 @@ class KatibEngine:
         if self._has_ended_all_trials():
             return
         self._stopping = True
-        if self._cluster is not None and self._cluster.delete_at_once("experiments", self._selector):
-            self._removed = True
+        if self._guard is not None:
+            self._guard.stop()
 
     def collect(self) -> Mapping[str, Any]:
         """Bring in the best trial's model, and remove the Experiments unless they are to stay."""
@@ -201,6 +215,14 @@ class KatibEngine:
                 change = changes.get_nowait()
         except queue.Empty:
             return
+
+    def _keep_guard(self) -> None:
+        """Let the guard stop what can be stopped, with a token that counts."""
+        assert self._guard is not None
+        if self._has_ended_all_trials():
+            self._guard.disarm()
+        else:
+            self._guard.renew()
 
     def _check_deleted(self) -> None:
         if self._follower.deleted and not self._stopping:
@@ -249,6 +271,7 @@ class KatibEngine:
 
     def _end(self, changes: "queue.Queue[Change]") -> Iterator[TrialUpdate]:
         """The last updates of a search that was stopped."""
+        self._removed = self._guard is not None and self._guard.wait(GUARD_PATIENCE)
         self._remove()
         # The pods go, and their logs with them.
         yield from self._follower.read_logs(at_once=True)

@@ -9,6 +9,7 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.katib.dataset_transfer import bring_dataset
 from kfp_image_tuning.katib.engine import KatibEngine
 from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.console import say
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
 
@@ -46,13 +47,13 @@ def launch(
     engine.plan(search)
     if not placement.data_in_place:
         seen = mount / options.data.removeprefix(placement.folder).strip("/") if mount else None
-        bring_dataset(prepared, options, seen, _show)
+        bring_dataset(prepared, options, seen, say)
     found = run_search(
         engine,
         search,
         Path(result),
         reproduction_command=reproduction_command(settings, prepared, ("--engine", "katib", *placement.as_typed())),
-        show=_show,
+        show=say,
     )
     if found.status == "stopped":
         raise EngineError(
@@ -62,7 +63,3 @@ def launch(
     outcome = TuningOutcome.of(found)
     write_report(Path(report), result=found, dataset=prepared)
     return outcome
-
-
-def _show(line: str) -> None:
-    print(line, flush=True)

@@ -12,6 +12,7 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.dataset.object_store import without_credentials
 from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.trainer.model_source import local_model
+from kfp_image_tuning.tuning.console import say
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
 
@@ -56,7 +57,7 @@ def launch(
             search,
             Path(result),
             reproduction_command=reproduction_command(settings, prepared, own_options),
-            show=_show,
+            show=say,
         )
     if not work_directory:
         # What lay in the temporary folder is gone with it.
@@ -68,7 +69,3 @@ def launch(
         raise EngineError(f"the search was {found.stop_reason} after {len(found.trials)} trials; {way_out}")
     write_report(Path(report), result=found, dataset=prepared)
     return TuningOutcome.of(found)
-
-
-def _show(line: str) -> None:
-    print(line, flush=True)

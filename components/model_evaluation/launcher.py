@@ -10,6 +10,7 @@ from kfp_image_tuning.components.model_evaluation.gate import judge
 from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.console import say
 from kfp_image_tuning.tuning.result import TuningResult
 
 
@@ -99,7 +100,7 @@ def conclude(
     measured.save(evaluation)
     write_report(report, result=result, dataset=dataset, evaluation=measured.to_document())
     for reason in verdict.reasons if verdict.checks else ():
-        print(reason, flush=True)
+        say(reason)
     names, matrix = to_confusion_matrix(measured)
     return EvaluationOutcome(
         measured.accuracy, verdict.passed, to_metrics(measured), names, matrix, to_roc_curve(measured)
@@ -109,4 +110,4 @@ def conclude(
 def show_progress(done: int, total: int) -> None:
     """Say when all is done."""
     if done == total:
-        print(f"evaluated {total:,} test images", flush=True)
+        say(f"evaluated {total:,} test images")

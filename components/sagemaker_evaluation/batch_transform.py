@@ -13,7 +13,7 @@ from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Patience,
 from kfp_image_tuning.components.sagemaker_tuning.job_names import own_tags, transform_url
 from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.service_model import find_violations
-from kfp_image_tuning.components.sagemaker_tuning.stopping import Stopper
+from kfp_image_tuning.components.sagemaker_tuning.stopping import job_guard, renew_guard
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.signals import stop_on_signals
 
@@ -157,10 +157,11 @@ class _TransformJob:
         self, plan: TransformPlan, options: SageMakerOptions, caller: Caller, show: Callable[[str], None]
     ) -> None:
         self._plan, self._options, self._caller, self._show = plan, options, caller, show
-        self._stopper = Stopper(caller, "stop_transform_job", TransformJobName=plan.name)
+        self._guard = job_guard(caller, "stop_transform_job", TransformJobName=plan.name)
         self._model_is_ours = self._job_may_run = False
 
     def run(self) -> TransformEnd:
+        self._insist(self._guard.start)
         self._insist(self._create_model)
         adopted = not self._insist(self._create_job)
         url = transform_url(self._options.resolved_region, self._plan.name)
@@ -175,20 +176,21 @@ class _TransformJob:
                 )
             self._pause(self._options.poll_seconds)
         self._job_may_run = False
+        self._guard.disarm()
         started, ended = job.get("TransformStartTime"), job.get("TransformEndTime")
         seconds = (ended - started).total_seconds() if started and ended else 0.0
         return TransformEnd(job["TransformJobStatus"], adopted, job.get("FailureReason", ""), seconds)
 
     def stop(self) -> None:
-        """Stop the job: the call is sent at once, by a thread that is waiting for it."""
-        self._stopper.stop()
+        """Stop the job: the call is sent at once, by a process that is waiting for it."""
+        self._guard.stop()
 
     def put_in_order(self) -> None:
         """Delete the model, unless the job may still need it: then the next process finds both."""
-        if self._job_may_run and self._stopper.wished:
-            self._stopper.wait(STOP_SECONDS)
-        self._stopper.close()
-        if self._stopper.wished or not self._job_may_run:
+        if self._job_may_run and self._guard.asked:
+            self._guard.wait(STOP_SECONDS)
+        self._guard.close()
+        if self._guard.asked or not self._job_may_run:
             self._delete_model()
 
     def _delete_model(self) -> None:
@@ -240,7 +242,7 @@ class _TransformJob:
     def _insist(self, attempt: Callable[[], _Answer]) -> _Answer:
         patience = Patience(self._options.poll_seconds / 30)
         while True:
-            if self._stopper.wished:
+            if self._guard.asked:
                 raise _EndWishedError
             try:
                 return attempt()
@@ -252,8 +254,9 @@ class _TransformJob:
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._stopper.wished:
+        while (left := until - time.monotonic()) > 0 and not self._guard.asked:
             time.sleep(min(left, LONGEST_PAUSE))
+            renew_guard(self._guard)
 
 
 def _stranger(what: str, name: str) -> EngineError:

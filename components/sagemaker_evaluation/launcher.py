@@ -34,6 +34,7 @@ from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOption
 from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
 from kfp_image_tuning.components.sagemaker_tuning.training_image import training_image
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.tuning.console import say
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.result import Trial, TuningResult
 from kfp_image_tuning.tuning.search import Search
@@ -100,7 +101,7 @@ def launch(
     else:
         raise EngineError(f"mode: {mode!r} is none of {', '.join(MODES)}; choose one of them")
     for line in _findings(measured):
-        _show(line)
+        say(line)
     return conclude(
         measured,
         dataset=prepared,
@@ -143,10 +144,10 @@ def _evaluate_by_transform(
     _name(plan, options, 0).check(options)
     split, storage = dataset.split("test"), Storage(options)
     images = send_images(dataset, split, storage, plan.images)
-    _show(f"{len(images):,} test images in {plan.images}")
-    transformed, end = _transform(plan, options, storage, images, _show)
+    say(f"{len(images):,} test images in {plan.images}")
+    transformed, end = _transform(plan, options, storage, images, say)
     if end.status == "Failed":
-        _show(f"Warning: transform job {transformed.name} did not take all images: {end.reason}")
+        say(f"Warning: transform job {transformed.name} did not take all images: {end.reason}")
     predictions = collect_predictions(images, dataset, split, storage, transformed.output, end.seconds)
     with archive.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
@@ -205,7 +206,3 @@ def _findings(measured: Evaluation) -> list[str]:
             f"{measured.selection.objective:.4f}, a difference of {measured.selection.difference:+.4f}"
         )
     return lines
-
-
-def _show(line: str) -> None:
-    print(line, flush=True)

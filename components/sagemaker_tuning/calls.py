@@ -73,6 +73,14 @@ class Refusal(Exception):  # noqa: N818 - it may be an answer that is waited for
         return self.code == "ResourceNotFound" or "not found" in text or "could not find" in text
 
 
+class _SignedError(Exception):
+    """Carries a request out of botocore before it is sent."""
+
+    def __init__(self, request: Any) -> None:
+        super().__init__()
+        self.request = request
+
+
 class Caller:
     """Makes calls, and makes its clients anew when their credentials no longer count.
 
@@ -96,6 +104,27 @@ class Caller:
     def logs(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call CloudWatch Logs; raises as `sagemaker` does."""
         return self._call(lambda clients: clients.logs, method, parameters)
+
+    def sign(self, method: str, **parameters: Any) -> Any:
+        """Make a call of SageMaker up to the point where it would be sent; raises as `sagemaker` does.
+
+        Returns:
+            botocore's request, signed, with ``method``, ``url``, ``headers`` and ``body``.
+        """
+        client = self._clients.sagemaker
+        event = f"before-send.sagemaker.{client.meta.method_to_api_mapping[method]}"
+
+        def take(request: Any, **_: Any) -> None:
+            raise _SignedError(request)
+
+        client.meta.events.register(event, take)
+        try:
+            self._call(lambda clients: clients.sagemaker, method, parameters)
+        except _SignedError as signed:
+            return signed.request
+        finally:
+            client.meta.events.unregister(event, take)
+        raise AssertionError("botocore sends nothing without this event")
 
     def _renew(self) -> None:
         from botocore.exceptions import BotoCoreError

@@ -15,11 +15,12 @@ from kfp_image_tuning.components.sagemaker_tuning.limits import count_trials
 from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
 from kfp_image_tuning.components.sagemaker_tuning.outcome import describe_outcome, refuse_outcome
 from kfp_image_tuning.components.sagemaker_tuning.planning import ENGINE_NAME, plan_search
-from kfp_image_tuning.components.sagemaker_tuning.stopping import Stopper
+from kfp_image_tuning.components.sagemaker_tuning.stopping import job_guard, renew_guard
 from kfp_image_tuning.components.sagemaker_tuning.trial_book import TrialBook
 from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.tuning.stop_guard import StopGuard
 
 LONGEST_SILENCE = 5.0
 """Seconds without an update, at most: so quickly a time limit acts."""
@@ -49,7 +50,7 @@ class SageMakerEngine:
 
     def __init__(self, options: SageMakerOptions) -> None:
         self._options = options
-        self._stopper: Stopper | None = None
+        self._guard: StopGuard | None = None
         self._stop_wished = False
         self._create_was_sent = False
         self._looks_for_tags = 0
@@ -65,17 +66,22 @@ class SageMakerEngine:
         self._request = plan.request
         self._job_name = str(plan.request["HyperParameterTuningJobName"])
         self._caller = Caller(self._options)
-        self._stopper = Stopper(
-            self._caller, "stop_hyper_parameter_tuning_job", HyperParameterTuningJobName=self._job_name
+        guard = job_guard(
+            self._caller,
+            "stop_hyper_parameter_tuning_job",
+            HyperParameterTuningJobName=self._job_name,
         )
         self._book = TrialBook(self._caller, self._search, self._options.resolved_region)
         try:
+            self._insist(guard.start)
+            self._guard = guard
             birth = self._insist(self._create)
             if birth == "none":
                 return Adopted()
             if birth == "found":
                 self._insist(self._check_that_it_is_ours)
-            self._stop_what_was_born()
+            if self._stop_wished:
+                self._guard.stop()
             self._insist(self._see)
             if birth == "found":
                 self._insist(self._take_up)
@@ -114,12 +120,12 @@ class SageMakerEngine:
             yield from self._wait(wait)
 
     def stop(self) -> None:
-        """Stop the tuning job: the call is sent at once, by a thread that is waiting for it."""
+        """Stop the tuning job: the call is sent at once, by a process that is waiting for it."""
         if self._tuning_job and (self._is_over() or self._has_run_all_trials()):
             return
         self._stop_wished = True
-        if self._stopper is not None:
-            self._stopper.stop()
+        if self._guard is not None:
+            self._guard.stop()
 
     def collect(self) -> Mapping[str, Any]:
         """Say what came of the tuning job; the best model is in S3.
@@ -127,8 +133,8 @@ class SageMakerEngine:
         Raises:
             EngineError: If the tuning job left no model, or was stopped and that is no result (``on_stopped``).
         """
-        if self._stopper is not None:
-            self._stopper.close()
+        if self._guard is not None:
+            self._guard.close()
         if not self._tuning_job:
             return {"tuning_job": self._job_name, "status": "not started"}
         details = describe_outcome(self._tuning_job, self._request, self._book, self._options)
@@ -139,11 +145,6 @@ class SageMakerEngine:
     def _unit(self) -> float:
         """The first wait after a setback."""
         return self._options.poll_seconds / 30
-
-    def _stop_what_was_born(self) -> None:
-        """Repeat a wish to stop that came before there was anything to stop."""
-        if self._stop_wished and self._stopper is not None:
-            self._stopper.stop()
 
     def _create(self) -> Literal["created", "found", "none"]:
         """Create the tuning job, or find the one of this name; none, if the end is wished for before that."""
@@ -227,12 +228,20 @@ class SageMakerEngine:
 
     def _wait(self, seconds: float) -> Iterator[TrialUpdate]:
         """Wait, with a sign of life every few seconds; a wish to stop shortens it."""
+        if self._is_over() or self._has_run_all_trials():
+            self._guard_nothing()
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, LONGEST_SILENCE))
             yield TrialUpdate(kind="waiting")
+            if self._guard is not None:
+                renew_guard(self._guard)
             if self._stop_wished:
                 until = min(until, time.monotonic() + STOPPING_SECONDS)
+
+    def _guard_nothing(self) -> None:
+        if self._guard is not None:
+            self._guard.disarm()
 
     def _insist(self, attempt: Callable[[], _Answer]) -> _Answer:
         """Try until it works.

@@ -13,6 +13,7 @@ from kfp_image_tuning.components.tuning_outcome import TuningOutcome
 from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.report.page import write_report
+from kfp_image_tuning.tuning.console import say
 from kfp_image_tuning.tuning.engine import run_search
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.result import TuningResult
@@ -46,13 +47,13 @@ def launch(
     engine.plan(search)
     storage = Storage(options)
     if not account.data:
-        send_dataset(prepared, storage, options, _show)
+        send_dataset(prepared, storage, options, say)
     found = run_search(
         engine,
         search,
         Path(result),
         reproduction_command=reproduction_command(settings, prepared, ("--engine", "sagemaker", *account.as_typed())),
-        show=_show,
+        show=say,
     )
     if found.status == "stopped":
         raise EngineError(
@@ -110,7 +111,3 @@ def _model_metadata(result: TuningResult) -> dict[str, str]:
     }
     # A value that is missing has no form in KFP's metadata.
     return {name: str(value) for name, value in found.items() if value}
-
-
-def _show(line: str) -> None:
-    print(line, flush=True)

@@ -1,69 +1,64 @@
-"""Stopping a job from a signal handler: at once, without a lock, and until it is heard.
+"""The call that stops a job, signed as boto3 signs it, for the stop guard."""
 
-A handler interrupts the main thread anywhere, in the middle of a call, too. It therefore only puts a wish into a queue
-that is made for that; a thread that waits for it since the launch sends the call.
-"""
+import contextlib
+import os
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import queue
-import threading
-import time
+from kfp_image_tuning.components.sagemaker_tuning.calls import (
+    CREDENTIAL_CODES,
+    DENIED_CODES,
+    THROTTLING_CODES,
+    TRANSIENT_CODES,
+    Caller,
+    Refusal,
+    Setback,
+)
+from kfp_image_tuning.tuning.stop_guard import StopGuard, StopRequest
 
-from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Refusal, Setback
-
-UNBORN_SECONDS = 30.0
-"""How long a job that is not there may still be on its way into being."""
-PAUSE_SECONDS = 0.2
+MISSING = ("ResourceNotFound", "not found", "could not find")
+"""How SageMaker says that a job is not there, which it may be a moment later."""
+PASSING = (*MISSING, *sorted(THROTTLING_CODES | TRANSIENT_CODES | CREDENTIAL_CODES | DENIED_CODES))
 
 
-class Stopper:
-    """Stops one job when it is told to.
+def job_guard(caller: Caller, method: str, **job: str) -> StopGuard:
+    """The guard of a job that is running or about to be created.
 
     Args:
-        caller: Makes the call.
-        method: The call, such as ``stop_transform_job``.
+        caller: Has the client and its credentials.
+        method: The call that stops the job, such as ``stop_transform_job``.
         **job: The job's name, as the call wants it.
-
-    Attributes:
-        wished: Whether the end was wished for.
     """
+    from botocore.httpsession import where
 
-    def __init__(self, caller: Caller, method: str, **job: str) -> None:
-        self._caller, self._method, self._job = caller, method, job
-        self._wishes: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._closed = threading.Event()
-        self._answered = threading.Event()
-        self.wished = False
-        threading.Thread(target=self._serve, name=method, daemon=True).start()
+    def prepare() -> StopRequest:
+        signed: Any = caller.sign(method, **job)
+        body = signed.body if isinstance(signed.body, str) else bytes(signed.body or b"").decode()
+        return StopRequest(
+            method=signed.method,
+            url=signed.url,
+            headers={name: _text(value) for name, value in signed.headers.items()},
+            body=body,
+            ca_file=os.environ.get("AWS_CA_BUNDLE") or where(),
+            proxy=_find_proxy(signed.url),
+            passing=PASSING,
+        )
 
-    def stop(self) -> None:
-        """Wish for the end; returns at once."""
-        self.wished = True
-        self._wishes.put(True)
+    return StopGuard(prepare)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the service has answered a wish, or for so long."""
-        self._answered.wait(seconds)
 
-    def close(self) -> None:
-        """Stop nothing any more."""
-        self._closed.set()
-        self._wishes.put(False)
+def renew_guard(guard: StopGuard) -> None:
+    """Let a guard's request be signed anew when it is due; what fails is tried again the next time."""
+    with contextlib.suppress(Setback, Refusal):
+        guard.renew()
 
-    def _serve(self) -> None:
-        while self._wishes.get():
-            self._send()
-            self._answered.set()
 
-    def _send(self) -> None:
-        began = time.monotonic()
-        while not self._closed.is_set():
-            try:
-                self._caller.sagemaker(self._method, **self._job)
-                return
-            except Refusal as refusal:
-                # A job that has ended already cannot be stopped, which is just as well.
-                if not refusal.is_of_missing or time.monotonic() - began > UNBORN_SECONDS:
-                    return
-            except Setback:
-                pass
-            time.sleep(PAUSE_SECONDS)
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _find_proxy(url: str) -> str:
+    """The environment's proxy on the way there, which botocore takes too; empty: none."""
+    address = urlsplit(url)
+    return "" if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme, "")

@@ -71,7 +71,7 @@ class Bench:
         return make_options(**{"run": "run-1", "namespace": self.place.namespace, "pods": pods, **values})
 
     def engine(self, options: KatibOptions) -> KatibEngine:
-        cluster = Cluster(self._cluster.client(), self.place.namespace, self._cluster.client, patience=60)
+        cluster = Cluster(self._cluster.client(), self.place.namespace, patience=60)
         return KatibEngine(options, self.folder / "model", models_mount=self.place.models, cluster=cluster)
 
     def run(self, search: Search, options: KatibOptions | None = None) -> TuningResult:

@@ -167,14 +167,19 @@ def launch(
     started: list[LauncherProcess] = []
 
     def start(
-        pods: dict[str, Any] | None = None, *, options: dict[str, Any] | None = None, run: str = "run-1", **changes: Any
+        pods: dict[str, Any] | None = None,
+        *,
+        options: dict[str, Any] | None = None,
+        run: str = "run-1",
+        in_pod: bool = False,
+        **changes: Any,
     ) -> LauncherProcess:
         settings = {"search_mode": "flat", "max_trials": 3, "parallel_trials": 2, "epochs": 9, **changes}
         more = {"namespace": place.namespace, "pods": {"image": "quick", **(pods or {})}, **(options or {})}
         placement = {"storage": "pvc://models", "storage_mount": str(place.models), "data": "pvc://images/dataset"}
         placement |= {"run_id": run, "more": more}
         folder = tmp_path / f"launcher-{len(started)}"
-        started.append(LauncherProcess(folder, launcher_kubeconfig, settings, placement, digits_dataset))
+        started.append(LauncherProcess(folder, launcher_kubeconfig, settings, placement, digits_dataset, in_pod))
         return started[-1]
 
     yield start

@@ -15,6 +15,7 @@ from kubernetes import client
 
 from kfp_image_tuning.tuning.result import Trial, TuningResult
 from tests.cluster.control_plane import write_kubeconfig
+from tests.emulators.pod_end import PodProcesses
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests" / "katib"
@@ -29,6 +30,7 @@ class LauncherProcess:
         settings: Fields of `TuningSettings`.
         placement: Fields of `Placement`.
         dataset: Folder of the data set.
+        in_pod: Whether it runs as the step of a pod, which can be terminated.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class LauncherProcess:
         settings: dict[str, Any],
         placement: dict[str, Any],
         dataset: Path,
+        in_pod: bool = False,
     ) -> None:
         folder.mkdir(parents=True)
         self.result = folder / "result.json"
@@ -46,6 +49,11 @@ class LauncherProcess:
         given = {"settings": settings, "placement": placement, "dataset": str(dataset)}
         given |= {"model": str(self.model), "result": str(self.result), "report": str(folder / "report.html")}
         (folder / "given.json").write_text(json.dumps(given))
+        self.pod: PodProcesses | None = None
+        if in_pod:
+            command = [sys.executable, "-m", "tests.cluster.launcher_process", str(folder / "given.json")]
+            self.pod = PodProcesses(command, {"KUBECONFIG": str(kubeconfig)}, self._log)
+            return
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.cluster.launcher_process", str(folder / "given.json")],
@@ -75,6 +83,9 @@ class LauncherProcess:
 
     def kill(self) -> None:
         """End it as a lost node does: without a word."""
+        if self.pod is not None:
+            self.pod.close()
+            return
         self.process.kill()
         self.process.wait()
 

@@ -263,3 +263,20 @@ def test_without_its_role_the_launcher_says_what_to_apply(bench: Bench, launch: 
     last = launcher.output.strip().splitlines()[-2]
     assert "cannot list resource" in last
     assert "manifests/katib" in last
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 2.0])
+def test_experiments_are_deleted_though_the_container_is_gone_soon(
+    bench: Bench, launch: Launch, proxy: ApiServerProxy, seconds: float
+) -> None:
+    launcher = launch(sleeping(60), in_pod=True)
+    bench.wait_until(lambda: bench.place.agent.running == 2)
+    before = len(proxy.requests)
+    assert launcher.pod is not None
+    asked = launcher.pod.terminate(seconds)
+    bench.wait_until(lambda: any(request.startswith("DELETE") for request in proxy.requests[before:]))
+    heard = time.monotonic() - asked
+    launcher.pod.wait()
+    print(f"gone after {seconds} s: the deletion arrived after {heard:.3f} s")
+    assert heard < 0.5
+    bench.wait_until_nothing_is_left()
