@@ -70,7 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    chosen = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    parser = build_parser()
+    if problem := _find_empty(words):
+        parser.error(problem)
+    chosen = parser.parse_args(words)
     try:
         code: int = chosen.execute(chosen)
         sys.stdout.flush()
@@ -85,6 +89,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+def _find_empty(words: Sequence[str]) -> str:
+    """What an unset shell variable leaves behind: an empty word would mean the working directory to many an option."""
+    for place, word in enumerate(words):
+        option, equals, value = word.partition("=")
+        if not word.strip():
+            option = words[place - 1] if place else "the first word"
+        elif not (option.startswith("--") and equals and not value.strip()):
+            continue
+        return f"{option}: is empty; give a value (is a shell variable not set?)"
+    return ""
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from kfp import dsl
 from kfp_image_tuning.components.local_tuning.component import local_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
 from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
-from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
+from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
@@ -58,7 +58,7 @@ def image_tuning_local(
         data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
-            empty: none.
+            {run} in it stands for the run; empty: none.
         data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
             default is that of Kubeflow's own store.
@@ -80,7 +80,7 @@ def image_tuning_local(
             or https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts
             anew.
         tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
-            empty: none.
+            {run} in it stands for the run, so that each run of a schedule searches anew; empty: none.
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
@@ -95,7 +95,10 @@ def image_tuning_local(
         accuracy: Share of the test images that are classified right.
         passed: Whether the model is good enough.
     """
+    checked = check("local", dict(locals()))
+    reach_stores(checked, data_secret)
     prepared = prepare(
+        checked,
         data=data_images,
         image_shape=data_image_shape,
         validation_fraction=data_validation_fraction,
@@ -103,7 +106,6 @@ def image_tuning_local(
         shards=data_shards,
         max_bad=data_max_bad,
         seed=data_seed,
-        work_directory=data_work_directory,
     )
     reach_stores(prepared, data_secret)
     tuned = search(
@@ -123,7 +125,7 @@ def image_tuning_local(
         stop_bad_trials=tune_stop_bad_trials,
         seed=tune_seed,
         initial_model=tune_initial_model,
-        work_directory=tune_work_directory,
+        work_directory=checked.outputs["tune_work_directory"],
     )
     reach_stores(tuned, data_secret)
     return evaluate(

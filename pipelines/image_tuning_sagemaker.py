@@ -8,7 +8,7 @@ from kfp import dsl
 from kfp_image_tuning.components.sagemaker_evaluation.component import sagemaker_evaluation
 from kfp_image_tuning.components.sagemaker_tuning.component import sagemaker_tuning
 from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
-from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, evaluate, prepare, search
+from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
@@ -66,7 +66,7 @@ def image_tuning_sagemaker(
         data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
-            empty: none.
+            {run} in it stands for the run; empty: none.
         data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
             default is that of Kubeflow's own store.
@@ -105,7 +105,10 @@ def image_tuning_sagemaker(
         accuracy: Share of the test images that are classified right.
         passed: Whether the model is good enough.
     """
+    checked = check("sagemaker", dict(locals()))
+    reach_stores(checked, data_secret)
     prepared = prepare(
+        checked,
         data=data_images,
         image_shape=data_image_shape,
         validation_fraction=data_validation_fraction,
@@ -113,7 +116,6 @@ def image_tuning_sagemaker(
         shards=data_shards,
         max_bad=data_max_bad,
         seed=data_seed,
-        work_directory=data_work_directory,
     )
     reach_stores(prepared, data_secret)
     tuned = search(

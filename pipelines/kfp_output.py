@@ -19,7 +19,7 @@ class OutputFilter:
     """Takes the lines of a local run one by one and gives those that are meant for the reader.
 
     Args:
-        headings: What to show when a task starts, by the last word of its name.
+        headings: What to show when a task starts, by the last word of its name; empty: nothing.
 
     Attributes:
         error: What the component that failed said last, line by line, out of its frame; empty if it said nothing.
@@ -38,7 +38,8 @@ class OutputFilter:
         line = line.rstrip("\n")
         if task := _TASK.match(line):
             self._in_results = False
-            yield self._headings.get(task[1].rpartition("-")[2], task[1])
+            if heading := self._headings.get(task[1].rpartition("-")[2], task[1]):
+                yield heading
             return
         if _RUNNER.match(line):
             # What a finished task has put out follows in lines of its own, up to the next task.

@@ -21,12 +21,13 @@ from kfp_image_tuning.tuning.errors import ImageTuningError
 
 GRACE_SECONDS = 20.0
 _HEADINGS: Mapping[str, str] = {
+    "preflight": "",
     "preparation": "1/3 Preparing images",
     "tuning": "2/3 Searching hyperparameters",
     "evaluation": "3/3 Evaluating the best model",
     "code": "Packing the trainer for the trials",
 }
-"""What to show when a task starts, by the end of its name."""
+"""What to show when a task starts, by the end of its name; the check of parameters is silent when all is well."""
 
 
 class RunError(ImageTuningError):

@@ -55,7 +55,7 @@ def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str
 
 def preparation_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """How images are prepared, by the command line's options; what is not given is what a run has."""
-    from kfp_image_tuning.components.data_preparation.launcher import read_image_shape, read_max_bad
+    from kfp_image_tuning.components.data_preparation.settings import read_image_shape, read_max_bad
 
     validation, test = options.get("validation_fraction", 0.1), options.get("test_fraction", 0.1)
     return {

@@ -5,11 +5,13 @@ a pipeline says of it, so each step that must run anew has the run's identity am
 a cached result up by.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kfp import dsl
 
 from kfp_image_tuning.components.data_preparation.component import data_preparation
+from kfp_image_tuning.components.preflight.component import preflight
 from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
@@ -26,16 +28,38 @@ class ImageTuningOutputs(NamedTuple):
     passed: bool
 
 
-def prepare(**inputs: Any) -> Any:
-    """The first task: images to data set."""
-    prepared = data_preparation(**inputs)
+def check(engine: str, parameters: Mapping[str, Any]) -> Any:
+    """The first task: all parameters, before anything is spent.
+
+    Args:
+        engine: Whose pipeline it is.
+        parameters: The pipeline's parameters by name; those that preflight has no input for are left to KFP.
+    """
+    inputs = {name: value for name, value in parameters.items() if name in preflight.component_spec.inputs}
+    checked = preflight(engine=engine, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **inputs)
+    checked.set_display_name("Check all parameters")
+    checked.set_caching_options(False)
+    return checked
+
+
+def prepare(checked: Any, **inputs: Any) -> Any:
+    """The second task: images to data set; with caching on, the same images are not prepared twice.
+
+    Args:
+        checked: The first task.
+        **inputs: The component's other inputs.
+    """
+    prepared = data_preparation(
+        source_fingerprint=checked.outputs["source_fingerprint"],
+        work_directory=checked.outputs["data_work_directory"],
+        **inputs,
+    )
     prepared.set_display_name("Prepare images")
-    prepared.set_caching_options(False)
     return prepared
 
 
 def search(component: Any, **inputs: Any) -> Any:
-    """The second task: one of the tuning components."""
+    """The third task: one of the tuning components."""
     tuned = component(run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **inputs)
     tuned.set_display_name("Search hyperparameters")
     tuned.set_caching_options(False)
@@ -43,7 +67,7 @@ def search(component: Any, **inputs: Any) -> Any:
 
 
 def evaluate(component: Any, prepared: Any, tuned: Any, secret: Any = None, **inputs: Any) -> ImageTuningOutputs:
-    """The third task: the best model on images that no trial saw; and all that a pipeline gives."""
+    """The fourth task: the best model on images that no trial saw; and all that a pipeline gives."""
     evaluated = component(
         model=tuned.outputs["best_model"],
         dataset=prepared.outputs["dataset"],

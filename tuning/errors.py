@@ -35,6 +35,12 @@ class ImageTuningError(Exception):
         return "\n".join([f"{len(self.problems)} problems:", *(f"  - {problem}" for problem in self.problems)])
 
 
+class ParameterError(ImageTuningError):
+    """Parameters of a run that cannot be what the user meant."""
+
+    code = "parameters"
+
+
 class SearchSpaceError(ImageTuningError):
     """A search space that the algorithm or the engine cannot search."""
 

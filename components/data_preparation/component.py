@@ -18,6 +18,7 @@ def data_preparation(
     max_bad: str = "1%",
     seed: int = 0,
     work_directory: str = "",
+    source_fingerprint: str = "",  # noqa: ARG001  # KFP looks cached results up by it
 ) -> NamedTuple("Outputs", [("num_classes", int), ("num_training_samples", int)]):  # type: ignore[valid-type]
     """Turn labelled images into training, validation and test sets in RecordIO, the form that every engine reads.
 
@@ -35,6 +36,8 @@ def data_preparation(
         seed: Seed of the split.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty:
             none.
+        source_fingerprint: What changes when the images change: output of preflight, so that with caching on the same
+            images are not prepared twice and changed ones are.
 
     Returns:
         dataset: The data set: dataset.json with train, validation and test record files.

@@ -1,15 +1,14 @@
 """What the data preparation component does: read its parameters, prepare, put the data set where KFP collects it."""
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.components.data_preparation.settings import read_image_shape, read_max_bad
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.errors import DatasetError
 
 DATASET_FOLDER = "dataset"
 """Where the data set lies in the work directory."""
@@ -76,33 +75,6 @@ def launch(
     if place != output:
         _link_tree(place, output)
     return PreparedData(len(dataset.classes), dataset.split("train").images, _describe(dataset))
-
-
-def read_image_shape(text: str) -> tuple[int, int, int] | None:
-    """Channels, height and width out of ``3,224,224``; None for ``auto``.
-
-    Raises:
-        DatasetError: If it is neither.
-    """
-    if text.strip() == "auto":
-        return None
-    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*", text)
-    if match is None:
-        raise DatasetError(f"image_shape: {text!r} is neither auto nor channels,height,width such as 3,224,224")
-    return int(match[1]), int(match[2]), int(match[3])
-
-
-def read_max_bad(text: str) -> int | float:
-    """How many images may be unreadable: a share out of ``1%``, or a number of images out of ``20``.
-
-    Raises:
-        DatasetError: If it is neither.
-    """
-    if re.fullmatch(r"\d+(\.\d+)?\s*%", text.strip()):
-        return float(text.strip().rstrip("%")) / 100
-    if re.fullmatch(r"\d+", text.strip()):
-        return int(text)
-    raise DatasetError(f"max_bad: {text!r} is neither a share such as 1% nor a number of images such as 20")
 
 
 def _describe(dataset: Dataset) -> dict[str, str | int]:

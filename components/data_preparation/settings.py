@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 
 from kfp_image_tuning.components.data_preparation.storage_form import Encoding, check_storage_form
@@ -49,3 +50,30 @@ class Settings:
     def bearable(self, total: int) -> int:
         """How many of ``total`` images may be bad; a share is rounded up."""
         return math.ceil(self.max_bad * total) if isinstance(self.max_bad, float) else self.max_bad
+
+
+def read_image_shape(text: str) -> tuple[int, int, int] | None:
+    """Channels, height and width out of ``3,224,224``; None for ``auto``.
+
+    Raises:
+        DatasetError: If it is neither.
+    """
+    if text.strip() == "auto":
+        return None
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*", text)
+    if match is None:
+        raise DatasetError(f"image_shape: {text!r} is neither auto nor channels,height,width such as 3,224,224")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def read_max_bad(text: str) -> int | float:
+    """How many images may be unreadable: a share out of ``1%``, or a number of images out of ``20``.
+
+    Raises:
+        DatasetError: If it is neither.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?\s*%", text.strip()):
+        return float(text.strip().rstrip("%")) / 100
+    if re.fullmatch(r"\d+", text.strip()):
+        return int(text)
+    raise DatasetError(f"max_bad: {text!r} is neither a share such as 1% nor a number of images such as 20")

@@ -4,7 +4,8 @@ An option that is not given stays None: a resumed run takes it from the run that
 """
 
 import argparse
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kfp_image_tuning.pipelines.commands import engine_options, option_types
@@ -164,6 +165,19 @@ def to_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
     if engine == "katib" and (more := engine_options.katib_options(options)):
         parameters[own["katib_options"]] = more
     return parameters
+
+
+def as_options(problems: Iterable[str]) -> list[str]:
+    """Sentences about parameters, with the command line's options in their place."""
+    names = {parameter: option for option, parameter in PARAMETERS.items()}
+    for own in engine_options.PARAMETERS.values():
+        names |= {parameter: option for option, parameter in own.items()}
+    names |= {"tune_seed": "seed", "data_seed": "seed"}
+
+    def typed(found: re.Match[str]) -> str:
+        return "--" + names[found[0]].replace("_", "-") if found[0] in names else found[0]
+
+    return [re.sub(r"\b(data|tune|eval)_\w+", typed, problem) for problem in problems]
 
 
 def engine_of(options: Mapping[str, Any]) -> str:

@@ -103,11 +103,11 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
 
 def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
-    from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
+    from kfp_image_tuning.components.data_preparation.remote import is_remote
+    from kfp_image_tuning.components.preflight.parameters import find_problems
     from kfp_image_tuning.pipelines.commands.engine_options import missing_packages, option_problems
-    from kfp_image_tuning.pipelines.commands.search_settings import settings_from
     from kfp_image_tuning.pipelines.run_directory import RunDirectoryError
-    from kfp_image_tuning.tuning.errors import EngineError
+    from kfp_image_tuning.tuning.errors import EngineError, ParameterError
 
     if "data" not in options:
         raise RunDirectoryError(
@@ -115,9 +115,6 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
         )
     if problems := [*option_problems(options), *missing_packages(options)]:
         raise EngineError.from_problems(problems)
-    settings = settings_from(options)
-    settings.to_space()
-    settings.to_budget()
     complete = dict(options)
     complete["data"] = _absolute(options["data"])
     if pipeline_options.engine_of(options) == "sagemaker":
@@ -129,7 +126,15 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
             raise EngineError("--initial-model: holds credentials, which a run must not keep; give them as variables")
     if "baseline" in options:
         complete["baseline"] = _absolute(options["baseline"])
-        load_baseline(complete["baseline"])
+    parameters = pipeline_options.to_parameters(complete)
+    # What lies ready in a store is looked for later; trials may read it there.
+    wrong = [
+        str(problem)
+        for problem in find_problems(pipeline_options.engine_of(options), parameters, in_pod=False)
+        if problem.parameter != "tune_storage" or not is_remote(options["data"])
+    ]
+    if wrong:
+        raise ParameterError.from_problems(pipeline_options.as_options(wrong))
     return complete
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kfp_image_tuning.components.data_preparation.launcher import read_image_shape, read_max_bad
 from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.components.data_preparation.settings import read_image_shape, read_max_bad
 from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.pipelines.command_line import build_parser

@@ -1,0 +1,313 @@
+"""Checks of everything that a run is told, by the names of the run form, before anything is spent.
+
+Nothing is read here but the baseline. What depends on images that nobody has looked at yet is not refused: rules that
+the image shape decides count only where they are broken with small and with large images.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
+from kfp_image_tuning.dataset.document import Dataset, ResizePolicy, Shard, Source, Split
+from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.tuning.search import DATA_FACTS, Search
+from kfp_image_tuning.tuning.search_space import SearchSpace
+
+Result = TypeVar("Result")
+
+ENGINES = ("local", "katib", "sagemaker")
+MODES = ("transform", "offline")
+PLACES = ("data_images", "tune_initial_model", "eval_baseline")
+"""Parameters that may be a path as well as an address."""
+RUN_MARK = "{run}"
+"""Stands for the run's identity in a work directory."""
+WORK_DIRECTORIES = ("data_work_directory", "tune_work_directory")
+
+_SHARES = ("data_validation_fraction", "data_test_fraction", "tune_target_accuracy", "eval_min_accuracy")
+_NAMES: Mapping[str, str] = {
+    "trials": "tune_max_trials",
+    "parallel trials": "tune_parallel_trials",
+    "failed trials": "tune_max_failed_trials",
+    "time limit": "tune_max_seconds",
+    "target accuracy": "tune_target_accuracy",
+    "trials without improvement": "tune_max_trials_without_improvement",
+    "search space": "tune_search_space",
+    **{name: f"tune_{name}" for name in ("preset", "strategy", "search_mode", "seed", "epochs", "storage", "data")},
+    **{name: f"tune_{name}" for name in ("katib_options", "role", "bucket", "region", "sagemaker_options", "gpus")},
+    **{name: f"data_{name}" for name in ("image_shape", "shards", "max_bad")},
+    "fractions": "data_validation_fraction and data_test_fraction",
+}
+"""The run form's name for what our other checks begin their sentences with."""
+_ASSUMED_ARTIFACT = "minio://mlpipeline/dataset"
+_ASSUMED_REGION = "us-east-1"
+_SHAPES = ((3, 28, 28), (3, 224, 224))
+_ENOUGH_IMAGES = 1 << 20
+"""So that no mini-batch is larger than the training set."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        parameter: Name in the run form.
+        sentence: The value, the rule and the way out.
+    """
+
+    parameter: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.parameter}: {self.sentence}"
+
+
+def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> list[Problem]:
+    """Check the parameters of a pipeline.
+
+    Args:
+        engine: Whose pipeline.
+        values: Its parameters by the run form's names; one that is missing has its default.
+        in_pod: Whether the steps are pods: then relative paths mean nothing, and what another step's volume or
+            environment may hold is not asked for.
+    """
+    if engine not in ENGINES:
+        return [Problem("engine", f"{engine!r} is none of {', '.join(ENGINES)}")]
+    problems = [*_text_problems(values), *_place_problems(values, in_pod), *_share_problems(values)]
+    wrong = {problem.parameter for problem in problems}
+    problems += _from_sentences(_preparation_sentences(values), "data_images")
+    problems += [problem for problem in _search_problems(engine, values, in_pod) if problem.parameter not in wrong]
+    problems += [problem for problem in _evaluation_problems(values, in_pod) if problem.parameter not in wrong]
+    return list(dict.fromkeys(problems))
+
+
+def _text_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with a text whatever it means."""
+    if not values.get("data_images", "").strip():
+        yield Problem(
+            "data_images", "is empty; give the folder, file or address of the images (is a variable not set?)"
+        )
+    for name, value in values.items():
+        if not isinstance(value, str) or not value:
+            continue
+        if not value.strip():
+            yield Problem(name, "holds nothing but blanks; give a value, or leave it empty")
+        elif value != value.strip():
+            yield Problem(name, f"{value!r} has blanks around it; remove them")
+        elif macro := re.search(r"\[\[\w+(\.[^\]]*)?\]\]", value):
+            way_out = f"write {RUN_MARK} for the run's identity" if name in WORK_DIRECTORIES else "give a fixed value"
+            yield Problem(
+                name,
+                f"{value!r} still holds {macro[0]}, which KFP does not replace in a recurring run of a fixed version; "
+                f"{way_out}",
+            )
+        elif re.search(r"\$\{\w+\}|\$[A-Z_]{2,}", value):
+            yield Problem(name, f"{value!r} holds a shell variable, which nothing replaces here; write its value")
+        elif value[0] == value[-1] and value[0] in "'\"":
+            yield Problem(name, f"{value} is in quotes; remove them")
+
+
+def _place_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Problem]:
+    for name in (*PLACES, *WORK_DIRECTORIES):
+        place = str(values.get(name, ""))
+        if not place or place != place.strip() or "[[" in place:
+            continue
+        if "://" in place and name in PLACES:
+            scheme, _, rest = place.partition("://")
+            host = rest.partition("/")[0]
+            if not host or re.search(r"\s", place if scheme.startswith("http") else host):
+                yield Problem(name, f"{scheme}://{host.rpartition('@')[2]} is no address; check it for blanks")
+        elif in_pod and not place.startswith("/"):
+            yield Problem(name, f"{place!r} is no absolute path, and a pod knows no other; begin it with /")
+        elif not in_pod and name in PLACES and not Path(place).expanduser().exists():
+            yield Problem(name, f"{place}: there is no such file or folder; check the path")
+
+
+def _share_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in _SHARES:
+        share = values.get(name, 0)
+        if not 0 <= share <= 1:
+            guess = f"; did you mean {share / 100:g}?" if 1 < share <= 100 else ""
+            yield Problem(name, f"is a share from 0 to 1 (0.97 is 97 %), got {share:g}{guess}")
+
+
+def _preparation_sentences(values: Mapping[str, Any]) -> list[str]:
+    from kfp_image_tuning.components.data_preparation.settings import Settings, read_image_shape, read_max_bad
+
+    sentences: list[str] = []
+    shape = _try(lambda: read_image_shape(values.get("data_image_shape", "auto")), sentences)
+    max_bad = _try(lambda: read_max_bad(values.get("data_max_bad", "1%")), sentences)
+    validation, test = values.get("data_validation_fraction", 0.1), values.get("data_test_fraction", 0.1)
+    fractions = {"train": round(1 - validation - test, 9), "validation": validation, "test": test}
+    if not (0 <= validation <= 1 and 0 <= test <= 1):
+        fractions = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    settings = Settings(
+        image_shape=shape,
+        fractions=fractions,
+        seed=values.get("data_seed", 0),
+        shards=values.get("data_shards", 1),
+        max_bad=0.01 if max_bad is None else max_bad,
+        encoding="auto",
+        quality=95,
+        training_margin=None,
+        classes=None,
+    )
+    _try(settings.check, sentences)
+    if values.get("data_seed", 0) < 0:
+        sentences.append(f"data_seed: is 0 or more, got {values['data_seed']}")
+    return sentences
+
+
+def _search_problems(engine: str, values: Mapping[str, Any], in_pod: bool) -> list[Problem]:
+    names = TuningSettings.__dataclass_fields__
+    given = {name: values[f"tune_{name}"] for name in names if f"tune_{name}" in values}
+    if not 0 <= given.get("target_accuracy", 0.0) <= 1:
+        del given["target_accuracy"]  # told already
+    settings = TuningSettings(**given)
+    sentences: list[str] = []
+    space = _try(settings.to_space, sentences)
+    _try(settings.to_budget, sentences)
+    if settings.epochs < 0:
+        sentences.append(f"epochs: is 0 or more, got {settings.epochs}")
+    problems = _from_sentences(sentences, "tune_search_space")
+    if problems or space is None:
+        return problems
+    found = [_planning_problems(engine, settings, space, shape, values, in_pod) for shape in _shapes(values)]
+    return [problem for problem in found[0] if all(problem in others for others in found[1:])]
+
+
+def _planning_problems(
+    engine: str,
+    settings: TuningSettings,
+    space: SearchSpace,
+    shape: tuple[int, int, int],
+    values: Mapping[str, Any],
+    in_pod: bool,
+) -> list[Problem]:
+    """What would be refused if the images had a shape."""
+    dataset = _unread_dataset(shape, max(1, values.get("data_shards", 1)))
+    # What the search space says of the data is believed until they have been read.
+    facts: dict[str, Any] = {name: space.fixed[name] for name in DATA_FACTS if name in space.fixed}
+    sentences: list[str] = []
+    search = _try(lambda: settings.to_search_on(replace(summarize(dataset), **facts)), sentences)
+    if search is None:
+        return _from_sentences(sentences, "tune_search_space")
+    _try(lambda: _PLANS[engine](search, dataset, values, in_pod), sentences)
+    return _from_sentences(sentences, f"tune_{engine}_options")
+
+
+def _evaluation_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Problem]:
+    if (mode := values.get("eval_mode", MODES[0])) not in MODES:
+        yield Problem("eval_mode", f"{mode!r} is none of {', '.join(MODES)}; choose one of them")
+    machine = values.get("eval_instance_type", "ml.m5.xlarge")
+    if not re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9]+", machine):
+        yield Problem("eval_instance_type", f"{machine!r} is no type of machine; give one such as ml.m5.xlarge")
+    baseline = values.get("eval_baseline", "")
+    if baseline and ("://" in baseline or Path(baseline).is_file()):
+        # Imported here: it takes half a second, and few runs have a baseline.
+        from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
+
+        sentences: list[str] = []
+        _try(lambda: load_baseline(baseline), sentences)
+        # A step that has the keys of a private store in its environment may still read it.
+        if not (in_pod and "://" in baseline and any("cannot be read" in sentence for sentence in sentences)):
+            yield from (Problem("eval_baseline", sentence) for sentence in sentences)
+
+
+def _plan_katib(search: Search, _dataset: Dataset, values: Mapping[str, Any], in_pod: bool) -> None:
+    from kfp_image_tuning.components.katib_tuning.placement import Placement
+    from kfp_image_tuning.katib.planning import plan_search
+
+    placement = Placement(
+        storage=values.get("tune_storage", ""),
+        storage_mount=values.get("tune_storage_mount", ""),
+        data=values.get("tune_data", ""),
+        artifact=_ASSUMED_ARTIFACT if in_pod else "",
+        gpus=values.get("tune_gpus", 1),
+        more=values.get("tune_katib_options", {}),
+    )
+    plan_search(search, placement.options(search))
+
+
+def _plan_sagemaker(search: Search, dataset: Dataset, values: Mapping[str, Any], in_pod: bool) -> None:
+    from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+    from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
+
+    more = values.get("tune_sagemaker_options", {})
+    region = values.get("tune_region", "")
+    if in_pod and not (region or "region" in more or os.environ.get("AWS_REGION")):
+        region = _ASSUMED_REGION
+    account = Account(
+        role=values.get("tune_role", ""),
+        bucket=values.get("tune_bucket", ""),
+        region=region,
+        run="",
+        run_id="",
+        more=more,
+        data=values.get("tune_data", ""),
+    )
+    plan_search(search, account.options(dataset, search.fingerprint[:8]))
+
+
+def _plan_nothing(_search: Search, _dataset: Dataset, _values: Mapping[str, Any], _in_pod: bool) -> None:
+    """The local engine sends nothing that could be refused."""
+
+
+_PLANS: Mapping[str, Callable[[Search, Dataset, Mapping[str, Any], bool], None]] = {
+    "local": _plan_nothing,
+    "katib": _plan_katib,
+    "sagemaker": _plan_sagemaker,
+}
+
+
+def _shapes(values: Mapping[str, Any]) -> Sequence[tuple[int, int, int]]:
+    from kfp_image_tuning.components.data_preparation.settings import read_image_shape
+
+    try:
+        shape = read_image_shape(values.get("data_image_shape", "auto"))
+    except ImageTuningError:
+        return _SHAPES
+    return _SHAPES if shape is None else (shape,)
+
+
+def _unread_dataset(shape: tuple[int, int, int], shards: int) -> Dataset:
+    """A data set of which no more is known than the run form says."""
+
+    def split(name: str, parts: int) -> Split:
+        stems = [f"{name}/{name}-{part}" for part in range(parts)]
+        files = tuple(Shard(f"{stem}.rec", f"{stem}.idx", f"{stem}.lst", 1, 1, "0" * 64) for stem in stems)
+        return Split(name, _ENOUGH_IMAGES, {"a": 1, "b": 1}, shape[1:], files)
+
+    return Dataset(
+        classes=("a", "b"),
+        multi_label=False,
+        image_shape=shape,
+        splits={"train": split("train", shards), "validation": split("validation", 1), "test": split("test", 1)},
+        resize=ResizePolicy("area", 1.0, "png", None),
+        seed=0,
+        fractions=None,
+        source=Source("unread", "folder", "unread"),
+    )
+
+
+def _try(check: Callable[[], Result], sentences: list[str]) -> Result | None:
+    try:
+        return check()
+    except ImageTuningError as error:
+        sentences += error.problems
+        return None
+
+
+def _from_sentences(sentences: Sequence[str], otherwise: str) -> list[Problem]:
+    """Problems out of sentences that begin with another name of the parameter, or with that of a part of it."""
+    problems = []
+    for sentence in sentences:
+        name, colon, rest = sentence.partition(": ")
+        if colon and (name in _NAMES or name.startswith(("data_", "tune_"))):
+            problems.append(Problem(_NAMES.get(name, name), rest))
+        else:
+            problems.append(Problem(otherwise, sentence))
+    return problems
