@@ -155,12 +155,32 @@ def compile_pipeline(
                 _mount_config_map(documents, name)
     if values is not None:
         apply_values(documents, values)
+    _say_once(documents[0])
     _join_descriptions(documents[0])
     # The patch release of the SDK changes nothing in the pipeline; the file would be out of date with each.
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]
     check_specification(documents)
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     return header + dump_documents(documents)
+
+
+def _say_once(specification: dict[str, Any]) -> None:
+    """Leave out inputs' descriptions that the run form has; KFP keeps components several times in what it stores."""
+    shown = specification["root"].get("inputDefinitions", {}).get("parameters", {})
+    for component in specification["components"].values():
+        for name, definition in component.get("inputDefinitions", {}).get("parameters", {}).items():
+            if name in shown and "executorLabel" in component:
+                definition.pop("description", None)
+
+
+def _without_docstring(source: str) -> str:
+    """A component's source without the docstring of its function, which is the component's description already."""
+    lines = source.split("\n")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+            docstring = node.body[0]
+            del lines[docstring.lineno - 1 : docstring.end_lineno]
+    return "\n".join(lines)
 
 
 def _join_descriptions(part: Any) -> None:
@@ -177,6 +197,7 @@ def _deliver(container: dict[str, Any], extras: tuple[str, ...], delivery: Deliv
     variables = [{"name": name, "value": value} for name, value in delivery.environment.items()]
     container["env"] = [*container.get("env", []), *variables]
     container["image"] = delivery.image or delivery.base_image or container["image"]
+    container["command"] = [*container["command"][:-1], _without_docstring(container["command"][-1])]
     if delivery.image:
         return
     prelude = build_prelude(declared_packages(extras), declared_kfp(), from_config_map=not delivery.package)

@@ -114,52 +114,12 @@ def preflight(
         data_work_directory: The given one, with the run's identity in place of {run}.
         tune_work_directory: The given one, with the run's identity in place of {run}.
     """
+    # First, while there is nothing else: this text travels to the pod, and KFP keeps it nine times.
+    values = dict(locals())
     from kfp_image_tuning.components.plain_errors import plain_errors
 
     with plain_errors():
         from kfp_image_tuning.components.preflight.launcher import launch
 
-        outcome = launch(
-            engine,
-            run_id,
-            {
-                "data_images": data_images,
-                "data_image_shape": data_image_shape,
-                "data_validation_fraction": data_validation_fraction,
-                "data_test_fraction": data_test_fraction,
-                "data_shards": data_shards,
-                "data_max_bad": data_max_bad,
-                "data_seed": data_seed,
-                "data_work_directory": data_work_directory,
-                "tune_search_space": tune_search_space,
-                "tune_preset": tune_preset,
-                "tune_strategy": tune_strategy,
-                "tune_search_mode": tune_search_mode,
-                "tune_max_trials": tune_max_trials,
-                "tune_parallel_trials": tune_parallel_trials,
-                "tune_epochs": tune_epochs,
-                "tune_max_seconds": tune_max_seconds,
-                "tune_target_accuracy": tune_target_accuracy,
-                "tune_max_trials_without_improvement": tune_max_trials_without_improvement,
-                "tune_max_failed_trials": tune_max_failed_trials,
-                "tune_stop_bad_trials": tune_stop_bad_trials,
-                "tune_seed": tune_seed,
-                "tune_initial_model": tune_initial_model,
-                "tune_work_directory": tune_work_directory,
-                "tune_gpus": tune_gpus,
-                "tune_storage": tune_storage,
-                "tune_storage_mount": tune_storage_mount,
-                "tune_data": tune_data,
-                "tune_run": tune_run,
-                "tune_katib_options": tune_katib_options,
-                "tune_role": tune_role,
-                "tune_bucket": tune_bucket,
-                "tune_region": tune_region,
-                "tune_sagemaker_options": tune_sagemaker_options,
-                "eval_min_accuracy": eval_min_accuracy,
-                "eval_baseline": eval_baseline,
-                "eval_mode": eval_mode,
-                "eval_instance_type": eval_instance_type,
-            },
-        )
+        outcome = launch(values.pop("engine"), values.pop("run_id"), values)
     return outcome.source_fingerprint, outcome.data_work_directory, outcome.tune_work_directory

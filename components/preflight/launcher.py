@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.components.data_preparation.remote import is_remote
 from kfp_image_tuning.components.data_preparation.sources import remote_identity
 from kfp_image_tuning.components.preflight.parameters import RUN_MARK, WORK_DIRECTORIES, find_problems
+from kfp_image_tuning.dataset.object_store import is_remote
 from kfp_image_tuning.tuning.errors import ImageTuningError, ParameterError
 
 

@@ -103,8 +103,8 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
 
 def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
-    from kfp_image_tuning.components.data_preparation.remote import is_remote
     from kfp_image_tuning.components.preflight.parameters import find_problems
+    from kfp_image_tuning.dataset.object_store import is_remote
     from kfp_image_tuning.pipelines.commands.engine_options import missing_packages, option_problems
     from kfp_image_tuning.pipelines.run_directory import RunDirectoryError
     from kfp_image_tuning.tuning.errors import EngineError, ParameterError

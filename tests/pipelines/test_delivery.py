@@ -178,7 +178,8 @@ def test_parameters_are_grouped_described_and_have_defaults(document: Document) 
         for kind in ("inputDefinitions", "outputDefinitions"):
             for group in component.get(kind, {}).values():
                 for name, definition in group.items():
-                    assert definition.get("description"), f"{name} has no description"
+                    # What the run form describes is not described again: KFP stores components several times.
+                    assert definition.get("description") or name in parameters, f"{name} has no description"
 
 
 def test_pipelines_outputs_are_typed(document: Document) -> None:

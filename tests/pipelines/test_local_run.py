@@ -164,7 +164,7 @@ def test_search_that_cannot_go_on_does_not_spoil_the_run(finished: tuple[Path, s
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        ("nowhere", [], "nowhere: is not there"),
+        ("nowhere", [], "nowhere: there is no such file or folder"),
         ("empty", [], "holds no images"),
         ("digits", ["--search-space", '{"momentum": 7}'], "momentum: 7"),
         ("digits", ["--no-improvement", "2"], "at least 3"),

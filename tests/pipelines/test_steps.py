@@ -5,7 +5,7 @@ from google.protobuf.json_format import MessageToDict
 
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 
-CACHED = {"data-preparation", "trial-code"}
+CACHED = {"data-preparation"}
 """Tasks whose results may be another run's: what they depend on is among their inputs."""
 RUN = {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
 
