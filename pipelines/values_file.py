@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from kfp_image_tuning.pipelines.readable_yaml import YamlLoader
 from kfp_image_tuning.pipelines.specification import CompilationError
 from kfp_image_tuning.pipelines.values import Values
 from kfp_image_tuning.pipelines.values_checks import find_broken_settings
@@ -104,7 +105,7 @@ def _key_problems(value: object, place: str) -> Iterator[str]:
             yield from _key_problems(item, f"{place}[{number}]")
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(YamlLoader):
     """Refuses an object that has a name twice: YAML's readers take the last one without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

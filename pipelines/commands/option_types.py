@@ -94,10 +94,12 @@ def _read_object(text: str, place: str, example: str, *, yaml: bool) -> dict[str
     try:
         if yaml:
             # Imported here: most commands need no YAML.
-            from yaml import YAMLError, safe_load
+            from yaml import YAMLError, load
+
+            from kfp_image_tuning.pipelines.readable_yaml import YamlLoader
 
             try:
-                document = safe_load(text)
+                document = load(text, YamlLoader)
             except YAMLError as error:
                 raise ValueError(str(error).replace("\n", " ")) from None
         else:
