@@ -19,13 +19,13 @@ def find_broken_algorithm_rules(spec: Mapping[str, Any]) -> Iterator[str]:
         return
     rule = ALGORITHMS[name]
     settings: dict[str, str] = {}
-    for setting in algorithm.get("algorithmSettings", ()):
+    for setting in algorithm.get("algorithmSettings") or ():
         key, value = setting.get("name"), setting.get("value")
         settings[key] = value
         if key not in rule.settings:
             known = ", ".join(rule.settings) or "none"
             yield f"spec.algorithm.algorithmSettings: {name} has no setting {key!r}; it has {known}"
-        elif not isinstance(value, str) or not rule.settings[key].accepts(value):
+        elif not value or not rule.settings[key].accepts(value):
             described = rule.settings[key].describe()
             yield f"spec.algorithm.algorithmSettings: {key} must be {described}, as text, got {value!r}"
     parameters = [parameter for parameter in spec.get("parameters") or () if parameter.get("feasibleSpace")]

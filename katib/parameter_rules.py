@@ -36,10 +36,6 @@ def _find_in_parameter(parameter: Mapping[str, Any]) -> Iterator[str]:
         return
     for name in sorted(set(space) - set(SPACE_FIELDS)):
         yield f".feasibleSpace.{name}: is unknown"
-    for name in ("min", "max", "step", "distribution"):
-        if not isinstance(space.get(name, ""), str):
-            yield f".feasibleSpace.{name}: must be text, got {space[name]!r}"
-            return
     if space.get("distribution", "uniform") not in DISTRIBUTIONS:
         yield f".feasibleSpace.distribution: must be one of {', '.join(DISTRIBUTIONS)}, got {space['distribution']!r}"
     if kind in NUMBER_TYPES:
@@ -76,7 +72,5 @@ def _find_in_list(kind: str, space: Mapping[str, Any]) -> Iterator[str]:
     values = space.get("list")
     if not values:
         yield f".feasibleSpace.list: {kind} needs one"
-    elif not all(isinstance(value, str) for value in values):
-        yield f".feasibleSpace.list: must hold text only, got {values}"
     elif len(set(values)) != len(values):
         yield f".feasibleSpace.list: each value only once, got {values}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from kfp_image_tuning.katib.algorithm_rules import find_broken_algorithm_rules
 from kfp_image_tuning.katib.collector_rules import find_broken_collector_rules
+from kfp_image_tuning.katib.experiment_types import find_mistyped
 from kfp_image_tuning.katib.names import LONGEST_EXPERIMENT_NAME
 from kfp_image_tuning.katib.parameter_rules import find_broken_parameter_rules
 from kfp_image_tuning.katib.template_rules import find_broken_template_rules
@@ -42,7 +43,9 @@ def check_experiment(experiment: Mapping[str, Any]) -> None:
 
 
 def find_problems(experiment: Mapping[str, Any]) -> list[str]:
-    """Every rule that an Experiment breaks, one sentence each."""
+    """Every rule that an Experiment breaks, one sentence each; of one that cannot be read, what is of a wrong type."""
+    if mistyped := [str(problem) for problem in find_mistyped(experiment)]:
+        return mistyped
     spec = experiment.get("spec")
     problems = list(_find_broken_head_rules(experiment))
     if not isinstance(spec, Mapping):
@@ -137,12 +140,12 @@ def _find_broken_count_rules(spec: Mapping[str, Any]) -> Iterator[str]:
     counts = {name: spec.get(name) for name in EDITABLE_FIELDS}
     for name, count in counts.items():
         least = 0 if name == "maxFailedTrialCount" else 1
-        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < least):
-            yield f"spec.{name}: must be a whole number of at least {least}, got {count!r}"
+        if count is not None and count < least:
+            yield f"spec.{name}: must be at least {least}, got {count}"
     most = counts["maxTrialCount"]
     for name in ("parallelTrialCount", "maxFailedTrialCount"):
         count = counts[name]
-        if isinstance(most, int) and isinstance(count, int) and count > most:
+        if most is not None and count is not None and count > most:
             yield f"spec.{name}: {count} is more than maxTrialCount, {most}"
     if spec["resumePolicy"] not in RESUME_POLICIES:
         yield f"spec.resumePolicy: must be one of {', '.join(RESUME_POLICIES)}, got {spec['resumePolicy']!r}"
@@ -158,10 +161,10 @@ def _find_broken_objective_rules(spec: Mapping[str, Any]) -> Iterator[str]:
     name = objective.get("objectiveMetricName")
     if not name:
         yield "spec.objective.objectiveMetricName: is missing"
-    additional = objective.get("additionalMetricNames", ())
+    additional = objective.get("additionalMetricNames") or ()
     if name in additional:
         yield f"spec.objective.additionalMetricNames: must not hold the objective's own metric, {name}"
-    for strategy in objective.get("metricStrategies", ()):
+    for strategy in objective.get("metricStrategies") or ():
         if strategy.get("value") not in METRIC_STRATEGIES:
             yield (
                 f"spec.objective.metricStrategies: {strategy.get('name')} must be one of "
@@ -179,9 +182,9 @@ def _find_broken_early_stopping_rules(spec: Mapping[str, Any]) -> Iterator[str]:
         return
     if stopping.get("algorithmName") not in EARLY_STOPPING_ALGORITHMS:
         yield f"spec.earlyStopping.algorithmName: Katib has medianstop only, got {stopping.get('algorithmName')!r}"
-    for setting in stopping.get("algorithmSettings", ()):
+    for setting in stopping.get("algorithmSettings") or ():
         name, value = setting.get("name"), setting.get("value")
         if name not in ("min_trials_required", "start_step"):
             yield f"spec.earlyStopping.algorithmSettings: {name} is unknown; it has min_trials_required, start_step"
-        elif not (isinstance(value, str) and value.isdigit() and (name == "min_trials_required" or int(value) > 0)):
+        elif not (value and value.isdigit() and (name == "min_trials_required" or int(value) > 0)):
             yield f"spec.earlyStopping.algorithmSettings: {name} must be a whole number as text, got {value!r}"

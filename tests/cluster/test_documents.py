@@ -1,5 +1,6 @@
 """Planned documents before an API server: with every algorithm they are taken as they are, and nothing is made."""
 
+import io
 import json
 import random
 import subprocess
@@ -8,8 +9,8 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import yaml
 from kubernetes import client
+from ruamel.yaml import YAML
 
 from kfp_image_tuning.katib.algorithms import ALGORITHMS
 from kfp_image_tuning.katib.cluster import GROUP, VERSION
@@ -52,15 +53,47 @@ def test_documents_and_trials_of_every_algorithm_are_taken_as_they_are(
     assert not custom.list_namespaced_custom_object(GROUP, VERSION, namespace, "experiments")["items"]
 
 
-def test_what_the_command_line_plans_can_be_applied(cluster: ControlPlane | GivenCluster, namespace: str) -> None:
+@pytest.fixture(scope="module")
+def planned() -> subprocess.CompletedProcess[str]:
     words = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--trials", "40"]
     command = [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line", *words]
-    planned = subprocess.run(command, capture_output=True, text=True, check=True)
-    api = cluster.client()
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+def apply(cluster: ControlPlane | GivenCluster, namespace: str, text: str) -> list[str]:
+    """Apply YAML as kubectl reads it: numbers in any form are numbers."""
     kinds = []
-    for document in yaml.safe_load_all(planned.stdout):
+    for document in YAML(typ="safe", pure=True).load_all(io.StringIO(text)):
         kinds.append(document["kind"])
         place = (GROUP, VERSION, namespace, "experiments")
-        client.CustomObjectsApi(api).create_namespaced_custom_object(*place, document, dry_run="All")
-    assert kinds == ["Experiment"] * 4
+        client.CustomObjectsApi(cluster.client()).create_namespaced_custom_object(*place, document, dry_run="All")
+    return kinds
+
+
+def test_what_the_command_line_plans_can_be_applied(
+    cluster: ControlPlane | GivenCluster, namespace: str, planned: subprocess.CompletedProcess[str]
+) -> None:
+    assert apply(cluster, namespace, planned.stdout) == ["Experiment"] * 4
     assert "at most 240.0 GPU-hours" in planned.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "changed", "field"),
+    [
+        ("min: '1e-06'", "min: 1e-06", "FeasibleSpace.spec.parameters.feasibleSpace.min of type string"),
+        ("max: '0.5'", "max: 0.5", "FeasibleSpace.spec.parameters.feasibleSpace.max of type string"),
+        ("name: random_state", "name: 1", "AlgorithmSetting.spec.algorithm.algorithmSettings.name of type string"),
+    ],
+)
+def test_katib_refuses_a_number_where_text_belongs(
+    cluster: ControlPlane | GivenCluster,
+    namespace: str,
+    planned: subprocess.CompletedProcess[str],
+    written: str,
+    changed: str,
+    field: str,
+) -> None:
+    assert written in planned.stdout
+    with pytest.raises(client.ApiException) as raised:
+        apply(cluster, namespace, planned.stdout.replace(written, changed))
+    assert f"cannot unmarshal number into Go struct field {field}" in json.loads(raised.value.body)["message"]

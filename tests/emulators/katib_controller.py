@@ -1,15 +1,17 @@
 """A stand-in for Katib, whose controller cannot run here: it follows Katib's documented behaviour and nothing more.
 
-It enforces the rules of `kfp_image_tuning.katib.validation` as a real validating webhook, wraps trial pods as a real
-mutating webhook, makes Trials and Jobs with Katib's labels, owner references and finalizer, collects the objective
-from the pods' logs, stops bad trials by its median rule, and writes status fields as Katib writes them. It tries values
-at random whatever the algorithm.
+It enforces the rules of `kfp_image_tuning.katib.validation` as a real validating webhook, which refuses with Go's own
+words what does not fit Katib's types (recorded: a number where text belongs, such as an unquoted bound), wraps trial
+pods as a real mutating webhook, makes Trials and Jobs with Katib's labels, owner references and finalizer, collects the
+objective from the pods' logs, stops bad trials by its median rule, and writes status fields as Katib writes them. It
+tries values at random whatever the algorithm.
 """
 
 import base64
 import contextlib
 import json
 import random
+import re
 import string
 import threading
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 from kubernetes import client
 
 from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, GROUP, INJECTION_LABEL, TRIAL_LABEL, VERSION
+from kfp_image_tuning.katib.experiment_types import find_mistyped
 from kfp_image_tuning.katib.validation import find_problems, find_update_problems, is_completed
 from tests.emulators.katib_pods import (
     COLLECTOR,
@@ -132,6 +135,8 @@ class KatibStandIn:
         if path == "/pods":
             return self._wrap_pod(request)
         new, old = request["object"], request.get("oldObject")
+        if unreadable := decoding_error(new):
+            return {"allowed": False, "status": {"code": 400, "message": unreadable}}
         problems = find_problems(new)
         if self.policy and not old:
             problems.append(self.policy)
@@ -328,6 +333,20 @@ class KatibStandIn:
         self._custom.patch_namespaced_custom_object(
             GROUP, VERSION, metadata["namespace"], plural, metadata["name"], changes
         )
+
+
+def decoding_error(experiment: Mapping[str, Any]) -> str:
+    """What Go's JSON reader says of the first value that does not fit Katib's types; empty: all fit."""
+    first = next(find_mistyped(experiment), None)
+    if first is None:
+        return ""
+    value = first.value
+    kinds = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+    kind = kinds[type(value)]
+    if kind == "number" and first.wanted == "int32":
+        kind = f"number {value}"
+    field = re.sub(r"\[\d+\]", "", first.place)
+    return f"json: cannot unmarshal {kind} into Go struct field {first.owner}.{field} of type {first.wanted}"
 
 
 def draw(experiment: Mapping[str, Any], source: random.Random) -> dict[str, str]:
