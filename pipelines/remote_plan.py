@@ -9,14 +9,14 @@ from kfp_image_tuning.components.tuning_settings import TuningSettings, summariz
 from kfp_image_tuning.dataset.object_store import is_remote
 from kfp_image_tuning.pipelines.prepared_data import describe_dataset
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
+from kfp_image_tuning.pipelines.volume_data import SCHEME, seen_here
 from kfp_image_tuning.tuning.engine import Plan
 from kfp_image_tuning.tuning.search import DatasetSummary
 
-_VOLUME = "pvc://"
 _NOT_READ = (
-    "the data set on the volume cannot be read from here: each trial takes number of classes, number of training "
-    "images and image shape from it. The network has 18 layers unless the search space fixes num_layers, and no "
-    "mini-batch size is left out for being larger than the training set"
+    "the data set on the volume cannot be read from here (--storage-mount says where it is seen): each trial takes "
+    "number of classes, number of training images and image shape from it. The network has 18 layers unless the "
+    "search space fixes num_layers, and no mini-batch size is skipped for being larger than the training set"
 )
 
 
@@ -56,14 +56,16 @@ def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any])
     from kfp_image_tuning.components.katib_tuning.placement import Placement
     from kfp_image_tuning.katib.planning import plan_search
 
-    is_unread = data.startswith(_VOLUME)
+    is_on_volume = data.startswith(SCHEME)
+    is_unread = is_on_volume and not options.get("storage_mount")
+    described = str(seen_here(data, options)) if is_on_volume and not is_unread else data
     placement = Placement(
         storage=options.get("storage", ""),
         data=data if is_remote(data) else "",
         gpus=options.get("gpus", 1),
         more=options.get("katib_options", {}),
     )
-    search = settings.to_search_on(_unread(data) if is_unread else summarize(describe_dataset(data)))
+    search = settings.to_search_on(_unread(data) if is_unread else summarize(describe_dataset(described)))
     katib = placement.options(search)
     plan = plan_search(search, katib)
     return replace(plan, warnings=(_NOT_READ, *plan.warnings)) if is_unread else plan

@@ -126,7 +126,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
             raise EngineError("--initial-model: holds credentials, which a run must not keep; give them as variables")
     if "baseline" in options:
         complete["baseline"] = _absolute(options["baseline"])
-    parameters = pipeline_options.to_parameters(complete)
+    parameters = pipeline_options.to_parameters(complete) | _data_on_volume(complete)
     # What lies ready in a store is looked for later; trials may read it there.
     wrong = [
         str(problem)
@@ -144,12 +144,27 @@ def _data_in_place(options: Mapping[str, Any]) -> dict[str, str]:
     from kfp_image_tuning.dataset.object_store import is_remote
 
     data, engine = options["data"], pipeline_options.engine_of(options)
+    if on_volume := _data_on_volume(options):
+        return on_volume
     if engine == "local" or not is_remote(data) or (engine == "sagemaker" and not data.startswith("s3://")):
         return {}
     prepared = find_prepared(data)
     if prepared is None or options.get("image_shape", "auto") not in ("auto", ",".join(map(str, prepared.image_shape))):
         return {}
     return {"tune_data": data}
+
+
+def _data_on_volume(options: Mapping[str, Any]) -> dict[str, str]:
+    """Where trials and this machine see data on a volume claim; nothing if they lie elsewhere."""
+    from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
+    from kfp_image_tuning.pipelines.volume_data import SCHEME, seen_here, storage_of
+
+    data = options["data"]
+    if not data.startswith(SCHEME):
+        return {}
+    folder = str(seen_here(data, options))
+    in_place = {"tune_data": data} if find_prepared(folder) else {}
+    return {"data_images": folder, "tune_storage": storage_of(data, options), **in_place}
 
 
 def _absolute(place: str) -> str:

@@ -6,6 +6,7 @@ ConfigMap brings into the public image.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,4 +65,22 @@ def test_images_become_an_evaluated_model(
     assert more.trials[:4] == result.trials
     assert [trial.hyperparameters["optimizer"] for trial in more.trials[4:]].count("sgd") == 1
     assert len(more.trials) == 6
+    bench.wait_until_nothing_is_left()
+
+
+def test_a_data_set_on_a_claim_is_read_where_it_is_mounted(
+    bench: Bench, launcher_kubeconfig: Path, digits_dataset: Path, tmp_path: Path
+) -> None:
+    output, folder = tmp_path / "run", bench.place.models / "team"
+    shutil.copytree(digits_dataset, folder / "dataset")
+    options = {"pods": {"env": [{"name": "OMP_NUM_THREADS", "value": "1"}]}}
+    words = ["run", "--engine", "katib", "--data", "pvc://models/team/dataset", "--storage-mount", folder]
+    words += ["--output", output, "--katib-options", json.dumps(options), "--search-space", SPACE]
+    done = run_command(launcher_kubeconfig, *words, "--trials", "2", "--epochs", "2", "--search-mode", "flat")
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = TuningResult.load(output / "result.json")
+    assert [trial.status for trial in result.trials] == ["completed"] * 2
+    # The trials read it where it was, and left their models beside it.
+    assert sorted(path.name for path in folder.iterdir()) == ["dataset", "models"]
+    assert (output / "model" / "model.safetensors").is_file()
     bench.wait_until_nothing_is_left()

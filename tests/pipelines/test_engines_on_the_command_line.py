@@ -142,3 +142,35 @@ def test_missing_package_is_named_with_its_extra(
     assert main(command) == 1
     assert f"pip install 'kfp-image-tuning[{extra}]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_plan_reads_a_data_set_on_a_volume_where_it_is_mounted(
+    prepared_digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = prepared_digits.name
+    command = ["plan", "--engine", "katib", "--data", f"pvc://images/{name}", "--search-mode", "flat"]
+    assert main([*command, "--storage-mount", str(prepared_digits.parent)]) == 0
+    captured = capsys.readouterr()
+    assert "cannot be read from here" not in captured.err
+    assert main(command) == 0
+    assert "cannot be read from here (--storage-mount says where it is seen)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--engine", "katib"], "is on a volume claim, which this machine does not see; mount it here and say where"),
+        ([], "is a place for pods of --engine katib; with another engine give the path"),
+        (["--engine", "katib", "--storage-mount", "/nowhere"], "--storage-mount: /nowhere/dataset is not there"),
+        (
+            ["--engine", "katib", "--storage", "pvc://models/x", "--storage-mount", "/mnt"],
+            "does not lie in pvc://models/x, whose folder here is /mnt; give a --storage on the same claim",
+        ),
+    ],
+)
+def test_run_says_what_a_data_set_on_a_volume_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert main(["run", "--data", "pvc://images/dataset", "--output", str(tmp_path / "run"), *words]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
