@@ -25,7 +25,6 @@ _HEADINGS: Mapping[str, str] = {
     "preparation": "1/3 Preparing images",
     "tuning": "2/3 Searching hyperparameters",
     "evaluation": "3/3 Evaluating the best model",
-    "code": "Packing the trainer for the trials",
 }
 """What to show when a task starts, by the end of its name; the check of parameters is silent when all is well."""
 
