@@ -30,6 +30,8 @@ _MODE = 0o100644
 class ArchiveError(ImageTuningError):
     """An archive that cannot be made."""
 
+    code = "archive"
+
 
 def collect_files() -> dict[str, bytes]:
     """Content by path in the archive (``kfp_image_tuning/tuning/errors.py``), sorted."""

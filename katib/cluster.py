@@ -289,13 +289,19 @@ def _is_reached_directly(host: str, no_proxy: str | None) -> bool:
 class _NotFoundError(EngineError):
     """There is no such object."""
 
+    code = "cluster-not-found"
+
 
 class _ConflictError(EngineError):
     """There is one of this name already."""
 
+    code = "cluster-conflict"
+
 
 class _ForbiddenError(EngineError):
     """We may not do that."""
+
+    code = "cluster-forbidden"
 
 
 def _translate(error: Any, namespace: str) -> EngineError:

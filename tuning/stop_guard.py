@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -78,7 +79,7 @@ class StopGuard:
         self._request: StopRequest | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._signals = -1
-        self._earlier_signals: int | None = None
+        self._release: weakref.finalize[..., StopGuard] | None = None
         self._next_renewal = 0.0
         self._heard = False
         self.asked = False
@@ -160,7 +161,9 @@ class StopGuard:
         os.set_blocking(self._process.stdout.fileno(), False)
         self._hand_over()
         if threading.current_thread() is threading.main_thread():
-            self._earlier_signals = signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
+            earlier = signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
+            # Also for an engine that an error ends: the interpreter must not go on writing to a guard that is gone.
+            self._release = weakref.finalize(self, _listen_no_more, earlier)
 
     def _hand_over(self) -> None:
         if self._process is None or self._process.stdin is None:
@@ -172,9 +175,9 @@ class StopGuard:
             self._process.stdin.flush()
 
     def _end(self) -> None:
-        if self._earlier_signals is not None:
-            signal.set_wakeup_fd(self._earlier_signals)
-            self._earlier_signals = None
+        if self._release is not None:
+            self._release()
+            self._release = None
         if self._signals >= 0:
             os.close(self._signals)
             self._signals = -1
@@ -190,3 +193,9 @@ class StopGuard:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _listen_no_more(earlier: int) -> None:
+    """Have the interpreter tell whom it told before of signals; another thread cannot, and need not."""
+    with contextlib.suppress(ValueError, OSError):
+        signal.set_wakeup_fd(earlier)

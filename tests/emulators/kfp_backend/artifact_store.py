@@ -24,6 +24,10 @@ REFUSAL = b"""<?xml version="1.0" encoding="UTF-8"?>
 </Error>"""
 
 
+_open_stores: list["ArtifactStore"] = []
+"""moto keeps one set of buckets for all stores of a process, and what other tests have left in it."""
+
+
 class ArtifactStore:
     """The store, from its making until `close`.
 
@@ -48,6 +52,10 @@ class ArtifactStore:
         )
         for bucket in (BUCKET, *buckets, *self._public):
             self.client.create_bucket(Bucket=bucket)
+            if not _open_stores:
+                for key in self.keys(f"s3://{bucket}/"):
+                    self.client.delete_object(Bucket=bucket, Key=key)
+        _open_stores.append(self)
 
     @property
     def endpoint(self) -> str:
@@ -60,6 +68,7 @@ class ArtifactStore:
         return {"accesskey": ACCESS_KEY, "secretkey": SECRET_KEY}
 
     def close(self) -> None:
+        _open_stores.remove(self)
         self._server.shutdown()
         self._server.server_close()
 
