@@ -13,8 +13,7 @@ from typing import Any
 
 from kfp_image_tuning.code_archive.config_map import KEY, MOUNT_PATH
 from kfp_image_tuning.code_archive.package_archive import build_archive
-from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
-from tests.pipelines.component_environment import component_environment
+from tests.pipelines.component_environment import declared_environment
 
 RUN = "5f2c9c1e-5f0c-4f8e-9a51-8f1f3a2b7c60"
 """Kubeflow's identity of the run."""
@@ -120,12 +119,6 @@ class Launcher:
         if "runtimeValue" in source:
             return str(source["runtimeValue"]["constant"]).replace("{{$.pipeline_job_uuid}}", RUN)
         return as_go_writes(self.parameters[source["componentInputParameter"]])
-
-
-def declared_environment() -> Path:
-    """The ``bin`` folder of an environment with what the components of all pipelines declare."""
-    extras = ["local", "parquet", "train", "katib", "sagemaker"]
-    return component_environment(declared_packages(extras), declared_kfp())
 
 
 def as_go_writes(value: Any) -> Any:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
+
 ROOT = Path(__file__).parents[2]
 PREFIX = ".venv-components-"
 
@@ -41,3 +43,9 @@ def component_environment(packages: Sequence[str], kfp: str, name: str = "all") 
             subprocess.run([*install, "--no-deps", kfp], check=True)
             whole.touch()
     return folder / "bin"
+
+
+def declared_environment() -> Path:
+    """The ``bin`` folder of an environment with what the components of all pipelines declare."""
+    extras = ["local", "parquet", "train", "katib", "sagemaker"]
+    return component_environment(declared_packages(extras), declared_kfp())

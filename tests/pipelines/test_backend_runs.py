@@ -10,7 +10,7 @@ from kfp_image_tuning.code_archive.package_archive import build_archive
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.tuning.result import TuningResult
 from tests.emulators.kfp_backend import Backend
-from tests.pipelines.compiled_launcher import declared_environment
+from tests.pipelines.component_environment import declared_environment
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
 HALF_A_MEBIBYTE = 512 * 1024

@@ -15,7 +15,8 @@ from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.result import TuningResult
-from tests.pipelines.compiled_launcher import Launcher, declared_environment
+from tests.pipelines.compiled_launcher import Launcher
+from tests.pipelines.component_environment import declared_environment
 
 
 @pytest.mark.timeout(900)

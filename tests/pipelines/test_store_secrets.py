@@ -15,7 +15,7 @@ from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.store_access import reach_stores
 from tests.emulators.kfp_backend import Backend, Run
 from tests.emulators.kfp_backend.artifact_store import ACCESS_KEY, SECRET_KEY, ArtifactStore
-from tests.pipelines.compiled_launcher import declared_environment
+from tests.pipelines.component_environment import declared_environment
 
 
 @dsl.pipeline(name="preparation-alone")  # type: ignore[untyped-decorator]
