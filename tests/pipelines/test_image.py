@@ -10,9 +10,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import venv
 from fnmatch import fnmatch
 from pathlib import Path
+
+from tests.pipelines.environments import make_environment
 
 ROOT = Path(__file__).parents[2]
 Instruction = tuple[str, str]
@@ -87,9 +88,8 @@ def test_the_commands_of_the_build_make_an_environment_that_has_all_that_steps_a
     for command in [text for kind, text in found["wheel"] if kind == "RUN"]:
         run(command, context, Path(sys.executable).parent, wheels)
     assert [path.name.partition("-")[0] for path in wheels.iterdir()] == ["kfp_image_tuning"]
-    venv.create(environment, with_pip=True)
+    make_environment(environment, base=Path(sys.executable).parent)
     site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(environment)}))
-    (site / "base.pth").write_text(sysconfig.get_path("purelib") + "\n")
     for command in [text for kind, text in found[IMAGE] if kind == "RUN"]:
         run(command, tmp_path, environment / "bin", wheels)
     assert (site / "kfp_image_tuning" / "katib" / "trial.py").is_file()

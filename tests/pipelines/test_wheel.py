@@ -10,27 +10,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    # Built from a copy, so that no build folder appears in the checkout.
-    names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\n")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            target = folder / "source" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(folder / "source")]
-    subprocess.run(build, check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
-
-
 def test_wheel_holds_all_rooms_and_their_documents(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
     for room in ("tuning", "dataset", "trainer", "report", "components", "pipelines"):

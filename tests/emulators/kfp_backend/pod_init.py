@@ -63,14 +63,13 @@ def build_root(spec):
         mount("proc", root / "proc", "proc")
     except OSError:
         mount("/proc", root / "proc", flags=MS_BIND | MS_REC)
-    for path in spec["image_paths"]:
-        if path.split("/")[1] in HIDDEN:
-            bind(path, root / path[1:])
     layer = Path(spec["folder"]) / "layer"
     for name in ("tmp", "root"):
         (layer / name).mkdir(parents=True, exist_ok=True)
-        if not any(path.startswith(f"/{name}/") for path in spec["image_paths"]):
-            bind(layer / name, root / name)
+        bind(layer / name, root / name)
+    for path in spec["image_paths"]:
+        if path.split("/")[1] in HIDDEN:
+            bind(path, root / path[1:])
     (root / "tmp").chmod(0o1777)
     for entry in spec["mounts"]:
         place = root / entry["path"].lstrip("/")

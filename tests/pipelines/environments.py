@@ -1,0 +1,36 @@
+"""Environments that stand for container images: an own folder over packages that lie elsewhere."""
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+
+def make_environment(folder: Path, base: Path | None = None) -> Path:
+    """Make an environment whose pip installs into it alone; returns its ``bin`` folder.
+
+    Args:
+        folder: Where.
+        base: The ``bin`` folder of the environment whose packages it has from the start; None: pip, and nothing else.
+    """
+    venv.create(folder, with_pip=base is None)
+    if base is not None:
+        packages = sysconfig.get_path("purelib", "venv", vars={"base": str(base.parent)})
+        site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder)}))
+        (site / "base.pth").write_text(f"{packages}\n")
+    return folder / "bin"
+
+
+def build_wheel(checkout: Path, folder: Path) -> Path:
+    """Build our wheel from a copy, so that no build folder appears in the checkout."""
+    list_files = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(list_files, cwd=checkout, capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in filter(None, names):
+        if (checkout / name).is_file():
+            target = folder / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((checkout / name).read_bytes())
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(folder / "source")]
+    subprocess.run(build, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
