@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from kfp_image_tuning.dataset.store_address import (
+    ARTIFACT_STORE_KEYS,
     KUBEFLOW_ADDRESS,
     KUBEFLOW_SECRET,
     KUBEFLOW_SECRET_KEYS,
@@ -154,6 +155,17 @@ class StorePlace:
             list(threads.map(lambda name: obstore.put(self.store, self.below(name), folder / name), names[:-1]))
             obstore.put(self.store, self.below(names[-1]), folder / names[-1])
 
+    def remove(self, names: Sequence[str]) -> None:
+        """Delete files of this folder; those that are not there count as deleted.
+
+        Raises:
+            StoreError: If they cannot be deleted.
+        """
+        import obstore
+
+        with self.failures():
+            obstore.delete(self.store, [self.below(name) for name in names])
+
     def chunks(self, key: str) -> Iterator[bytes]:
         """The content of an object, by its key in the store, piece by piece.
 
@@ -248,7 +260,8 @@ def _credentials(
     Raises:
         StoreError: If there are none: a client would ask Amazon's service for machines, and wait for it.
     """
-    access, secret = (environment.get(name) for name in KUBEFLOW_SECRET_KEYS)
+    own = [environment.get(name) for name in ARTIFACT_STORE_KEYS] if address.is_kubeflows else []
+    access, secret = own if all(own) and own else [environment.get(name) for name in KUBEFLOW_SECRET_KEYS]
     has_usual = bool(environment.get("AWS_ACCESS_KEY_ID"))
     if access and secret and address.endpoint and (address.is_kubeflows or not has_usual):
         return {"access_key_id": access, "secret_access_key": secret, "expires_at": None}

@@ -22,6 +22,11 @@ KUBEFLOW_SECRET_KEYS: Mapping[str, str] = {
 }
 """A step's environment variable to key in that secret: names of their own, because a cloud's client would take
 ``AWS_…`` for the keys of every other store as well."""
+ARTIFACT_STORE_KEYS: Mapping[str, str] = {
+    "ARTIFACT_STORE_ACCESS_KEY": "accesskey",
+    "ARTIFACT_STORE_SECRET_KEY": "secretkey",
+}
+"""The same in a step that reads other stores with a user's secret, which may have keys of these names too."""
 KUBEFLOW_ADDRESS = "http://seaweedfs.kubeflow:9000"
 """Kubeflow's own store (SeaweedFS since KFP 2.15) as pods of every namespace see it."""
 KUBEFLOW_REGION = "us-east-1"

@@ -80,7 +80,7 @@ def image_tuning_local(
             or https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts
             anew.
         tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
-            {run} in it stands for the run, so that each run of a schedule searches anew; empty: none.
+            {run} in it stands for the run, so that each run of a schedule searches anew; empty: beside the artifacts.
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
@@ -127,7 +127,8 @@ def image_tuning_local(
         initial_model=tune_initial_model,
         work_directory=checked.outputs["tune_work_directory"],
     )
-    reach_stores(tuned, data_secret)
+    # What the search reaches is kept beside the artifacts, for a retry.
+    reach_stores(tuned, data_secret, writes_artifacts=True)
     return evaluate(
         model_evaluation,
         prepared,

@@ -29,7 +29,7 @@ def local_tuning(
     seed: int = 0,
     initial_model: str = "",
     work_directory: str = "",
-    run_id: str = "",  # noqa: ARG001  # KFP looks cached results up by it
+    run_id: str = "",
 ) -> NamedTuple("Outputs", [("best_objective", float), ("best_hyperparameters", dict), ("best_trial", str)]):  # type: ignore[valid-type]
     """Search the hyperparameters of an image classifier with the embedded engine, in this pod.
 
@@ -54,7 +54,7 @@ def local_tuning(
         initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
             https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts anew.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
-            empty: none.
+            empty: beside the run's artifacts.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
 
@@ -96,6 +96,9 @@ def local_tuning(
             report=report.path,
             initial_model=initial_model,
             work_directory=work_directory,
+            artifact=best_model.uri,
+            artifact_store=dataset.metadata.get("store_session_info", ""),
+            run_id=run_id,
         )
         best_model.metadata.update(outcome.model_metadata)
         for name, value in outcome.metrics.items():

@@ -61,17 +61,24 @@ class LocalEngine:
         work_directory: Where the search keeps its state; the search that is already there goes on.
         model_directory: Gets the best trial's model.
         initial_model: A model that every trial starts from.
+        initial_model_name: What a search that goes on knows it by; empty: its path.
     """
 
     name = "local"
 
     def __init__(
-        self, dataset_directory: Path, work_directory: Path, model_directory: Path, initial_model: str | None = None
+        self,
+        dataset_directory: Path,
+        work_directory: Path,
+        model_directory: Path,
+        initial_model: str | None = None,
+        initial_model_name: str = "",
     ) -> None:
         self._dataset_directory = dataset_directory
         self._work_directory = work_directory
         self._model_directory = model_directory
         self._initial_model = initial_model
+        self._initial_model_name = initial_model_name or initial_model
         self._files = TrialFiles(work_directory)
         self._pool: WorkerPool | None = None
         self._runs: dict[Worker, _Run] = {}
@@ -103,9 +110,9 @@ class LocalEngine:
                 f"{self._dataset_directory}: holds the data set {prepared.fingerprint}, the search is for "
                 f"{self._search.dataset.fingerprint}; plan it for this data set"
             )
-        self._journal = Journal(self._work_directory, self._search, self._initial_model)
+        self._journal = Journal(self._work_directory, self._search, self._initial_model_name)
         records = self._journal.records
-        self._files.forget_missing(records)
+        self._files.find(records)
         self._pending = [record for record in records if record.trial.status in ("running", "stopped")]
         done = [record.trial for record in records if record not in self._pending]
         if self._search.budget.reason_to_stop(done, self._journal.seconds) is not None:

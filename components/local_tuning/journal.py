@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from io import BufferedRandom
 from pathlib import Path
@@ -128,7 +128,8 @@ class Journal:
             lines = [json.loads(line) for line in content[:whole].splitlines()]
             if lines:
                 self._check(lines[0], search, initial_model)
-                self._replay(lines[1:])
+                self.records = replay(lines[1:])
+                self.earlier_seconds = lines[-1]["seconds"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise DocumentError(
                 f"{self._path}: is damaged ({error}); choose another work directory, or delete this one to start anew"
@@ -156,22 +157,22 @@ class Journal:
             )
         self.started_at = header["started_at"]
 
-    def _replay(self, lines: list[dict[str, Any]]) -> None:
-        """Bring the records to where they were."""
-        for line in lines:
-            event, self.earlier_seconds = line.pop("event"), line.pop("seconds")
-            number = line.pop("number")
-            if event == "started":
-                values, source = line.pop("values"), line.pop("source")
-                self.records.append(Record(number, values, source, Trial(status="running", **line)))
-                continue
-            record = self.records[number]
-            if event == "point":
-                _put_point(record, Point(**line["point"]))
-            elif event == "epoch":
-                _put_epoch(record, Epoch(**line["epoch"]))
-            else:
-                record.trial = Trial.from_document(line["trial"])
+
+def replay(lines: Iterable[Mapping[str, Any]]) -> list[Record]:
+    """The trials as they were after these lines of a journal, without its first."""
+    records: list[Record] = []
+    for line in lines:
+        event, number = line["event"], line["number"]
+        if event == "started":
+            about = {name: line[name] for name in line.keys() - {"event", "seconds", "number", "values", "source"}}
+            records.append(Record(number, line["values"], line["source"], Trial(status="running", **about)))
+        elif event == "point":
+            _put_point(records[number], Point(**line["point"]))
+        elif event == "epoch":
+            _put_epoch(records[number], Epoch(**line["epoch"]))
+        else:
+            records[number].trial = Trial.from_document(line["trial"])
+    return records
 
 
 def _put_point(record: Record, point: Point) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.components.local_tuning.engine import LocalEngine
+from kfp_image_tuning.components.local_tuning.interim_results import InterimResults, find_interim_place
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
 from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
 from kfp_image_tuning.dataset.document import Dataset
@@ -29,6 +30,9 @@ def launch(
     report: str,
     initial_model: str = "",
     work_directory: str,
+    artifact: str = "",
+    artifact_store: str = "",
+    run_id: str = "",
 ) -> TuningOutcome:
     """Search in this process and its workers.
 
@@ -39,7 +43,10 @@ def launch(
         result: File that gets the result document.
         report: File that gets the report.
         initial_model: Model that every trial starts from, a path or URI; empty: none.
-        work_directory: Folder in which the search's state stays; empty: none.
+        work_directory: Folder in which the search's state stays; empty: beside the artifacts of the run.
+        artifact: Address of one of the step's output artifacts.
+        artifact_store: What Kubeflow says about the store of artifacts (``store_session_info``).
+        run_id: Kubeflow's identity of the run; empty outside of Kubeflow, where nothing is kept.
 
     Raises:
         EngineError: If the search was stopped from outside, or ended without a model.
@@ -52,8 +59,16 @@ def launch(
         place = Path(work_directory or opened.enter_context(tempfile.TemporaryDirectory(prefix="search-")))
         # Brought here once for all trials.
         start = str(opened.enter_context(local_model(initial_model))) if initial_model else None
+        name = without_credentials(initial_model)
+        kept = None
+        if not work_directory:
+            kept = find_interim_place(artifact, artifact_store, run_id, search, name)
+            if kept is not None:
+                interim = InterimResults(kept, place / SEARCH_FOLDER, say)
+                interim.restore()
+                opened.enter_context(interim.keeping())
         found = run_search(
-            LocalEngine(Path(dataset), place / SEARCH_FOLDER, Path(model), start),
+            LocalEngine(Path(dataset), place / SEARCH_FOLDER, Path(model), start, name),
             search,
             Path(result),
             reproduction_command=reproduction_command(settings, prepared, own_options),
@@ -65,7 +80,11 @@ def launch(
         found = replace(found, trials=trials)
         found.save(Path(result))
     if found.status == "stopped":
-        way_out = "start it again with the same work directory to go on" if work_directory else "nothing of it was kept"
+        way_out = "nothing of it was kept"
+        if work_directory:
+            way_out = "start it again with the same work directory to go on"
+        elif kept is not None:
+            way_out = "a retry of the run goes on with what it had reached"
         raise EngineError(f"the search was {found.stop_reason} after {len(found.trials)} trials; {way_out}")
     write_report(Path(report), result=found, dataset=prepared)
     return TuningOutcome.of(found)

@@ -55,11 +55,16 @@ class TrialFiles:
             record.trial = replace(record.trial, model_uri=None)
         return worse
 
-    def forget_missing(self, records: Sequence[Record]) -> None:
-        """Correct records of models that were removed after the records were written."""
+    def find(self, records: Sequence[Record]) -> None:
+        """Correct records where the folder has moved, or models were removed, after they were written."""
         for record in records:
-            if record.trial.model_uri and not Path(record.trial.model_uri).is_dir():
-                record.trial = replace(record.trial, model_uri=None)
+            trial = record.trial
+            has_model = self.model(trial.name).is_dir()
+            model = str(self.model(trial.name)) if trial.model_uri and has_model else None
+            record.trial = replace(trial, model_uri=model, log_uri=str(self.log(trial.name)))
+            if trial.status in ("running", "stopped") and not has_model:
+                # It starts from nothing, whatever it had reached.
+                record.trial = replace(record.trial, history=(), objective=None, best_epoch=None)
 
     def copy_model(self, name: str, target: Path) -> None:
         """Copy a trial's model, so that the target holds it whole or what it held before."""

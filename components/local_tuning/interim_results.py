@@ -1,0 +1,224 @@
+"""What a local search has reached, in the store of the run's artifacts.
+
+A retried run, or the pod that Kubeflow makes after it lost one, goes on with it.
+
+A thread looks at the search's folder. After each finished trial, and between them as often as it takes no more than a
+twentieth of the time, it uploads what is new: models of finished trials, checkpoints of running ones, and then, in one
+object, the journal with a list of these files. A process may be killed at any moment: what is listed is whole.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME, replay
+from kfp_image_tuning.components.local_tuning.records import Record
+from kfp_image_tuning.dataset.object_store import StorePlace, is_remote, open_place, without_credentials
+from kfp_image_tuning.dataset.store_address import find_address
+from kfp_image_tuning.tuning.errors import StoreError
+from kfp_image_tuning.tuning.result import find_best_trial
+from kfp_image_tuning.tuning.search import Search
+
+SCHEMA_VERSION = 1
+FOLDER_NAME = "search-state"
+"""Beside the artifacts of the run."""
+STATE_NAME = "state.json"
+LOOK_SECONDS = 0.5
+SHORTEST_PAUSE = 5.0
+"""Seconds from one upload to the next within a trial, at least."""
+SHARE_OF_TIME = 20
+"""The pause after an upload, in times what it took."""
+_FINISHED = ("completed", "early_stopped")
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+
+
+def find_interim_place(
+    artifact: str, artifact_store: str, run_id: str, search: Search, initial_model: str
+) -> StorePlace | None:
+    """Where a search of a Kubeflow run keeps what it has reached; None outside of such a run.
+
+    Args:
+        artifact: Address of an output artifact of the step: ``minio://bucket/…/RUN/TASK/…``.
+        artifact_store: What Kubeflow says about the store (``store_session_info``); empty: nothing.
+        run_id: Kubeflow's identity of the run; empty: none.
+        search: The search; another one of the same run has a place of its own.
+        initial_model: Model that every trial starts from; empty: none.
+
+    Raises:
+        StoreError: If nobody says where the store is, or how it is entered.
+    """
+    before, found, _ = artifact.partition(f"/{run_id}/")
+    if not run_id or not found or not is_remote(artifact):
+        return None
+    identity = json.dumps([search.to_document(), without_credentials(initial_model)], sort_keys=True)
+    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    address = find_address(artifact, session_info=artifact_store, artifact=artifact)
+    return open_place(f"{before}/{run_id}/{FOLDER_NAME}/{name}", address=address)
+
+
+class InterimResults:
+    """Keeps the state of a search in a store, and brings it back. A store that fails never fails the search.
+
+    Args:
+        place: The folder in the store.
+        directory: The search's own folder.
+        show: Takes one line for the reader.
+    """
+
+    def __init__(self, place: StorePlace, directory: Path, show: Callable[[str], None]) -> None:
+        self._place, self._directory, self._show = place, directory, show
+        self._stored: dict[str, Mapping[str, Any]] = {}
+        self._known: dict[Path, tuple[int, Mapping[str, Any]]] = {}
+        self._journal = b""
+        self._has_failed = False
+        self._over = threading.Event()
+
+    def restore(self) -> None:
+        """Bring what an earlier process has reached into the search's folder, and say what it is."""
+        try:
+            content = self._place.read(STATE_NAME)
+            if content is None:
+                return
+            state = json.loads(content)
+            if state["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema_version is {state['schema_version']!r}, this release reads {SCHEMA_VERSION}")
+            journal, files = str(state["journal"]).encode(), dict(state["files"])
+            if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+                raise ValueError("it names files elsewhere")
+            self._place.download(list(files), self._directory)
+            for name, file in files.items():
+                if describe_file(self._directory / name) != file:
+                    raise ValueError(f"{name} is not what was stored")
+            said = describe_records(read_records(journal))
+        except (StoreError, OSError, *_DAMAGE) as error:
+            shutil.rmtree(self._directory / "trials", ignore_errors=True)
+            self._show(f"Warning: what an earlier attempt has reached is not used; the search starts anew: {error}")
+            return
+        self._stored = files
+        for best in self._directory.glob("trials/*/checkpoint/*/best"):
+            shutil.copytree(best, best.parents[2] / "model", dirs_exist_ok=True)
+        (self._directory / JOURNAL_NAME).write_bytes(journal)
+        self._show(f"Found {said} of this run in {self._place.uri}; going on with that.")
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Upload what is new as long as the context lasts, and once more at its end."""
+        thread = threading.Thread(target=self._keep_looking, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+            self._keep()
+
+    def _keep_looking(self) -> None:
+        next_time, seen = 0.0, 0
+        while not self._over.wait(LOOK_SECONDS):
+            journal = self._read_journal()
+            news = journal[seen:]
+            started = time.monotonic()
+            if news and (b'"event": "finished"' in news or started >= next_time):
+                self._keep()
+                took = time.monotonic() - started
+                seen, next_time = len(journal), time.monotonic() + max(SHORTEST_PAUSE, SHARE_OF_TIME * took)
+
+    def _read_journal(self) -> bytes:
+        try:
+            content = (self._directory / JOURNAL_NAME).read_bytes()
+        except OSError:
+            return b""
+        return content[: content.rfind(b"\n") + 1]
+
+    def _keep(self) -> None:
+        try:
+            self._upload(self._read_journal())
+        except FileNotFoundError:
+            # The search goes on meanwhile: what was just replaced is seen next time.
+            return
+        except Exception as error:
+            if not self._has_failed:
+                self._show(
+                    "Warning: what this search reaches cannot be kept for a retry of the run; the search goes on, and "
+                    f"tries again: {error}"
+                )
+            self._has_failed = True
+
+    def _upload(self, journal: bytes) -> None:
+        """Files first, then their list with the journal, then away with what is no longer listed."""
+        files = {}
+        for path in self._wanted_files(journal):
+            name = path.relative_to(self._directory).as_posix()
+            files[name] = self._describe(path)
+            if self._stored.get(name) != files[name]:
+                self._upload_file(path, name)
+        if journal == self._journal:
+            return
+        state = {"schema_version": SCHEMA_VERSION, "journal": journal.decode(), "files": files}
+        self._place.write(STATE_NAME, json.dumps(state).encode())
+        self._journal = journal
+        gone = [name for name in self._stored if name not in files]
+        self._stored = files
+        if gone:
+            # What nobody may delete stays.
+            with contextlib.suppress(StoreError):
+                self._place.remove(gone)
+
+    def _upload_file(self, path: Path, name: str) -> None:
+        try:
+            self._place.upload(self._directory, [name])
+        except StoreError:
+            if not path.exists():
+                raise FileNotFoundError(name) from None
+            raise
+        self._stored[name] = self._describe(path)
+
+    def _wanted_files(self, journal: bytes) -> list[Path]:
+        """Models of finished trials, as far as the search keeps them, and checkpoints of the others."""
+        ended = {record.trial.name for record in read_records(journal) if record.trial.status in _FINISHED}
+        paths: list[Path] = []
+        for trial in sorted(self._directory.glob("trials/*")):
+            folders = [trial / "model"] if trial.name in ended else sorted(trial.glob("checkpoint/epoch-*"))
+            paths += [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        return paths
+
+    def _describe(self, path: Path) -> Mapping[str, Any]:
+        """As `describe_file`, of a file that has not changed from memory."""
+        changed = path.stat().st_mtime_ns
+        known = self._known.get(path)
+        if known is None or known[0] != changed:
+            self._known[path] = known = (changed, describe_file(path))
+        return known[1]
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Its size in bytes and its checksum."""
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def read_records(journal: bytes) -> list[Record]:
+    """The trials of a journal; none where its first line is not there yet."""
+    return replay(map(json.loads, journal.splitlines()[1:]))
+
+
+def describe_records(records: Sequence[Record]) -> str:
+    """What a journal holds, for a reader: ``3 finished trials (best 0.9710) and 1 that was cut off after 4 epochs``."""
+    trials = [record.trial for record in records]
+    cut_off = [trial for trial in trials if trial.status in ("running", "stopped")]
+    finished = [trial for trial in trials if trial not in cut_off]
+    best = find_best_trial(finished)
+    words = "1 finished trial" if len(finished) == 1 else f"{len(finished)} finished trials"
+    words += f" (best {best.objective:.4f})" if best else ""
+    if cut_off:
+        epochs = max(len(trial.history) for trial in cut_off)
+        words += f" and {len(cut_off)} that {'was' if len(cut_off) == 1 else 'were'} cut off after "
+        words += "1 epoch" if epochs == 1 else f"{epochs} epochs" if len(cut_off) == 1 else f"up to {epochs} epochs"
+    return words
