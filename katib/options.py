@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
+from kfp_image_tuning.katib.quantities import parse_quantity
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.object_forms import find_misfits
 
@@ -105,8 +106,10 @@ class TrialPodOptions:
         resources = given.get("resources", {})
         asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
         for name in ("cpu", "memory"):
-            if name in asked:
-                changes[name] = str(asked.pop(name))
+            amount = str(asked.pop(name, "0"))
+            # A pipeline's parameter for no limit is 0: KFP takes no empty one. A pod's limit it must not become.
+            if parse_quantity(amount) != 0:
+                changes[name] = amount
         for name, amount in asked.items():
             # What is left are extended resources, and the only ones that training can use are GPUs.
             changes |= {"gpu_resource": name, "gpus": int(amount)}

@@ -17,6 +17,7 @@ import yaml
 
 from kfp_image_tuning.code_archive.config_map import MOUNT_PATH, config_map_name
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
+from kfp_image_tuning.pipelines.leaner_specification import make_leaner, strip_source
 from kfp_image_tuning.pipelines.pod_prelude import build_prelude
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
 from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
@@ -147,40 +148,24 @@ def compile_pipeline(
         compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=defaults_of(pipeline, values))
         text = path.read_text(encoding="utf-8")
     documents = list(yaml.safe_load_all(text))
+    delivered = set()
     for name, executor in documents[0]["deploymentSpec"]["executors"].items():
         extras = _extras_of(executor.get("container", {}))
         if extras is not None:
+            delivered.add(name)
             _deliver(executor["container"], extras, delivery)
             if not delivery.image and not delivery.package:
                 _mount_config_map(documents, name)
     if values is not None:
         apply_values(documents, values)
-    _say_once(documents[0])
+    components = documents[0]["components"]
+    make_leaner(documents[0], [name for name, entry in components.items() if entry.get("executorLabel") in delivered])
     _join_descriptions(documents[0])
     # The patch release of the SDK changes nothing in the pipeline; the file would be out of date with each.
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]
     check_specification(documents)
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     return header + dump_documents(documents)
-
-
-def _say_once(specification: dict[str, Any]) -> None:
-    """Leave out inputs' descriptions that the run form has; KFP keeps components several times in what it stores."""
-    shown = specification["root"].get("inputDefinitions", {}).get("parameters", {})
-    for component in specification["components"].values():
-        for name, definition in component.get("inputDefinitions", {}).get("parameters", {}).items():
-            if name in shown and "executorLabel" in component:
-                definition.pop("description", None)
-
-
-def _without_docstring(source: str) -> str:
-    """A component's source without the docstring of its function, which is the component's description already."""
-    lines = source.split("\n")
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
-            docstring = node.body[0]
-            del lines[docstring.lineno - 1 : docstring.end_lineno]
-    return "\n".join(lines)
 
 
 def _join_descriptions(part: Any) -> None:
@@ -197,7 +182,7 @@ def _deliver(container: dict[str, Any], extras: tuple[str, ...], delivery: Deliv
     variables = [{"name": name, "value": value} for name, value in delivery.environment.items()]
     container["env"] = [*container.get("env", []), *variables]
     container["image"] = delivery.image or delivery.base_image or container["image"]
-    container["command"] = [*container["command"][:-1], _without_docstring(container["command"][-1])]
+    container["command"] = [*container["command"][:-1], strip_source(container["command"][-1])]
     if delivery.image:
         return
     prelude = build_prelude(declared_packages(extras), declared_kfp(), from_config_map=not delivery.package)

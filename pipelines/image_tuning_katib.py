@@ -8,7 +8,8 @@ from kfp import dsl
 from kfp_image_tuning.components.katib_tuning.component import katib_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
 from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
-from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, evaluate, prepare, search
+from kfp_image_tuning.pipelines.step_resources import NO_ACCELERATORS, NO_LIMIT, limit
+from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_own_store, reach_stores
 
 
@@ -27,6 +28,8 @@ def image_tuning_katib(
     data_seed: int = 0,
     data_work_directory: str = "",
     data_secret: str = KUBEFLOW_SECRET,
+    data_cpu: str = NO_LIMIT,
+    data_memory: str = NO_LIMIT,
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
@@ -48,6 +51,10 @@ def image_tuning_katib(
     tune_katib_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     eval_min_accuracy: float = 0.0,
     eval_baseline: str = "",
+    eval_cpu: str = NO_LIMIT,
+    eval_memory: str = NO_LIMIT,
+    eval_accelerator: str = "",
+    eval_accelerator_count: str = NO_ACCELERATORS,
 ) -> ImageTuningOutputs:
     """Prepare images, search in GPU pods of the cluster, evaluate the best model.
 
@@ -66,6 +73,8 @@ def image_tuning_katib(
         data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
             default is that of Kubeflow's own store.
+        data_cpu: Processors of the pod that prepares images, such as 4; 0: no limit.
+        data_memory: Its memory, such as 16Gi; 0: no limit.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
             choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
@@ -93,6 +102,10 @@ def image_tuning_katib(
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
+        eval_cpu: Processors of the pod that evaluates, such as 4; 0: no limit.
+        eval_memory: Its memory, such as 16Gi; 0: no limit.
+        eval_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        eval_accelerator_count: How many, such as 1.
 
     Returns:
         dataset: The data set: dataset.json with train, validation and test record files.
@@ -117,6 +130,7 @@ def image_tuning_katib(
         seed=data_seed,
     )
     reach_stores(prepared, data_secret)
+    limit(prepared, cpu=data_cpu, memory=data_memory)
     tuned = search(
         katib_tuning,
         dataset=prepared.outputs["dataset"],
@@ -142,7 +156,7 @@ def image_tuning_katib(
     )
     # Where the trials' models lie if no other storage is given.
     reach_own_store(tuned)
-    return evaluate(
+    evaluated = evaluate(
         model_evaluation,
         prepared,
         tuned,
@@ -150,3 +164,11 @@ def image_tuning_katib(
         min_accuracy=eval_min_accuracy,
         baseline_evaluation=eval_baseline,
     )
+    limit(
+        evaluated,
+        cpu=eval_cpu,
+        memory=eval_memory,
+        accelerator=eval_accelerator,
+        accelerator_count=eval_accelerator_count,
+    )
+    return collect(prepared, tuned, evaluated)

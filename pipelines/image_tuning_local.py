@@ -8,7 +8,8 @@ from kfp import dsl
 from kfp_image_tuning.components.local_tuning.component import local_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
 from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
-from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, evaluate, prepare, search
+from kfp_image_tuning.pipelines.step_resources import NO_ACCELERATORS, NO_LIMIT, limit
+from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
@@ -27,6 +28,8 @@ def image_tuning_local(
     data_seed: int = 0,
     data_work_directory: str = "",
     data_secret: str = KUBEFLOW_SECRET,
+    data_cpu: str = NO_LIMIT,
+    data_memory: str = NO_LIMIT,
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
@@ -42,8 +45,16 @@ def image_tuning_local(
     tune_seed: int = 0,
     tune_initial_model: str = "",
     tune_work_directory: str = "",
+    tune_cpu: str = NO_LIMIT,
+    tune_memory: str = NO_LIMIT,
+    tune_accelerator: str = "",
+    tune_accelerator_count: str = NO_ACCELERATORS,
     eval_min_accuracy: float = 0.0,
     eval_baseline: str = "",
+    eval_cpu: str = NO_LIMIT,
+    eval_memory: str = NO_LIMIT,
+    eval_accelerator: str = "",
+    eval_accelerator_count: str = NO_ACCELERATORS,
 ) -> ImageTuningOutputs:
     """Prepare images, search in one pod, evaluate the best model.
 
@@ -62,6 +73,8 @@ def image_tuning_local(
         data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
             default is that of Kubeflow's own store.
+        data_cpu: Processors of the pod that prepares images, such as 4; 0: no limit.
+        data_memory: Its memory, such as 16Gi; 0: no limit.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
             choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
@@ -81,9 +94,17 @@ def image_tuning_local(
             anew.
         tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
             {run} in it stands for the run, so that each run of a schedule searches anew; empty: beside the artifacts.
+        tune_cpu: Processors of the pod that searches, such as 8; 0: no limit.
+        tune_memory: Its memory, such as 32Gi; 0: no limit.
+        tune_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        tune_accelerator_count: How many, such as 1.
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
+        eval_cpu: Processors of the pod that evaluates, such as 4; 0: no limit.
+        eval_memory: Its memory, such as 16Gi; 0: no limit.
+        eval_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        eval_accelerator_count: How many, such as 1.
 
     Returns:
         dataset: The data set: dataset.json with train, validation and test record files.
@@ -108,6 +129,7 @@ def image_tuning_local(
         seed=data_seed,
     )
     reach_stores(prepared, data_secret)
+    limit(prepared, cpu=data_cpu, memory=data_memory)
     tuned = search(
         local_tuning,
         dataset=prepared.outputs["dataset"],
@@ -129,7 +151,14 @@ def image_tuning_local(
     )
     # What the search reaches is kept beside the artifacts, for a retry.
     reach_stores(tuned, data_secret, writes_artifacts=True)
-    return evaluate(
+    limit(
+        tuned,
+        cpu=tune_cpu,
+        memory=tune_memory,
+        accelerator=tune_accelerator,
+        accelerator_count=tune_accelerator_count,
+    )
+    evaluated = evaluate(
         model_evaluation,
         prepared,
         tuned,
@@ -137,3 +166,11 @@ def image_tuning_local(
         min_accuracy=eval_min_accuracy,
         baseline_evaluation=eval_baseline,
     )
+    limit(
+        evaluated,
+        cpu=eval_cpu,
+        memory=eval_memory,
+        accelerator=eval_accelerator,
+        accelerator_count=eval_accelerator_count,
+    )
+    return collect(prepared, tuned, evaluated)

@@ -8,7 +8,8 @@ from kfp import dsl
 from kfp_image_tuning.components.sagemaker_evaluation.component import sagemaker_evaluation
 from kfp_image_tuning.components.sagemaker_tuning.component import sagemaker_tuning
 from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
-from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, evaluate, prepare, search
+from kfp_image_tuning.pipelines.step_resources import NO_LIMIT, limit
+from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_stores
 
 
@@ -29,6 +30,8 @@ def image_tuning_sagemaker(
     data_seed: int = 0,
     data_work_directory: str = "",
     data_secret: str = KUBEFLOW_SECRET,
+    data_cpu: str = NO_LIMIT,
+    data_memory: str = NO_LIMIT,
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
@@ -50,6 +53,8 @@ def image_tuning_sagemaker(
     eval_instance_type: str = "ml.m5.xlarge",
     eval_min_accuracy: float = 0.0,
     eval_baseline: str = "",
+    eval_cpu: str = NO_LIMIT,
+    eval_memory: str = NO_LIMIT,
 ) -> ImageTuningOutputs:
     """Prepare images, search by a tuning job on Amazon SageMaker, evaluate the best model.
 
@@ -70,6 +75,8 @@ def image_tuning_sagemaker(
         data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
             default is that of Kubeflow's own store.
+        data_cpu: Processors of the pod that prepares images, such as 4; 0: no limit.
+        data_memory: Its memory, such as 16Gi; 0: no limit.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
             choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
@@ -94,6 +101,8 @@ def image_tuning_sagemaker(
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
+        eval_cpu: Processors of the pod that evaluates, such as 4; 0: no limit.
+        eval_memory: Its memory, such as 16Gi; 0: no limit.
 
     Returns:
         dataset: The data set: dataset.json with train, validation and test record files.
@@ -118,6 +127,7 @@ def image_tuning_sagemaker(
         seed=data_seed,
     )
     reach_stores(prepared, data_secret)
+    limit(prepared, cpu=data_cpu, memory=data_memory)
     tuned = search(
         sagemaker_tuning,
         dataset=prepared.outputs["dataset"],
@@ -141,7 +151,7 @@ def image_tuning_sagemaker(
         run=tune_run,
         sagemaker_options=tune_sagemaker_options,
     )
-    return evaluate(
+    evaluated = evaluate(
         sagemaker_evaluation,
         prepared,
         tuned,
@@ -155,3 +165,5 @@ def image_tuning_sagemaker(
         instance_type=eval_instance_type,
         sagemaker_options=tune_sagemaker_options,
     )
+    limit(evaluated, cpu=eval_cpu, memory=eval_memory)
+    return collect(prepared, tuned, evaluated)

@@ -66,8 +66,8 @@ def search(component: Any, **inputs: Any) -> Any:
     return tuned
 
 
-def evaluate(component: Any, prepared: Any, tuned: Any, secret: Any = None, **inputs: Any) -> ImageTuningOutputs:
-    """The fourth task: the best model on images that no trial saw; and all that a pipeline gives."""
+def evaluate(component: Any, prepared: Any, tuned: Any, secret: Any = None, **inputs: Any) -> Any:
+    """The fourth task: the best model on images that no trial saw."""
     evaluated = component(
         model=tuned.outputs["best_model"],
         dataset=prepared.outputs["dataset"],
@@ -80,6 +80,11 @@ def evaluate(component: Any, prepared: Any, tuned: Any, secret: Any = None, **in
         reach_stores(evaluated, secret)
     evaluated.set_display_name("Evaluate the best model")
     evaluated.set_caching_options(False)
+    return evaluated
+
+
+def collect(prepared: Any, tuned: Any, evaluated: Any) -> ImageTuningOutputs:
+    """All that a pipeline gives, from its tasks."""
     return ImageTuningOutputs(
         dataset=prepared.outputs["dataset"],
         best_model=tuned.outputs["best_model"],

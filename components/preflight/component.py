@@ -19,6 +19,8 @@ def preflight(
     data_max_bad: str = "1%",
     data_seed: int = 0,
     data_work_directory: str = "",
+    data_cpu: str = "0",
+    data_memory: str = "0",
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
@@ -34,6 +36,10 @@ def preflight(
     tune_seed: int = 0,
     tune_initial_model: str = "",
     tune_work_directory: str = "",
+    tune_cpu: str = "0",
+    tune_memory: str = "0",
+    tune_accelerator: str = "",
+    tune_accelerator_count: str = "0",
     tune_gpus: int = 1,
     tune_storage: str = "",
     tune_storage_mount: str = "",
@@ -46,6 +52,10 @@ def preflight(
     tune_sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     eval_min_accuracy: float = 0.0,
     eval_baseline: str = "",
+    eval_cpu: str = "0",
+    eval_memory: str = "0",
+    eval_accelerator: str = "",
+    eval_accelerator_count: str = "0",
     eval_mode: str = "transform",
     eval_instance_type: str = "ml.m5.xlarge",
 ) -> NamedTuple(  # type: ignore[valid-type]
@@ -71,6 +81,8 @@ def preflight(
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             {run} in it stands for the run; empty: none.
+        data_cpu: Processors of the pod that prepares images, such as 4; 0: no limit.
+        data_memory: Its memory, such as 16Gi; 0: no limit.
         tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
             choices, or a fixed value.
         tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
@@ -90,6 +102,10 @@ def preflight(
             anew.
         tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
             {run} in it stands for the run, so that each run of a schedule searches anew; empty: none.
+        tune_cpu: Processors of the pod that searches, such as 8; 0: no limit.
+        tune_memory: Its memory, such as 32Gi; 0: no limit.
+        tune_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        tune_accelerator_count: How many, such as 1.
         tune_gpus: GPUs of each trial; 0: none.
         tune_storage: Where trials read images and leave models: s3://, gs:// or minio://bucket/folder, or
             pvc://claim/folder; empty: the store of the pipeline's artifacts.
@@ -106,6 +122,10 @@ def preflight(
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
+        eval_cpu: Processors of the pod that evaluates, such as 4; 0: no limit.
+        eval_memory: Its memory, such as 16Gi; 0: no limit.
+        eval_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        eval_accelerator_count: How many, such as 1.
         eval_mode: transform (on SageMaker, as the algorithm serves the model) or offline (the same network in a pod).
         eval_instance_type: Machine of the transform job; a processor is enough.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kfp_image_tuning.components.preflight.resources import find_resource_problems
 from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
 from kfp_image_tuning.dataset.document import Dataset, ResizePolicy, Shard, Source, Split
 from kfp_image_tuning.tuning.errors import ImageTuningError
@@ -78,6 +79,8 @@ def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> li
         return [Problem("engine", f"{engine!r} is none of {', '.join(ENGINES)}")]
     problems = [*_text_problems(values), *_place_problems(values, in_pod), *_share_problems(values)]
     wrong = {problem.parameter for problem in problems}
+    resources = find_resource_problems({name: value for name, value in values.items() if name not in wrong})
+    problems += [Problem(*problem) for problem in resources]
     problems += _from_sentences(_preparation_sentences(values), "data_images")
     problems += [problem for problem in _search_problems(engine, values, in_pod) if problem.parameter not in wrong]
     problems += [problem for problem in _evaluation_problems(values, in_pod) if problem.parameter not in wrong]

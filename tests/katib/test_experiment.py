@@ -322,6 +322,14 @@ def test_a_claim_that_a_task_mounts_twice_is_one_volume_of_its_trials() -> None:
     assert TrialPodOptions().with_task_config({"volume_mounts": mounts}).volume_mounts == tuple(mounts)
 
 
+@pytest.mark.parametrize("nothing", ["0", 0, "0Gi"])
+def test_no_limit_of_a_task_is_no_limit_of_its_trials(nothing: object) -> None:
+    given = TrialPodOptions(cpu="4").with_task_config(
+        {"resources": {"limits": {"cpu": nothing, "memory": nothing}, "requests": {"cpu": nothing}}}
+    )
+    assert (given.cpu, given.memory) == ("4", "")
+
+
 def test_what_was_set_on_the_pipelines_task_reaches_the_pods() -> None:
     pods = TrialPodOptions(node_selector={"a": "1"}).with_task_config(
         {

@@ -1,6 +1,7 @@
 """Compiled pipelines: what the backend takes, what a pod is told to run, the same file from the same sources."""
 
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -174,12 +175,21 @@ def test_parameters_are_grouped_described_and_have_defaults(document: Document) 
         assert name.split("_")[0] in ("data", "tune", "eval"), name
         assert len(definition.get("description", "")) > 10, f"{name} has no description"
         assert "defaultValue" in definition or name in NEEDED, f"{name} has no default"
-    for component in document["components"].values():
-        for kind in ("inputDefinitions", "outputDefinitions"):
-            for group in component.get(kind, {}).values():
-                for name, definition in group.items():
-                    # What the run form describes is not described again: KFP stores components several times.
-                    assert definition.get("description") or name in parameters, f"{name} has no description"
+
+
+def test_what_nothing_reads_is_left_out(document: Document) -> None:
+    for task in document["root"]["dag"]["tasks"].values():
+        name = task["componentRef"]["name"]
+        component = document["components"][name]
+        declared = component["inputDefinitions"]["parameters"]
+        given = task["inputs"]["parameters"]
+        assert all(
+            entry in given or definition["parameterType"] == "TASK_CONFIG" for entry, definition in declared.items()
+        )
+        assert all(entry in declared or entry.startswith("pipelinechannel--") for entry in given), given
+        assert "description" not in json.dumps(component)
+        (source,) = (part for part in containers(document)[component["executorLabel"]]["command"] if "def " in part)
+        assert "#" not in source
 
 
 def test_pipelines_outputs_are_typed(document: Document) -> None:

@@ -18,6 +18,12 @@ from tests.pipelines import values_reference
 from tests.pipelines.backend_pods import pod_of
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "values").glob("*.yaml"))
+EXAMPLE_PIPELINES = [
+    pytest.param(engine, path, id=f"{engine}-{path.stem}")
+    for path in EXAMPLES
+    # Its parameters are those of the search in one pod.
+    for engine in (["local"] if path.stem == "gpu-node" else sorted(PIPELINES))
+]
 SEARCH = "exec-local-tuning"
 
 EVERYTHING: dict[str, Any] = {
@@ -151,8 +157,7 @@ def test_no_values_leave_the_pipeline_as_it_is() -> None:
     assert documents_with({}) == list(yaml.safe_load_all(compile_pipeline(PIPELINES["local"])))
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-@pytest.mark.parametrize("engine", sorted(PIPELINES))
+@pytest.mark.parametrize(("engine", "example"), EXAMPLE_PIPELINES)
 def test_example_makes_pods_that_kubernetes_takes(engine: str, example: Path) -> None:
     text = compile_pipeline(PIPELINES[engine], values=read_values(example))
     assert text == compile_pipeline(PIPELINES[engine], values=read_values(example))

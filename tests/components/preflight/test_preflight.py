@@ -50,6 +50,20 @@ def test_defaults_are_fine(engine: str) -> None:
         ("local", "tune_work_directory", "/work/[[RunUUID]]", "write {run}"),
         ("local", "eval_min_accuracy", 95, "did you mean 0.95?"),
         ("local", "tune_initial_model", " ", "nothing but blanks"),
+        ("local", "data_cpu", "4 cores", "is no number of processors; write 4"),
+        ("local", "data_cpu", "", "write a number such as 4"),
+        ("local", "data_cpu", "16Gi", "write 16"),
+        ("local", "data_cpu", "64000", "write a number such as 4"),
+        ("local", "tune_memory", "16gb", "is no amount of memory; write 16Gi"),
+        ("local", "tune_memory", "512 MB", "write 512Mi"),
+        ("local", "tune_memory", "16", "is 16 bytes, in which nothing runs; write 16Gi"),
+        ("local", "tune_memory", "", "write 16Gi, or 0"),
+        ("local", "tune_accelerator", "A100", "is no resource of a node"),
+        ("local", "tune_accelerator", "nvidia.com/gpu", "tune_accelerator_count: is 0, so no nvidia.com/gpu"),
+        ("local", "tune_accelerator_count", "1", "tune_accelerator is empty"),
+        ("local", "tune_accelerator_count", "one", "is no whole number"),
+        ("katib", "eval_memory", "-1Gi", "eval_memory"),
+        ("sagemaker", "eval_cpu", "1.5.2", "eval_cpu"),
         ("katib", "tune_data", " ", "nothing but blanks"),
         ("katib", "tune_storage", "https://host/folder", "no place that a pod can reach"),
         ("katib", "tune_katib_options", {"algoritm": "tpe"}, "algoritm"),
@@ -65,6 +79,11 @@ def test_each_mistake_is_told_by_the_forms_name(engine: str, name: str, value: A
     assert found
     assert any(told in problem for problem in found), found
     assert any(name in problem.partition(": ")[0] or name == "tune_role" for problem in found), found
+
+
+def test_amounts_in_kubernetes_words_are_fine() -> None:
+    amounts = {"data_cpu": "500m", "data_memory": "1.5Gi", "eval_cpu": "0.5", "tune_memory": "64G"}
+    assert problems(**amounts, tune_accelerator="nvidia.com/mig-1g.10gb", tune_accelerator_count="2") == []
 
 
 def test_all_mistakes_are_told_at_once() -> None:
