@@ -18,7 +18,7 @@ PACKAGE = "kfp_image_tuning"
 ROOMS = ("code_archive", "components", "dataset", "katib", "pipelines", "report", "trainer", "tuning")
 """The folders of the package; a namespace package does not know its own."""
 
-SUFFIXES = (".py", ".json", ".css", ".js", ".html")
+SUFFIXES = (".py", ".json", ".css", ".js", ".html", ".sh")
 MAXIMUM_BYTES = 1024 * 1024
 """Kubernetes' limit on the values of a ConfigMap together."""
 

@@ -23,6 +23,7 @@ from kfp_image_tuning.pipelines.readable_yaml import dump_documents
 from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
 from kfp_image_tuning.pipelines.values import Values
 from kfp_image_tuning.pipelines.values_compilation import apply_values, defaults_of
+from kfp_image_tuning.pipelines.workflow_size import check_workflow_size
 
 EXTRAS_NAME = "INSTALLED_EXTRAS"
 """The constant of a ``component.py`` that names the extras of this project whose packages the component needs."""
@@ -136,7 +137,7 @@ def compile_pipeline(
         YAML; the same sources give the same text.
 
     Raises:
-        CompilationError: With everything that the backend would refuse.
+        CompilationError: With everything that the backend would refuse, or of which a run would die in the middle.
     """
     from kfp import compiler
 
@@ -164,6 +165,7 @@ def compile_pipeline(
     # The patch release of the SDK changes nothing in the pipeline; the file would be out of date with each.
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]
     check_specification(documents)
+    check_workflow_size(documents)
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     return header + dump_documents(documents)
 

@@ -1,43 +1,29 @@
-"""What runs in a step's pod before the step: shell that installs its packages and puts our code on the path.
+"""What runs in a step's pod before the step: shell that puts our code on the path and installs its packages.
 
-It is short, because KFP keeps each container nine times in what it stores of a run.
+It is short, because KFP keeps each container nine times in what it stores of a run; most of it (``start_step.sh``)
+comes with the code, wherever the code comes from the namespace's ConfigMap.
 """
 
 import shlex
 from collections.abc import Sequence
+from importlib.resources import files
 
 from kfp_image_tuning.code_archive.config_map import ARCHIVE_PATH, config_map_name, install_command
-from kfp_image_tuning.components.plain_errors import MARK, RULE
 
-_CODE = "delivery"
-_FAIL = f"""\
-fail() {{
-  printf '%s\\n' {RULE} '{MARK}{_CODE}' "$1" {RULE} >&2
-  if [ -w /dev/termination-log ]; then echo "{_CODE}: $1" >/dev/termination-log; fi
-  exit 1
-}}
-"""
-"""The same frame as that of a component's last words."""
-
-_FUNCTIONS = """\
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_BREAK_SYSTEM_PACKAGES=1
-install() {
-  python3 -m pip install --quiet --no-warn-script-location "$@" 2>"$log" && return
-  cat "$log" >&2
-  fail "$(grep ^WARNING "$log" | tail -n 1; { grep -i ^error "$log" || cat "$log"; } | tail -n 1)
-The packages of this step could not be installed. Where pods reach no package index, compile the pipeline with \
-kfp-image-tuning compile --index-url (a mirror) or --image (an image that holds them)."
-}
-scratch=$(mktemp -d)
-log="$scratch/pip.log"
-"""
-"""pip tells first why it tries again, which is the cause, and last what it did not get."""
+_START = "start_step.sh"
+_SCRATCH = "scratch=$(mktemp -d)\n"
 
 _CONFIG_MAP = """\
-[ -f {archive} ] || fail "The ConfigMap {name}, which has the code of this step, is not in this \
-namespace. To put it there: {command}"
-{installs}
+if [ ! -f {archive} ]; then
+  m="The ConfigMap {name}, which has the code of this step, is not in this namespace. To put it there: {command}"
+  printf '%s\\n' 'kfp-image-tuning: ERROR delivery' "$m" >&2
+  if [ -w /dev/termination-log ]; then echo "delivery: $m" >/dev/termination-log; fi
+  exit 1
+fi
+{scratch}\
 python3 -m zipfile -e {archive} "$scratch/code"
+. "$scratch/code/kfp_image_tuning/pipelines/{start}"
+{installs}
 export PYTHONPATH="$scratch/code${{PYTHONPATH:+:$PYTHONPATH}}"
 exec "$0" "$@"
 """
@@ -63,11 +49,20 @@ def build_prelude(packages: Sequence[str], kfp: str, *, from_config_map: bool) -
     """
     installs = f"install {' '.join(map(shlex.quote, packages))}\ninstall --no-deps {shlex.quote(kfp)}"
     if not from_config_map:
-        return _FAIL + _FUNCTIONS + _PACKAGE.format(installs=installs)
-    return (
-        _FAIL
-        + _FUNCTIONS
-        + _CONFIG_MAP.format(
-            archive=ARCHIVE_PATH, name=config_map_name(), command=install_command(_OWN_NAMESPACE), installs=installs
-        )
+        return _SCRATCH + _without_comments(_start_script()) + _PACKAGE.format(installs=installs)
+    return _CONFIG_MAP.format(
+        archive=ARCHIVE_PATH,
+        name=config_map_name(),
+        command=install_command(_OWN_NAMESPACE),
+        scratch=_SCRATCH,
+        start=_START,
+        installs=installs,
     )
+
+
+def _start_script() -> str:
+    return (files("kfp_image_tuning.pipelines") / _START).read_text(encoding="utf-8")
+
+
+def _without_comments(script: str) -> str:
+    return "".join(line for line in script.splitlines(keepends=True) if not line.startswith("#"))

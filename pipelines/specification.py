@@ -1,8 +1,7 @@
 """Checks of a compiled pipeline: what the KFP backend would refuse and what would break in a pod.
 
-The backend reads a strict protobuf JSON form (unknown fields are errors), wants one specification and at most one
-platform document, and hands each container's whole description on as one command-line argument, which Linux limits to
-128 KiB.
+The backend reads a strict protobuf JSON form (unknown fields are errors), and wants one specification and at most one
+platform document. How large a run grows is `workflow_size`'s matter.
 """
 
 import json
@@ -12,12 +11,6 @@ from typing import Any
 
 from kfp_image_tuning.pipelines.pod_checks import find_broken_pods
 from kfp_image_tuning.tuning.errors import ImageTuningError
-
-MAXIMUM_ARGUMENT_BYTES = 128 * 1024
-"""Linux's limit on one command-line argument (MAX_ARG_STRLEN), the closing zero byte included."""
-
-MAXIMUM_WORKFLOW_BYTES = 1024 * 1024
-"""What etcd takes for the Workflow object that Argo makes of a run."""
 
 MAXIMUM_PARAMETER_BYTES = 10_000
 """The backend's default limit on all of a run's parameters together, as JSON."""
@@ -44,7 +37,7 @@ def check_specification(documents: Sequence[Mapping[str, Any]]) -> None:
     """
     problems = _form_problems(documents)
     if not problems:
-        problems = [*_name_problems(documents[0]), *find_broken_pods(documents), *_size_problems(documents)]
+        problems = [*_name_problems(documents[0]), *find_broken_pods(documents), *_parameter_problems(documents[0])]
     if problems:
         raise CompilationError.from_problems(problems)
 
@@ -89,27 +82,10 @@ def _name_problems(specification: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _size_problems(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    specification = documents[0]
-    problems = []
-    for name, executor in specification["deploymentSpec"]["executors"].items():
-        size = len(json.dumps(executor.get("container", {})).encode())
-        if size >= MAXIMUM_ARGUMENT_BYTES:
-            problems.append(
-                f"{name}: takes {size} bytes with its embedded code, and must stay below {MAXIMUM_ARGUMENT_BYTES}, "
-                "which is all that Linux takes as one argument; compile with --image, which embeds nothing"
-            )
-    whole = sum(len(json.dumps(document).encode()) for document in documents)
-    if whole >= MAXIMUM_WORKFLOW_BYTES:
-        problems.append(
-            f"the whole pipeline takes {whole} bytes and must stay below {MAXIMUM_WORKFLOW_BYTES}, which is all that "
-            "Kubernetes stores for a run; compile with --image, which embeds nothing"
-        )
+def _parameter_problems(specification: Mapping[str, Any]) -> list[str]:
     inputs = specification["root"].get("inputDefinitions", {}).get("parameters", {})
     defaults = {name: definition.get("defaultValue") for name, definition in inputs.items()}
     size = len(json.dumps(defaults).encode())
-    if size >= MAXIMUM_PARAMETER_BYTES:
-        problems.append(
-            f"the defaults of the run's parameters take {size} bytes, the backend takes {MAXIMUM_PARAMETER_BYTES}"
-        )
-    return problems
+    if size < MAXIMUM_PARAMETER_BYTES:
+        return []
+    return [f"the defaults of the run's parameters take {size} bytes, the backend takes {MAXIMUM_PARAMETER_BYTES}"]

@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.pipelines.commands.engine_options import ENGINES
+
+if TYPE_CHECKING:
+    from kfp_image_tuning.pipelines.workflow_size import WorkflowSize
 
 _DESCRIPTION = """\
 Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Steps get the code of this release in one of
@@ -58,10 +61,13 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    import yaml
+
     from kfp_image_tuning.pipelines.delivery import compile_pipeline
     from kfp_image_tuning.pipelines.image_tuning import PIPELINES
     from kfp_image_tuning.pipelines.specification import CompilationError
     from kfp_image_tuning.pipelines.values_file import read_values
+    from kfp_image_tuning.pipelines.workflow_size import estimate_workflow_size
 
     given = {name: getattr(arguments, name) for name in _DELIVERY}
     if problems := [f"--{name.replace('_', '-')}: is empty; leave it out" for name in _DELIVERY if given[name] == ""]:
@@ -75,4 +81,14 @@ def execute(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise CompilationError(f"{arguments.output}: cannot be written ({error.strerror}); give another file") from None
     print(f"{arguments.output}: {len(text.encode()) / 1024:.0f} KiB, ready to be uploaded to Kubeflow Pipelines")
+    print(_describe_size(estimate_workflow_size(list(yaml.safe_load_all(text)))))
     return 0
+
+
+def _describe_size(size: "WorkflowSize") -> str:
+    whole, repetition = size.bytes // 1024, size.repetition_bytes // 1024
+    return (
+        f"A run takes about {whole} KiB in the cluster, where Argo keeps 1,024. As a step in a dsl.ParallelFor it adds "
+        f"{repetition} KiB for each repetition, {size.repetition_stored_bytes // 1024} KiB compressed; about "
+        f"{size.repetitions} repetitions fit in one run"
+    )

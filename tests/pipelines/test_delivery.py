@@ -14,7 +14,6 @@ import yaml
 from kfp import compiler, components, dsl
 
 from kfp_image_tuning.code_archive.config_map import ARCHIVE_PATH, MOUNT_PATH, config_map_name
-from kfp_image_tuning.pipelines import specification
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
@@ -275,9 +274,3 @@ def test_typo_in_the_platform_document_is_refused(document: Document) -> None:
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"exec-local-tuning": executor}}}}}
     with pytest.raises(CompilationError, match=r"exec-local-tuning: .*nodeSelectors"):
         check_specification([document, platform])
-
-
-def test_pipeline_that_is_too_large_for_a_run_is_refused(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(specification, "MAXIMUM_WORKFLOW_BYTES", 10_000)
-    with pytest.raises(CompilationError, match="the whole pipeline takes"):
-        check_specification([document])

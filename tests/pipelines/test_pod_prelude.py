@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.code_archive.config_map import KEY, MOUNT_PATH, config_map_name
-from kfp_image_tuning.code_archive.package_archive import build_archive
+from kfp_image_tuning.code_archive.package_archive import build_archive, collect_files
+from kfp_image_tuning.components.plain_errors import framed
 from kfp_image_tuning.pipelines.pod_prelude import build_prelude
 
 VERSION = "7.8.9"
@@ -66,10 +67,19 @@ class Pod:
         self.termination_log = folder / "termination-log"
         self.termination_log.touch()
 
+    def localized(self, script: str) -> str:
+        return script.replace("/dev/termination-log", str(self.termination_log))
+
+    def mount_config_map(self) -> None:
+        """The archive, with a script that writes to this pod's termination log."""
+        content = {
+            name: self.localized(data.decode()).encode() if name.endswith(".sh") else data
+            for name, data in collect_files().items()
+        }
+        (self.mount / KEY).write_bytes(build_archive(content))
+
     def run(self, script: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        local = script.replace("/dev/termination-log", str(self.termination_log)).replace(
-            f"{MOUNT_PATH}/", f"{self.mount}/"
-        )
+        local = self.localized(script).replace(f"{MOUNT_PATH}/", f"{self.mount}/")
         given = {"PATH": f"{self.folder / 'python' / 'bin'}:/usr/bin:/bin", "HOME": str(self.folder), **environment}
         given |= {"PIP_RETRIES": "1", "PIP_TIMEOUT": "2"}
         return subprocess.run(
@@ -83,7 +93,7 @@ def pod(tmp_path: Path) -> Pod:
 
 
 def test_step_runs_with_the_code_of_the_config_map_and_packages_of_the_index(pod: Pod, index: str) -> None:
-    (pod.mount / KEY).write_bytes(build_archive())
+    pod.mount_config_map()
     script = build_prelude(["little>=7"], "kfpish>=7,<8", from_config_map=True)
     done = pod.run(script, PIP_INDEX_URL=f"{index}/simple")
     assert done.returncode == 0, done.stderr
@@ -105,7 +115,7 @@ def test_step_without_the_config_map_says_what_to_type_before_it_installs_anythi
 
 
 def test_index_that_cannot_be_reached_is_told_as_pip_tells_it(pod: Pod) -> None:
-    (pod.mount / KEY).write_bytes(build_archive())
+    pod.mount_config_map()
     done = pod.run(build_prelude(["little>=7"], "kfpish", from_config_map=True), PIP_INDEX_URL="http://127.0.0.1:9/s")
     assert done.returncode == 1
     for text in (done.stderr, pod.termination_log.read_text()):
@@ -115,7 +125,7 @@ def test_index_that_cannot_be_reached_is_told_as_pip_tells_it(pod: Pod) -> None:
 
 
 def test_package_that_the_index_lacks_is_told_as_pip_tells_it(pod: Pod, index: str) -> None:
-    (pod.mount / KEY).write_bytes(build_archive())
+    pod.mount_config_map()
     script = build_prelude(["little>=9"], "kfpish", from_config_map=True)
     done = pod.run(script, PIP_INDEX_URL=f"{index}/simple")
     assert done.returncode == 1
@@ -150,9 +160,15 @@ def test_package_that_is_not_the_one_of_the_hash_is_refused(pod: Pod, index: str
 
 
 def test_python_without_pip_is_told(pod: Pod) -> None:
-    (pod.mount / KEY).write_bytes(build_archive())
+    pod.mount_config_map()
     for folder in (pod.folder / "python" / "lib").glob("python3*/site-packages/pip"):
         folder.rename(pod.folder / "no-pip")
     done = pod.run(build_prelude(["little>=7"], "kfpish", from_config_map=True))
     assert done.returncode == 1
     assert "No module named pip" in pod.termination_log.read_text()
+
+
+def test_frame_of_a_failed_start_is_that_of_a_failed_component(pod: Pod) -> None:
+    done = pod.run(build_prelude(["little>=7"], "kfpish", from_config_map=False), PIP_INDEX_URL="http://127.0.0.1:9/s")
+    reason = pod.termination_log.read_text().strip().removeprefix("delivery: ")
+    assert framed("delivery", reason).strip() in done.stderr
