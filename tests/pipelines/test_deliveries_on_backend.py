@@ -1,6 +1,7 @@
 """Pipelines by package and by image on the stand-in for KFP's backend; those with the ConfigMap are elsewhere."""
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.environments import make_environment
 from tests.pipelines.small_runs import IMAGES, SMALL_RUN
 
+GPU = "nvidia.com/gpu"
 NO_INDEX = "http://127.0.0.1:9/simple"
 USER = 1000 if os.getuid() == 0 else 0
 """Without root's rights a pod knows no other user than root."""
@@ -102,9 +104,17 @@ def test_pipeline_ends_in_an_image_with_everything_as_a_user_of_no_name(
     image = make_environment(tmp_path / "image", base=declared_environment())
     subprocess.run([image / "python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], check=True)
     values = tmp_path / "values.yaml"
-    values.write_text(f"all: {{security_context: {{run_as_user: {USER}}}}}\n")
+    user = {"security_context": {"run_as_user": USER}}
+    amounts = {"data_cpu": "2", "tune_memory": "8Gi", "eval_accelerator": GPU, "eval_accelerator_count": "1"}
+    values.write_text(json.dumps({"all": user, "parameters": amounts}))
     pipeline = compile_with(tmp_path, "--image", "registry.example/kfp-image-tuning:1", "--values", str(values))
     with Backend(tmp_path / "backend", image, environment={"HOME": "/tmp"}) as backend:
         run = run_small(backend, pipeline, digits)
         outputs = run.task("local-tuning").pod.log_file.parent / "layer" / "tmp" / "kfp"
     assert outputs.stat().st_uid == (USER or os.getuid())
+    assert {task.name: task.prepared.pod.resources for task in run.tasks if task.prepared} == {
+        "preflight": {},
+        "data-preparation": {"limits": {"cpu": "2", "memory": "0"}},
+        "local-tuning": {"limits": {"cpu": "0", "memory": "8Gi"}},
+        "model-evaluation": {"limits": {"cpu": "0", "memory": "0", GPU: "1"}},
+    }

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from tests.emulators.kfp_backend.conditions import ConditionFailed, holds
 from tests.emulators.kfp_backend.driver import Scope, Values, prepare, resolve_inputs
 from tests.emulators.kfp_backend.pod import Outcome, Pod
+from tests.emulators.kfp_backend.resources import DriverFailed
 from tests.emulators.kfp_backend.run import Run, Task
 from tests.emulators.kfp_backend.workflow import WorkflowTooLarge
 
@@ -121,7 +122,7 @@ class Controller:
             state = self._run_task(name, task, scope, (*path, name))
         except WorkflowTooLarge as error:
             self._run.end("FAILED", str(error))
-        except (ConditionFailed, LookupError) as error:
+        except (ConditionFailed, DriverFailed, LookupError) as error:
             self._run.at((*path, name)).message = f"driver: {error}"
         finally:
             self._run.at((*path, name)).state = state

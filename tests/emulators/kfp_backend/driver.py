@@ -160,7 +160,7 @@ def prepare(
             return values.parameters[source["componentInputParameter"]]
         return resolve_parameter(source, scope, placeholders)[1]
 
-    pod = describe(container, platform, of_input)
+    pod = describe(container, platform, values.parameters, of_input)
     parameters = dict(values.parameters)
     for name, definition in component.get("inputDefinitions", {}).get("parameters", {}).items():
         if definition["parameterType"] == "TASK_CONFIG":
@@ -187,6 +187,7 @@ def _without_passed_on(component: Document, pod: PodDescription) -> PodDescripti
         user=pod.user,
         deadline_seconds=pod.deadline_seconds,
         more=pod.more,
+        metadata=pod.metadata,
     )
 
 

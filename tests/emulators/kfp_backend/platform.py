@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.katib.quantities import parse_quantity
+from tests.emulators.kfp_backend.resources import make_resources
+
 Document = dict[str, Any]
 EMPTY_FOLDERS = ("/kfp-launcher", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config", "/run/argo")
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -78,6 +81,7 @@ class PodDescription:
         user: The number of the user; None: the image's.
         deadline_seconds: After which the pod is ended; None: never.
         more: Node selector, tolerations and affinity; None where nothing is set.
+        metadata: The pod's labels and annotations, as far as they are set.
     """
 
     environment: list[Document]
@@ -86,15 +90,22 @@ class PodDescription:
     user: int | None
     deadline_seconds: float | None
     more: Document
+    metadata: Document
 
 
-def describe(container: Document, platform: Document, resolve: Callable[[Document], Any]) -> PodDescription:
+def describe(
+    container: Document, platform: Document, inputs: Document, resolve: Callable[[Document], Any]
+) -> PodDescription:
     """Describe a step's pod.
 
     Args:
         container: The executor's container.
         platform: The executor's part of the platform document.
+        inputs: Values of the task's input parameters.
         resolve: Value of an input parameter's description (constant, pipeline parameter or another task's output).
+
+    Raises:
+        DriverFailed: If an amount of its resources cannot be read.
     """
 
     def name_of(entry: Document, parameter: str, plain: str) -> str:
@@ -127,6 +138,7 @@ def describe(container: Document, platform: Document, resolve: Callable[[Documen
     for key, field_name in (("emptyDirMounts", "volumeName"), ("genericEphemeralVolume", "volumeName")):
         volumes += [
             {"kind": "empty", "name": entry.get(field_name, ""), "path": entry["mountPath"]}
+            | {key: entry[key] for key in ("medium", "sizeLimit") if key in entry}
             for entry in platform.get(key, [])
         ]
     security = platform.get("securityContext", {})
@@ -134,7 +146,7 @@ def describe(container: Document, platform: Document, resolve: Callable[[Documen
     return PodDescription(
         environment=environment,
         volumes=volumes,
-        resources=resources(container.get("resources", {}), resolve),
+        resources=make_resources(container.get("resources", {}), inputs),
         user=int(security["runAsUser"]) if "runAsUser" in security else None,
         deadline_seconds=float(deadline) if deadline else None,
         more={
@@ -142,30 +154,12 @@ def describe(container: Document, platform: Document, resolve: Callable[[Documen
             "tolerations": tolerations(platform, resolve),
             "affinity": affinity(platform),
         },
+        metadata=dict(platform.get("podMetadata", {})),
     )
 
 
 def optional(entry: Document) -> bool:
     return bool(entry.get("optional", False))
-
-
-def resources(given: Document, resolve: Callable[[Document], Any]) -> Document:
-    """Kubernetes' form of a container's resources."""
-
-    def value(text: str) -> str:
-        is_input = text.startswith("{{$.inputs.parameters[")
-        return str(resolve({"componentInputParameter": text.split("'")[1]})) if is_input else text
-
-    made: dict[str, dict[str, str]] = {"requests": {}, "limits": {}}
-    for side, suffix in (("requests", "Request"), ("limits", "Limit")):
-        for kind in ("Cpu", "Memory"):
-            text = given.get(f"resource{kind}{suffix}", "")
-            if text:
-                made[side][kind.lower()] = value(text)
-    accelerator = given.get("accelerator", {})
-    if accelerator.get("resourceType"):
-        made["limits"][value(accelerator["resourceType"])] = value(accelerator["resourceCount"])
-    return {side: values for side, values in made.items() if values}
 
 
 def node_selector(platform: Document, resolve: Callable[[Document], Any]) -> Document | None:
@@ -224,7 +218,7 @@ def kubernetes_volume(entry: Document) -> Document | None:
         "claim": {"persistentVolumeClaim": {"claimName": name}},
         "secret": {"secret": {"secretName": name, "optional": entry.get("optional", False)}},
         "config_map": {"configMap": {"name": name, "optional": entry.get("optional", False)}},
-        "empty": {"emptyDir": {}},
+        "empty": {"emptyDir": {key: entry[key] for key in ("medium", "sizeLimit") if key in entry}},
     }
     return {"name": name, **sources[entry["kind"]]}
 
@@ -274,6 +268,9 @@ def mounts_of(pod: PodDescription, namespace: Namespace, folder: Path) -> list[D
             source = namespace.claims[entry["name"]] / entry["folder"]
             source.mkdir(parents=True, exist_ok=True)
             mounts.append({"source": str(source), "path": entry["path"]})
+        elif entry.get("medium") == "Memory":
+            limit = parse_quantity(entry["sizeLimit"]) if "sizeLimit" in entry else None
+            mounts.append({"memory": f"size={limit or 0:.0f}", "path": entry["path"]})
         elif entry["kind"] == "empty":
             mounts.append({"source": str(open_folder(place)), "path": entry["path"]})
         else:

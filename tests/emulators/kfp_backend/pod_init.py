@@ -73,7 +73,11 @@ def build_root(spec):
     (root / "tmp").chmod(0o1777)
     for entry in spec["mounts"]:
         place = root / entry["path"].lstrip("/")
-        bind(entry["source"], place, read_only=entry.get("read_only", False))
+        if "memory" in entry:
+            place.mkdir(parents=True, exist_ok=True)
+            mount("tmpfs", place, "tmpfs", MS_NOSUID, f"mode=1777,{entry['memory']}")
+        else:
+            bind(entry["source"], place, read_only=entry.get("read_only", False))
     bind(spec["termination_log"], root / "dev/termination-log")
     bind(spec["hosts"], root / "etc/hosts")
     return root

@@ -1,0 +1,111 @@
+"""What a step's pod gets on the stand-in for KFP's backend: of the run form, and of a team's values file."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import compiler, dsl
+
+from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.pipelines.values_file import values_from
+from tests.emulators.kfp_backend import Backend
+from tests.pipelines.component_environment import declared_environment
+
+GPU = "nvidia.com/gpu"
+USER = 1000 if os.getuid() == 0 else 0
+"""Without root's rights a pod knows no other user than root."""
+REPORT = """\
+[ -e /team/tried ] || { touch /team/tried; echo "the first time it fails"; exit 1; }
+mkdir -p "$(dirname "$0")"
+echo "$TEAM, $KEY, $(cat /keys/id), $(cat /settings/mode), $(ls /team), $(id -u)" \
+"$(df -m /dev/shm | tail -n 1 | awk '{print $2}')" >"$0"
+"""
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def work() -> dsl.ContainerSpec:
+    return dsl.ContainerSpec(image="busybox", command=["true"])
+
+
+@dsl.container_component  # type: ignore[untyped-decorator]
+def report(found: dsl.OutputPath(str)) -> dsl.ContainerSpec:  # type: ignore[valid-type]
+    return dsl.ContainerSpec(image="busybox", command=["sh", "-ec", REPORT, found])
+
+
+@dsl.pipeline  # type: ignore[untyped-decorator]
+def sized(cpu: str, memory: str, accelerator: str, count: str, number: int) -> None:
+    for amount in (count, number):
+        task = work()
+        task.set_cpu_limit(cpu).set_memory_request(memory)
+        task.set_accelerator_type(accelerator).set_accelerator_limit(amount)
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Any:
+    claim = tmp_path / "claim"
+    (claim / "tuning").mkdir(parents=True)
+    (claim / "tuning").chmod(0o777)
+    with Backend(
+        tmp_path / "backend",
+        declared_environment(),
+        secrets={"team-s3": {"id": "AKIA", "key": "secret"}},
+        config_maps={"settings": {"data": {"mode": "fast"}}},
+        claims={"team-work": claim},
+    ) as backend:
+        yield backend
+
+
+def test_amounts_of_the_run_are_the_pods(backend: Backend, tmp_path: Path) -> None:
+    compiler.Compiler().compile(sized, str(tmp_path / "sized.yaml"))
+    given = {"cpu": "500m", "memory": "4Gi", "accelerator": GPU, "count": "2", "number": 2}
+    run = backend.run((tmp_path / "sized.yaml").read_text(), given)
+    assert run.state == "SUCCEEDED", run.explain()
+    by_text, by_number = (run.task(name).prepared for name in ("work", "work-2"))
+    assert by_text is not None
+    assert by_text.pod.resources == {"limits": {"cpu": "500m", GPU: "2"}, "requests": {"memory": "4Gi"}}
+    # KFP's driver reads a whole number as an empty text.
+    assert by_number is not None
+    assert by_number.pod.resources == {"limits": {"cpu": "500m"}, "requests": {"memory": "4Gi"}}
+
+
+@pytest.mark.parametrize("wrong", [{"cpu": ""}, {"memory": "16gb"}, {"count": "one"}])
+def test_an_amount_that_the_driver_cannot_read_ends_the_step_without_a_pod(
+    wrong: dict[str, str], backend: Backend, tmp_path: Path
+) -> None:
+    compiler.Compiler().compile(sized, str(tmp_path / "sized.yaml"))
+    given = {"cpu": "1", "memory": "0", "accelerator": GPU, "count": "0", "number": 0, **wrong}
+    run = backend.run((tmp_path / "sized.yaml").read_text(), given)
+    assert run.state == "FAILED"
+    step = run.task("work")
+    assert not step.attempts
+    assert "quantities must match" in step.message
+
+
+def test_a_pod_gets_what_the_values_file_says(backend: Backend) -> None:
+    @dsl.pipeline  # type: ignore[untyped-decorator]
+    def reporting() -> str:
+        return report().outputs["found"]  # type: ignore[no-any-return]
+
+    settings = {
+        "env": {"TEAM": "vision"},
+        "secrets": [{"name": "team-s3", "env": {"KEY": "key"}, "mount_path": "/keys"}],
+        "config_maps": [{"name": "settings", "mount_path": "/settings"}],
+        "volume_claims": [{"claim": "team-work", "mount_path": "/team", "sub_path": "tuning"}],
+        "shared_memory": "128Mi",
+        "labels": {"team": "vision"},
+        "annotations": {"sidecar.istio.io/inject": "false"},
+        "node_selector": {"gpu": "a100"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        "retries": {"count": 1},
+        "security_context": {"run_as_user": USER},
+    }
+    run = backend.run(compile_pipeline(reporting, values=values_from({"all": settings}, "team.yaml")))
+    assert run.state == "SUCCEEDED", run.explain()
+    step = run.task("report")
+    assert step.parameters == {"found": f"vision, secret, AKIA, fast, tried, {USER} 128\n"}
+    assert len(step.attempts) == 2
+    assert step.prepared is not None
+    pod = step.prepared.pod
+    assert pod.metadata == {"labels": settings["labels"], "annotations": settings["annotations"]}
+    assert (pod.more["nodeSelector"], pod.more["tolerations"]) == (settings["node_selector"], settings["tolerations"])
