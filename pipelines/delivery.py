@@ -8,7 +8,6 @@ or any HTTP address, or an image after all.
 import ast
 import re
 import tempfile
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 
 from kfp_image_tuning.code_archive.config_map import MOUNT_PATH, config_map_name
 from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
+from kfp_image_tuning.pipelines.delivery_options import Delivery
 from kfp_image_tuning.pipelines.leaner_specification import make_leaner, strip_source
 from kfp_image_tuning.pipelines.pod_prelude import build_prelude
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
@@ -27,89 +27,6 @@ from kfp_image_tuning.pipelines.workflow_size import check_workflow_size
 
 EXTRAS_NAME = "INSTALLED_EXTRAS"
 """The constant of a ``component.py`` that names the extras of this project whose packages the component needs."""
-
-_REFERENCE = re.compile(r"[^\s{}$]+")
-_CREDENTIALS = re.compile(r"\w+://[^/@\s]+@")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """Where pods get our code and its packages from; with neither image nor package, the namespace's ConfigMap.
-
-    Attributes:
-        image: A container image that holds this project and its packages; nothing is installed at start.
-        package: A requirement on this project as pip reads it, such as ``kfp-image-tuning==0.1.0``, or the address of
-            a wheel, with ``#sha256=…`` or ``--hash=sha256:…`` behind it if wanted; installed at start.
-        base_image: The image of all steps in which packages are installed; empty: each component's own public one.
-        index_url: Package index; empty: pip's own.
-        trusted_host: Host, with a port if need be, whose certificate pip does not check.
-    """
-
-    image: str = ""
-    package: str = ""
-    base_image: str = ""
-    index_url: str = ""
-    trusted_host: str = ""
-
-    def __post_init__(self) -> None:
-        """Check it.
-
-        Raises:
-            CompilationError: With everything that is wrong.
-        """
-        if problems := [*self._contradictions(), *self._misfits()]:
-            raise CompilationError.from_problems(problems)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Environment variables of every step; the Katib step hands them on to its trials."""
-        values = {
-            "PYTHONUNBUFFERED": "1",
-            "KFP_IMAGE_TUNING_IMAGE": self.image,
-            "KFP_IMAGE_TUNING_PACKAGE": self.package,
-            "KFP_IMAGE_TUNING_BASE_IMAGE": self.base_image,
-            "PIP_INDEX_URL": self.index_url,
-            "PIP_TRUSTED_HOST": self.trusted_host,
-        }
-        return {name: value for name, value in values.items() if value}
-
-    def _contradictions(self) -> list[str]:
-        installs = {
-            "package": self.package,
-            "base image": self.base_image,
-            "package index": self.index_url,
-            "trusted host": self.trusted_host,
-        }
-        return [
-            f"{name}: nothing is installed in an image that holds everything ({self.image}); give one of the two"
-            for name, value in installs.items()
-            if self.image and value
-        ]
-
-    def _misfits(self) -> list[str]:
-        problems = [
-            f"{name}: {value!r} is no image reference; give one such as registry/name:tag"
-            for name, value in (("image", self.image), ("base image", self.base_image))
-            if value and not _REFERENCE.fullmatch(value)
-        ]
-        if self.index_url and not re.fullmatch(r"https?://[^\s{}$]+", self.index_url):
-            problems.append(
-                f"package index: {_plain(self.index_url)!r} is no address; give one such as https://index.example/simple"
-            )
-        if self.trusted_host and not re.fullmatch(r"[\w.-]+(:\d+)?", self.trusted_host):
-            problems.append(f"trusted host: {self.trusted_host!r} is no host; give one such as index.example:8080")
-        if self.package and (self.package.startswith("-") or re.search(r"[\n\r\t{}$]", self.package)):
-            problems.append(
-                f"package: {_plain(self.package)!r} is no requirement; give one such as kfp-image-tuning==0.1.0, or "
-                "the address of a wheel"
-            )
-        problems += [
-            f"{name}: {_plain(value)} carries credentials, which everyone who sees the pipeline could read; leave them "
-            "out, and give pods a secret with PIP_INDEX_URL or a .netrc"
-            for name, value in (("package", self.package), ("package index", self.index_url))
-            if _CREDENTIALS.search(value)
-        ]
-        return problems
 
 
 def compile_pipeline(
@@ -131,7 +48,8 @@ def compile_pipeline(
         base_image: The image of steps that install packages.
         index_url: Package index.
         trusted_host: Host whose certificate pip does not check.
-        values: What a team sets for the pods of its steps; None: nothing.
+        values: What a team sets for the pods of its steps, and how our code reaches them if nothing else is said here;
+            None: nothing.
 
     Returns:
         YAML; the same sources give the same text.
@@ -141,9 +59,10 @@ def compile_pipeline(
     """
     from kfp import compiler
 
-    delivery = Delivery(
+    given = Delivery(
         image=image, package=package, base_image=base_image, index_url=index_url, trusted_host=trusted_host
     )
+    delivery = given.before(values.delivery) if values is not None else given
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path), pipeline_parameters=defaults_of(pipeline, values))
@@ -222,8 +141,3 @@ def _extras_of(container: dict[str, Any]) -> tuple[str, ...] | None:
             if any(isinstance(target, ast.Name) and target.id == EXTRAS_NAME for target in targets) and node.value:
                 return tuple(ast.literal_eval(node.value))
     raise CompilationError(f"{face}: names no {EXTRAS_NAME}; add the extras of setup.cfg that it needs, or ()")
-
-
-def _plain(address: str) -> str:
-    """An address without credentials, for a message."""
-    return _CREDENTIALS.sub(lambda found: found[0].partition("://")[0] + "://…@", address)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
+from kfp_image_tuning.pipelines.delivery_options import Delivery
+
 AccessMode = Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 
@@ -175,12 +177,14 @@ class Steps:
     """Settings of single steps, in addition to those of all.
 
     Attributes:
+        preflight: The first step, which checks all parameters.
         prepare: The step that prepares images.
         search: The step that searches hyperparameters. On Katib, variables and volumes are the trials' as well; node
             selector, tolerations and affinity are the trials' alone.
         evaluate: The step that evaluates the best model.
     """
 
+    preflight: StepSettings = field(default_factory=StepSettings)
     prepare: StepSettings = field(default_factory=StepSettings)
     search: StepSettings = field(default_factory=StepSettings)
     evaluate: StepSettings = field(default_factory=StepSettings)
@@ -192,11 +196,13 @@ class Values:
 
     Attributes:
         parameters: Values that the run form starts with, by parameter of the pipeline.
+        delivery: How our code reaches pods; what the command line says goes first.
         all: Settings of all steps.
         steps: Settings of single steps.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    delivery: Delivery = field(default_factory=Delivery)
     all: StepSettings = field(default_factory=StepSettings)
     steps: Steps = field(default_factory=Steps)
 

@@ -20,8 +20,9 @@ def find_broken_settings(values: Values) -> Iterator[str]:
     for place, settings in steps.items():
         for problems in (_sources, _volumes, _scheduling, _labels, _limits):
             yield from (f"{place}.{problem}" for problem in problems(settings))
-    if values.settings_of("search").cache and values.steps.search.cache:
-        yield "steps.search.cache: a search is never taken over from an earlier run; leave it out"
+    for name in ("preflight", "search", "evaluate"):
+        if getattr(values.steps, name).cache:
+            yield f"steps.{name}.cache: this step is never taken over from an earlier run; leave it out"
 
 
 def _sources(settings: StepSettings) -> Iterator[str]:

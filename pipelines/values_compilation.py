@@ -13,6 +13,7 @@ from kfp_image_tuning.pipelines.values import KeySource, Retries, StepSettings, 
 from kfp_image_tuning.tuning.object_forms import hint_at_nearest
 
 STEP_OF_COMPONENT: Mapping[str, str] = {
+    "preflight": "preflight",
     "data-preparation": "prepare",
     "local-tuning": "search",
     "katib-tuning": "search",

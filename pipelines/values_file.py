@@ -67,8 +67,11 @@ def values_from(document: object, title: str) -> Values:
     problems = [f"{title}: {problem}" for problem in _take_out_impossible(known)]
     misfits = find_misfits(Values, known, title)
     if not misfits:
-        values = build_object(Values, known)
-        problems += [f"{title}: {problem}" for problem in find_broken_settings(values)]
+        try:
+            values = build_object(Values, known)
+            problems += [f"{title}: {problem}" for problem in find_broken_settings(values)]
+        except CompilationError as error:
+            problems += [f"{title}: delivery: {problem}" for problem in error.problems]
     if problems or misfits:
         raise CompilationError.from_problems([*problems, *misfits])
     return values

@@ -53,7 +53,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "--values",
         metavar="FILE",
         type=Path,
-        help="YAML file with what the steps' pods get: volumes, secrets, variables, nodes, retries (docs/values.md)",
+        help="YAML file with what the steps' pods get: volumes, secrets, variables, nodes, retries, how the code "
+        "reaches them, and what the run form starts with (docs/values.md)",
     )
     parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the YAML file to write")
     parser.set_defaults(execute=execute)

@@ -18,6 +18,7 @@ from tests.pipelines import values_reference
 from tests.pipelines.backend_pods import pod_of
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "values").glob("*.yaml"))
+INDEX = "https://index.example/simple"
 EXAMPLE_PIPELINES = [
     pytest.param(engine, path, id=f"{engine}-{path.stem}")
     for path in EXAMPLES
@@ -157,6 +158,40 @@ def test_no_values_leave_the_pipeline_as_it_is() -> None:
     assert documents_with({}) == list(yaml.safe_load_all(compile_pipeline(PIPELINES["local"])))
 
 
+@pytest.mark.parametrize(
+    ("said", "team", "comes_to"),
+    [
+        ({}, {"image": "a/b:1"}, {"image": "a/b:1"}),
+        ({}, {"base_image": "a/python:3.11", "index_url": INDEX}, {"base_image": "a/python:3.11", "index_url": INDEX}),
+        ({"image": "a/b:2"}, {"image": "a/b:1"}, {"image": "a/b:2"}),
+        ({"image": "a/b:2"}, {"package": "c==1", "index_url": INDEX}, {"image": "a/b:2"}),
+        ({"package": "c==2"}, {"image": "a/b:1"}, {"package": "c==2"}),
+        ({"package": "c==2"}, {"package": "c==1", "index_url": INDEX}, {"package": "c==2", "index_url": INDEX}),
+    ],
+)
+def test_delivery_is_the_teams_where_nothing_else_is_said(
+    said: dict[str, str], team: dict[str, str], comes_to: dict[str, str]
+) -> None:
+    values = values_from({"delivery": team}, "team.yaml")
+    found = compile_pipeline(PIPELINES["local"], **said, values=values)
+    assert found == compile_pipeline(PIPELINES["local"], **comes_to)
+
+
+def test_an_index_is_not_said_for_a_teams_image() -> None:
+    values = values_from({"delivery": {"image": "a/b:1"}}, "team.yaml")
+    with pytest.raises(CompilationError, match=r"package index: nothing is installed .* \(a/b:1\)"):
+        compile_pipeline(PIPELINES["local"], index_url=INDEX, values=values)
+
+
+def test_each_step_can_have_settings_of_its_own() -> None:
+    names = ("preflight", "prepare", "search", "evaluate")
+    values = {"steps": {name: {"env": {"STEP": name}} for name in names}}
+    executors = documents_with(values)[0]["deploymentSpec"]["executors"]
+    steps = ("exec-preflight", "exec-data-preparation", SEARCH, "exec-model-evaluation")
+    for step, name in zip(steps, names, strict=True):
+        assert {"name": "STEP", "value": name} in executors[step]["container"]["env"]
+
+
 @pytest.mark.parametrize(("engine", "example"), EXAMPLE_PIPELINES)
 def test_example_makes_pods_that_kubernetes_takes(engine: str, example: Path) -> None:
     text = compile_pipeline(PIPELINES[engine], values=read_values(example))
@@ -195,7 +230,10 @@ def test_example_makes_pods_that_kubernetes_takes(engine: str, example: Path) ->
         ({"all": {"retries": {"wait_seconds": 1}}}, "all.retries.count is missing"),
         ({"all": {"security_context": {"run_as_user": 0, "run_as_non_root": True}}}, "run_as_user 0 is root"),
         ({"all": {"image_pull_policy": "Sometimes"}}, "must be one of Always, IfNotPresent, Never or null"),
-        ({"steps": {"search": {"cache": True}}}, "steps.search.cache: a search is never taken over"),
+        ({"steps": {"search": {"cache": True}}}, "steps.search.cache: this step is never taken over"),
+        ({"delivery": {"imag": "a"}}, "team.yaml: delivery.imag is unknown; did you mean image?"),
+        ({"delivery": {"image": "two words"}}, "team.yaml: delivery: image: 'two words' is no image reference"),
+        ({"delivery": {"image": "a/b:1", "package": "c"}}, "team.yaml: delivery: package: nothing is installed"),
         ({"parameters": {"tune_max_trails": 5}}, "parameters.tune_max_trails: the pipeline has no such parameter; did"),
         ({"parameters": {"tune_max_trials": "5"}}, "parameters.tune_max_trials: must be a whole number, got '5'"),
         ({"all": {"env": {"1A": "x"}}}, "'1A' is no name of an environment variable"),
