@@ -104,6 +104,7 @@ class InterimResults:
         self._stored = files
         for best in self._directory.glob("trials/*/checkpoint/*/best"):
             shutil.copytree(best, best.parents[2] / "model", dirs_exist_ok=True)
+        self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / JOURNAL_NAME).write_bytes(journal)
         self._show(f"Found {said} of this run in {self._place.uri}; going on with that.")
 

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.local_tuning.interim_results import STATE_NAME, find_interim_place, read_records
+from kfp_image_tuning.components.local_tuning.interim_results import (
+    SCHEMA_VERSION,
+    STATE_NAME,
+    InterimResults,
+    find_interim_place,
+    read_records,
+)
+from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME
 from kfp_image_tuning.components.local_tuning.launcher import launch
 from kfp_image_tuning.components.local_tuning.records import Record
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
@@ -134,6 +141,16 @@ def test_a_store_that_is_away_is_told_once_and_does_not_matter(
     said = capfd.readouterr().out
     assert said.count("refuses the connection") == 2
     assert "cannot be kept for a retry of the run; the search goes on" in said
+
+
+def test_attempt_that_ended_before_its_first_checkpoint_leaves_its_journal_alone(
+    digits_dataset: Path, tmp_path: Path
+) -> None:
+    journal = '{"event": "search"}\n'
+    place = kept_place(digits_dataset)
+    place.write(STATE_NAME, json.dumps({"schema_version": SCHEMA_VERSION, "journal": journal, "files": {}}).encode())
+    InterimResults(place, tmp_path / "search", print).restore()
+    assert (tmp_path / "search" / JOURNAL_NAME).read_text() == journal
 
 
 def test_only_the_same_search_of_the_same_run_is_found(digits_dataset: Path) -> None:
