@@ -25,6 +25,7 @@ from kfp_image_tuning.katib.experiment import (
     search_name,
 )
 from kfp_image_tuning.katib.following import Follower
+from kfp_image_tuning.katib.heartbeat import Heartbeat
 from kfp_image_tuning.katib.history import History
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.model_store import ModelStore
@@ -89,7 +90,9 @@ class KatibEngine:
         self._experiments = build_experiments(search, self._options)
         self._selector = f"{RUN_LABEL}={run_digest(search, self._options)}"
         sought = digest_of([search.fingerprint, self._options.initial_model])
-        record = RecordFile(self._model_store, self._models.below(search_name(search, self._options)).uri, sought)
+        folder = self._models.below(search_name(search, self._options)).uri
+        record = RecordFile(self._model_store, folder, sought)
+        self._heartbeat = Heartbeat(self._model_store, folder, self._options.orphan_seconds)
         algorithm = ALGORITHMS[algorithm_of(search, self._options)]
         self._history = History(record, self._experiments, algorithm.can_go_on)
         if not self._model_store.is_seen:
@@ -111,6 +114,7 @@ class KatibEngine:
             check_installation(cluster)
         present = find_present(cluster, [experiment.document for experiment in self._experiments])
         self._history.take_up(present.experiments)
+        self._heartbeat.start()
         self._guard = StopGuard(lambda: cluster.deletion("experiments", self._selector, again=self._launched is None))
         self._guard.start()
         documents = [experiment.document for experiment in self._history.left]
@@ -118,6 +122,7 @@ class KatibEngine:
             launched = self._launched = launch(cluster, documents, present)
         except BaseException:
             self._guard.close()
+            self._heartbeat.end()
             raise
         self._guard.renew(at_once=True)
         self._history.follow(launched.experiments)
@@ -154,7 +159,7 @@ class KatibEngine:
                 yield from self._take(changes)
                 yield from self._follower.read_logs()
                 yield TrialUpdate(kind="waiting", note=self._follower.note())
-                if problem := self._history.write(self._follower):
+                if problem := self._history.write(self._follower) or self._heartbeat.take_problem():
                     yield TrialUpdate(kind="waiting", note=problem)
                 self._keep_guard()
                 self._check_deleted()
@@ -167,6 +172,7 @@ class KatibEngine:
         finally:
             for watcher in watchers:
                 watcher.end()
+            self._heartbeat.end()
             if self._guard is not None:
                 self._guard.close()
 
@@ -199,6 +205,7 @@ class KatibEngine:
         }
         if not self._options.keep_experiments:
             self._remove()
+        self._heartbeat.end(is_over=True)
         return details
 
     def _connect(self) -> Cluster:

@@ -239,7 +239,7 @@ def _build(
     tuned = {parameter.name for parameter in parameters}
     # What the data set decides, each trial reads from the data set itself.
     fixed = {key: value for key, value in space.fixed.items() if key not in tuned and key not in DATA_FACTS}
-    environment = build_environment(options, encode_trial(parameters, fixed), name, search.seed)
+    environment = build_environment(options, encode_trial(parameters, fixed), base, name, search.seed)
     budget = search.budget
     objective: dict[str, Any] = {
         "type": "maximize",

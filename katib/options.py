@@ -134,6 +134,7 @@ class KatibOptions:
         resume_policy: What remains of an Experiment's suggestion service when it is over (``resumePolicy``).
         keep_experiments: Whether Experiments, with their trials and logs, stay in the cluster after the search.
         pending_seconds: Longest time in which no trial runs while some wait; 0: no limit.
+        orphan_seconds: Trials end when the launcher has given no sign of life for so long; 0: they never do.
         credentials_secret: Secret with the object store's credentials; empty: with ``minio://`` Kubeflow's own
             (``mlpipeline-minio-artifact``), otherwise the pods' identity (IRSA, Workload Identity).
         credentials_keys: Environment variable to key in that secret; empty: the usual ones of the store.
@@ -153,6 +154,7 @@ class KatibOptions:
     resume_policy: ResumePolicy = "Never"
     keep_experiments: bool = False
     pending_seconds: float = 3600.0
+    orphan_seconds: float = 1800.0
     credentials_secret: str = ""
     credentials_keys: Mapping[str, str] = field(default_factory=dict)
     endpoint_url: str = ""

@@ -67,8 +67,9 @@ def _find_broken_options(options: KatibOptions) -> list[str]:
         problems.append(f'nodes: a Job trains on one machine, got {pods.nodes}; use kind "TrainJob"')
     if pods.kind == "TrainJob" and pods.priority_class:
         problems.append("priority_class: a TrainJob cannot set one; set it in the training runtime")
-    if options.pending_seconds < 0:
-        problems.append(f"pending_seconds: at least 0, got {options.pending_seconds}")
+    for name in ("pending_seconds", "orphan_seconds"):
+        if (seconds := getattr(options, name)) < 0:
+            problems.append(f"{name}: at least 0, got {seconds}")
     schemes = {
         location.scheme
         for location in (Location.parse("data", options.data), Location.parse("models", options.models))

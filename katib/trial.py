@@ -2,7 +2,8 @@
 
 Turns what Katib assigned into hyperparameters, brings the data, runs the trainer, and leaves the model where the search
 collects it. The trainer's lines go through untouched, since Katib collects the objective from them. When the trial is
-ended early (SIGTERM) the trainer is ended, and the best epoch's model is kept like any other.
+ended early (SIGTERM) the trainer is ended, and the best epoch's model is kept like any other. The trial ends itself in
+the same way when its launcher is gone for good.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Self
 
 from kfp_image_tuning.dataset.object_store import PATIENT_RETRIES, open_place
 from kfp_image_tuning.katib.dataset_transfer import fetch_dataset
+from kfp_image_tuning.katib.heartbeat import FILE_NAME, OrphanWatch
 from kfp_image_tuning.katib.parameters import decode_trial
 from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
 
@@ -39,6 +41,8 @@ class TrialSettings:
         joins_others: Whether Kubeflow Trainer has set up a training on several machines.
         is_first: Whether this is the machine that leaves the model.
         scratch: Folder for everything that nobody wants later.
+        heartbeat: Folder or URI where the launcher gives signs of life; empty: it need not.
+        orphan_seconds: Without one for so long, the trial ends.
     """
 
     name: str
@@ -51,6 +55,8 @@ class TrialSettings:
     joins_others: bool
     is_first: bool
     scratch: Path
+    heartbeat: str = ""
+    orphan_seconds: float = 0.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -75,6 +81,8 @@ class TrialSettings:
             joins_others="PET_NNODES" in environment,
             is_first=environment.get("PET_NODE_RANK", "0") == "0",
             scratch=Path(environment["HOME"]),
+            heartbeat=environment.get("TRIAL_HEARTBEAT", ""),
+            orphan_seconds=float(environment.get("TRIAL_ORPHAN_SECONDS", "0")),
         )
 
     @property
@@ -94,6 +102,7 @@ def main() -> int:
 
 def run_trial(settings: TrialSettings) -> int:
     """Bring the data, train, leave the model; return the exit status."""
+    watch_launcher(settings)
     data = settings.data
     if "://" in data:
         data = str(settings.scratch / "data")
@@ -110,6 +119,29 @@ def run_trial(settings: TrialSettings) -> int:
         store = open_place(f"{settings.models}/{settings.name}", retries=PATIENT_RETRIES)
         store.upload(settings.model_directory, names)
     return status if status >= 0 else 128 - status
+
+
+def watch_launcher(settings: TrialSettings) -> None:
+    """From now on, end this process as from outside when the launcher gives no signs of life any more."""
+    if not settings.heartbeat or not settings.orphan_seconds:
+        return
+
+    def read() -> bytes | None:
+        if "://" in settings.heartbeat:
+            return open_place(settings.heartbeat).read(FILE_NAME)
+        path = Path(settings.heartbeat, FILE_NAME)
+        return path.read_bytes() if path.is_file() else None
+
+    def end(silent: float) -> None:
+        print(
+            f"The launcher of this search has given no sign of life for {silent / 60:.0f} minutes "
+            f"({settings.heartbeat}/{FILE_NAME}): the trial ends, so that it holds no GPU for nobody. Run the search "
+            "again: it goes on. --orphan-timeout (orphan_seconds) changes the time.",
+            flush=True,
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    OrphanWatch(read, settings.orphan_seconds, end).start()
 
 
 def training_command(settings: TrialSettings, data: str, hyperparameters: Path) -> list[str]:

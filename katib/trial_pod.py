@@ -26,16 +26,23 @@ _PIP = "python3 -m pip install --quiet --no-deps --disable-pip-version-check --t
 """Without dependencies: NumPy is in the image, and a second one beside it would break PyTorch."""
 
 
-def build_environment(options: KatibOptions, hyperparameters: str, experiment: str, seed: int) -> list[dict[str, Any]]:
+def build_environment(
+    options: KatibOptions, hyperparameters: str, search: str, experiment: str, seed: int
+) -> list[dict[str, Any]]:
     """Environment variables of the trial's container; `trial` reads those that start with TRIAL.
 
     Args:
         options: The user's.
         hyperparameters: `parameters.encode_trial`'s.
+        search: Name of the search, under which its launcher gives signs of life.
         experiment: Its name, under which models are written.
         seed: Of the training.
     """
     data, models = Location.parse("data", options.data), Location.parse("models", options.models)
+    signs = {}
+    if options.orphan_seconds:
+        folder = f"{MODELS}/{search}" if models.is_volume else models.below(search).uri
+        signs = {"TRIAL_HEARTBEAT": folder, "TRIAL_ORPHAN_SECONDS": f"{options.orphan_seconds:g}"}
     values = {
         "TRIAL_NAME": f"${{trialParameters.{TRIAL_NAME_PARAMETER}}}",
         "TRIAL_HYPERPARAMETERS": hyperparameters,
@@ -44,6 +51,7 @@ def build_environment(options: KatibOptions, hyperparameters: str, experiment: s
         "TRIAL_INITIAL_MODEL": options.initial_model,
         "TRIAL_SEED": str(seed),
         "TRIAL_PROCESSES": str(max(1, options.pods.gpus)),
+        **signs,
         # The root file system is read-only; everything that libraries write goes here.
         "HOME": SCRATCH,
         "TMPDIR": SCRATCH,

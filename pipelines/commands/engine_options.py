@@ -32,6 +32,7 @@ KATIB_FIELDS: Mapping[str, tuple[str, ...]] = {
     "namespace": ("namespace",),
     "image": ("pods", "image"),
     "pending_timeout": ("pending_seconds",),
+    "orphan_timeout": ("orphan_seconds",),
     "keep": ("keep_experiments",),
 }
 """Options for what is asked for most among the fields of ``--katib-options``, and where they stand in it."""
@@ -88,6 +89,13 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         type=option_types.duration,
         metavar="TIME",
         help="give up when no trial has run for so long: seconds, or 10m, 2h (default: 1h)",
+    )
+    katib.add_argument(
+        "--orphan-timeout",
+        type=option_types.duration_or_never,
+        metavar="TIME",
+        help="trials end when this command has given no sign of life for so long, such as on a laptop that sleeps: "
+        "seconds, or 10m, 2h; 0: never (default: 30m)",
     )
     katib.add_argument(
         "--keep",

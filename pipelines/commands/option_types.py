@@ -26,6 +26,11 @@ def duration(text: str) -> float:
     return seconds
 
 
+def duration_or_never(text: str) -> float:
+    """The same, or ``0``: never."""
+    return 0.0 if text == "0" else duration(text)
+
+
 def share(text: str) -> float:
     """A share from 0 to 1, also written as ``97%``."""
     try:

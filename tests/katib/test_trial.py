@@ -19,6 +19,7 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.dataset.object_store import open_place
 from kfp_image_tuning.katib.dataset_transfer import fetch_dataset
 from kfp_image_tuning.katib.experiment import METRICS_FILTER, build_experiments
+from kfp_image_tuning.katib.heartbeat import FILE_NAME
 from kfp_image_tuning.katib.trial import TrialSettings, training_command
 from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.tuning.budget import Budget
@@ -106,6 +107,25 @@ def test_a_failed_training_fails_the_container_and_says_why(tmp_path: Path, digi
     assert pod.run() == 1
     assert "/nowhere/model" in pod.log.read_text()
     assert not list(pod.log.parent.glob("*.pid"))
+
+
+def test_a_trial_whose_launcher_is_gone_ends_itself_and_leaves_its_best_epoch(
+    tmp_path: Path, digits_dataset: Path
+) -> None:
+    pod = Pod(tmp_path, digits_dataset, epochs=5000, early_stopping=False, orphan_seconds=4.0)
+    signs = Path(pod.environment["TRIAL_HEARTBEAT"], FILE_NAME)
+    signs.parent.mkdir()
+    process = pod.start()
+    model = pod.models / pod.experiment / f"{pod.experiment}-abc" / "model.json"
+    deadline = time.monotonic() + 60
+    while not model.is_file() and time.monotonic() < deadline and process.poll() is None:
+        signs.write_text(json.dumps({"written_at": time.time(), "is_over": False}))
+        time.sleep(0.2)
+    last = time.monotonic()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert 3.5 < time.monotonic() - last < 15
+    assert "The launcher of this search has given no sign of life" in pod.log.read_text()
+    load_model(model.parent)
 
 
 def test_a_trial_that_is_ended_early_leaves_its_best_epoch(tmp_path: Path, digits_dataset: Path) -> None:
