@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alpha1TrainJob
 
-from kfp_image_tuning.code_archive.config_map import config_map_name
+from kfp_image_tuning.code_archive.config_map import MOUNT_PATH, config_map_name
 from kfp_image_tuning.katib.algorithms import ALGORITHMS, choose_eta, count_hyperband_trials
 from kfp_image_tuning.katib.experiment import METRICS_FILTER, OBJECTIVE_METRIC, build_experiments
 from kfp_image_tuning.katib.names import LONGEST_EXPERIMENT_NAME, base_name, fingerprint_of
@@ -275,6 +275,14 @@ def test_trials_mount_the_namespaces_config_map_and_say_when_it_is_missing() -> 
     pod = trial_pod()
     assert code_volumes(pod) == [{"name": config_map_name(), "optional": True}]
     assert f"kfp-image-tuning install --namespace {make_options().namespace}" in pod["containers"][0]["command"][-1]
+
+
+def test_the_config_map_that_a_pipelines_step_hands_on_is_mounted_once() -> None:
+    # As a step's dsl.TaskConfig has it; KFP names volumes after what is in them.
+    volume = {"name": config_map_name(), "configMap": {"name": config_map_name(), "optional": True}}
+    pod = trial_pod(volumes=(volume,), volume_mounts=({"name": config_map_name(), "mountPath": MOUNT_PATH},))
+    assert code_volumes(pod) == [{"name": config_map_name(), "optional": True}]
+    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]].count(MOUNT_PATH) == 1
 
 
 def test_trials_in_an_image_of_ones_own_install_and_mount_nothing() -> None:
