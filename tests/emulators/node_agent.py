@@ -10,14 +10,12 @@ import base64
 import contextlib
 import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from kubernetes import client
 
-from tests.emulators.loopback_https import LoopbackServer
+from tests.emulators.kubelet_logs import serve_logs
 from tests.emulators.pod_processes import PodProcesses, now
 
 INTERVAL = 0.2
@@ -60,24 +58,7 @@ class NodeAgent:
         self._nodes: set[str] = set()
         self._made: set[str] = set()
         self._ended = threading.Event()
-        agent = self
-
-        class Logs(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                address = urlsplit(self.path)
-                _, _, namespace, pod, container = address.path.split("/", 4)
-                lines = agent.log(namespace, pod, container).splitlines(keepends=True)
-                tail = int(parse_qs(address.query).get("tailLines", ["0"])[0])
-                body = "".join(lines[-tail:]).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = LoopbackServer(Logs, address)
+        self._server = serve_logs(self.log, address)
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._beat)]
         for thread in self._threads:
             thread.start()
@@ -173,6 +154,10 @@ class NodeAgent:
             state = {"reason": "ErrImagePull", "message": f"{unknown[0]['image']}: not found"}
             self._report(pod, _waiting_status(containers, dict.fromkeys(map(_name, unknown), state)))
             return
+        if problem := self._fill_in_secrets(pod):
+            state = {"reason": "CreateContainerConfigError", "message": problem}
+            self._report(pod, _waiting_status(containers, dict.fromkeys(map(_name, containers), state)))
+            return
         folder = self._folder / metadata["namespace"] / metadata["name"]
         folder.mkdir(parents=True, exist_ok=True)
         processes = PodProcesses(pod, folder, self.images, self._volumes(pod, folder / "volumes"))
@@ -211,6 +196,28 @@ class NodeAgent:
                     raise
                 place = f'MountVolume.SetUp failed for volume "{volume["name"]}"'
                 return f'{place} : {kind.lower()} "{source[key]}" not found'
+        return ""
+
+    def _fill_in_secrets(self, pod: dict[str, Any]) -> str:
+        """Give variables that come from Secrets their values; returns what a kubelet says of one that is missing."""
+        namespace = pod["metadata"]["namespace"]
+        for container in pod["spec"]["containers"]:
+            for entry in [entry for entry in container.get("env", ()) if "valueFrom" in entry]:
+                reference = entry["valueFrom"].get("secretKeyRef")
+                if not reference:
+                    continue
+                try:
+                    found = self._core.read_namespaced_secret(reference["name"], namespace).data or {}
+                except client.ApiException as error:
+                    if error.status != 404:
+                        raise
+                    found = None
+                if found and reference["key"] in found:
+                    entry["value"] = base64.b64decode(found[reference["key"]]).decode()
+                elif not reference.get("optional"):
+                    name = reference["name"]
+                    missing = f"couldn't find key {reference['key']} in Secret {namespace}/{name}"
+                    return missing if found is not None else f'secret "{name}" not found'
         return ""
 
     def _warn(self, pod: dict[str, Any], reason: str, message: str) -> None:

@@ -41,6 +41,8 @@ class SageMakerEmulator:
         predictor: Who answers batch transforms.
         storage_url: Endpoint of the S3 beside it.
         seconds_per_poll: How far the clock moves whenever somebody asks how a job is.
+        port: To listen on; 0: a free one.
+        address: Of this machine, to listen at.
 
     Attributes:
         calls: Every call that arrived, with the access key that signed it.
@@ -57,6 +59,7 @@ class SageMakerEmulator:
         storage_url: str | None = None,
         seconds_per_poll: float = 0.0,
         port: int = 0,
+        address: str = "127.0.0.1",
     ) -> None:
         self.clock = VirtualClock()
         self.faults = Faults()
@@ -66,14 +69,14 @@ class SageMakerEmulator:
         storage = _storage_client(storage_url) if storage_url else None
         runner = runner or CurveRunner(storage=storage)
         self.service = Service(self.clock, runner, predictor or HashPredictor(self._classes_of), storage)
-        self._server = _Server(("127.0.0.1", port), _handler(self))
+        self._server = _Server((address, port), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     @property
     def url(self) -> str:
         """The endpoint for SageMaker and CloudWatch Logs."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return "http://{}:{}".format(*self._server.server_address[:2])
 
     def _classes_of(self, model_uri: str) -> int:
         """How many classes a model tells apart, by the training job that left it."""

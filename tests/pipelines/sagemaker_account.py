@@ -33,10 +33,10 @@ class Account:
 
 
 @contextmanager
-def storage_server() -> Iterator[tuple[str, Any]]:
-    """moto's S3 and STS with an empty bucket: their endpoint, and a client."""
+def storage_server(address: str = "127.0.0.1") -> Iterator[tuple[str, Any]]:
+    """moto's S3 and STS with an empty bucket, at an address of this machine: their endpoint, and a client."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
     storage = boto3.client(
@@ -51,7 +51,12 @@ def storage_server() -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def account(
-    url: str, storage: Any, runner: Runner, predictor: Predictor | None = None, seconds_per_poll: float = 0.0
+    url: str,
+    storage: Any,
+    runner: Runner,
+    predictor: Predictor | None = None,
+    seconds_per_poll: float = 0.0,
+    address: str = "127.0.0.1",
 ) -> Iterator[Account]:
     """An account whose trials are run, and whose transforms are answered, as given.
 
@@ -61,8 +66,11 @@ def account(
         runner: Who runs training jobs.
         predictor: Who answers transform jobs, which end at once; probabilities by chance if none is given.
         seconds_per_poll: How far the clock moves with each look at a job.
+        address: Of this machine, to listen at.
     """
-    with SageMakerEmulator(runner, predictor=predictor, storage_url=url, seconds_per_poll=seconds_per_poll) as emulator:
+    with SageMakerEmulator(
+        runner, predictor=predictor, storage_url=url, seconds_per_poll=seconds_per_poll, address=address
+    ) as emulator:
         emulator.service.transform_seconds = 0.0
         services = {"SAGEMAKER": emulator.url, "CLOUDWATCH_LOGS": emulator.url, "S3": url, "STS": url}
         variables = {f"AWS_ENDPOINT_URL_{name}": place for name, place in services.items()}

@@ -34,11 +34,14 @@ class ArtifactStore:
     Args:
         buckets: Buckets beside KFP's own, for those with keys.
         public: Buckets that anyone may read.
+        host: Name by which pods reach it.
     """
 
-    def __init__(self, buckets: Iterable[str] = ("images",), public: Iterable[str] = ("public",)) -> None:
+    def __init__(
+        self, buckets: Iterable[str] = ("images",), public: Iterable[str] = ("public",), host: str = HOST
+    ) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._public = tuple(public)
+        self._public, self._host = tuple(public), host
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -60,7 +63,7 @@ class ArtifactStore:
     @property
     def endpoint(self) -> str:
         """Host and port, as pods name them."""
-        return f"{HOST}:{self.port}"
+        return f"{self._host}:{self.port}"
 
     @property
     def secret(self) -> dict[str, str]:

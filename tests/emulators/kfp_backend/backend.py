@@ -7,13 +7,13 @@ a retried run keeps its identity, its finished steps and its pods' names.
 import datetime
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tests.emulators.kfp_backend.argo import Controller
-from tests.emulators.kfp_backend.artifact_store import ArtifactStore
+from tests.emulators.kfp_backend.artifact_store import HOST, ArtifactStore
 from tests.emulators.kfp_backend.driver import Values
 from tests.emulators.kfp_backend.metadata import Artifact, ArtifactNumbers, session_info
 from tests.emulators.kfp_backend.platform import Namespace
@@ -34,10 +34,11 @@ class Backend:
         bin_folder: Programs of the image that steps run in; ``python3`` is there.
         bin_folders: The same for single tasks, by name.
         environment: Variables of every image.
-        config_maps: Name to ``{"data": …, "binaryData": …}`` (text or bytes).
+        config_maps: Name to ``{"data": …, "binaryData": …}`` (text or bytes); what it holds is looked at by each pod.
         secrets: Name to keys and values, beside the one of the artifact store.
         claims: PersistentVolumeClaim to its folder.
         services: Service to ``host:port``, beside the usual ones.
+        store_host: Name by which pods reach the artifact store.
         service_account: Folder with token, ca.crt and namespace, mounted into pods.
         api_server: ``host:port`` of the Kubernetes API.
         default_retries: Whether Argo has KFP's default retries.
@@ -56,6 +57,7 @@ class Backend:
         secrets: Mapping[str, Mapping[str, str]] | None = None,
         claims: Mapping[str, Path] | None = None,
         services: Mapping[str, str] | None = None,
+        store_host: str = HOST,
         service_account: Path | None = None,
         api_server: str = "10.96.0.1:443",
         default_retries: bool = True,
@@ -66,7 +68,7 @@ class Backend:
         self.folder = folder
         self.death_seconds = death_seconds
         self.pod_again_seconds = pod_again_seconds
-        self.store = ArtifactStore()
+        self.store = ArtifactStore(host=store_host)
         self._default_retries = default_retries
         self._image = Image(bin_folder, dict(environment or {}))
         self._images = {task: Image(place, self._image.environment) for task, place in (bin_folders or {}).items()}
@@ -76,7 +78,7 @@ class Backend:
             "ml-pipeline": "127.0.0.1:8888",
         }
         self.namespace = Namespace(
-            config_maps=dict(config_maps or {}),
+            config_maps={} if config_maps is None else config_maps,
             secrets={STORE_SECRET: self.store.secret, **(secrets or {})},
             claims=dict(claims or {}),
             services={**known, **(services or {})},
@@ -88,6 +90,8 @@ class Backend:
         self._caching: dict[str, bool | None] = {}
         self._created: dict[str, str] = {}
         self.runs: list[Run] = []
+        self.announce_pod: Callable[[Run, str], str] = lambda run, name: ""
+        """Told of a run's new pod by its name; returns its identity in a cluster."""
 
     def __enter__(self) -> "Backend":
         return self
@@ -218,6 +222,7 @@ class Backend:
             task.prepared.command,
             work,
             self.death_seconds,
+            self.announce_pod(run, name),
         )
 
     def record(self, task: Task, component: Document, output: Document) -> None:

@@ -37,7 +37,7 @@ class Namespace:
         api_server: ``host:port`` of the Kubernetes API.
     """
 
-    config_maps: dict[str, Mapping[str, Mapping[str, str | bytes]]] = field(default_factory=dict)
+    config_maps: Mapping[str, Mapping[str, Mapping[str, str | bytes]]] = field(default_factory=dict)
     secrets: dict[str, Mapping[str, str]] = field(default_factory=dict)
     claims: dict[str, Path] = field(default_factory=dict)
     services: dict[str, str] = field(default_factory=dict)

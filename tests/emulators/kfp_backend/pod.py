@@ -72,6 +72,7 @@ class Pod:
         command: The step's own command, placeholders replaced.
         work: What the launcher is told (`launcher.py`), without command and environment.
         death_seconds: From the signal to the killing of all that is left.
+        uid: Its identity, if the API server has given it one.
     """
 
     def __init__(
@@ -84,9 +85,10 @@ class Pod:
         command: Sequence[str],
         work: Document,
         death_seconds: float,
+        uid: str = "",
     ) -> None:
         self.name = name
-        self.uid = str(uuid.uuid4())
+        self.uid = uid or str(uuid.uuid4())
         self.death_seconds = death_seconds
         self._folder = folder
         self._description = description

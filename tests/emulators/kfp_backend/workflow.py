@@ -53,6 +53,13 @@ class Workflow:
         """The object's size, before Argo's compression."""
         return self.history[-1][1] if self.history else 0
 
+    def document(self) -> Document:
+        """The object as a client reads it, before Argo's compression."""
+        with self._lock:
+            kind = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": self._name}}
+            status = {"nodes": json.loads(dump(self._nodes))}
+            return {**kind, "spec": self._specification, "status": status}
+
     def write(self, event: str) -> None:
         """What Argo does after each event.
 
