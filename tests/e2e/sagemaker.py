@@ -1,0 +1,61 @@
+"""The SageMaker pipeline on a cluster, against moto's S3 and the emulator of SageMaker on this machine."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from tests.e2e.bench import Bench
+from tests.e2e.composition import write_connection
+from tests.e2e.kubeflow import ScenarioFailed
+from tests.e2e.skipping import Skipped
+from tests.emulators.real_training import TrainedPredictor, TrainingRunner
+from tests.pipelines.sagemaker_account import BUCKET, ROLE, account, storage_server
+
+
+def tune_on_sagemaker(bench: Bench, parameters: Mapping[str, Any]) -> tuple[str, str]:
+    """Run ``sagemaker.yaml``; returns the run, and what is to be noted.
+
+    Raises:
+        Skipped: If pods do not reach this machine.
+    """
+    address = bench.settings.callback
+    if not address:
+        raise Skipped("set E2E_CALLBACK to this machine's address as pods reach it")
+    with storage_server(address) as (url, storage):
+        runner = TrainingRunner(storage, bench.folder / "containers")
+        with account(url, storage, runner, TrainedPredictor(storage), address=address) as used:
+            see_that_pods_reach(bench, url, used.emulator.url)
+            values = bench.folder / "sagemaker-values.yaml"
+            step = {"env": used.variables}
+            values.write_text(yaml.safe_dump({"steps": {"search": step, "evaluate": step}}), encoding="utf-8")
+            run = bench.kubeflow.start(
+                bench.compile("sagemaker", "--values", str(values)),
+                {
+                    **parameters,
+                    "tune_role": ROLE,
+                    "tune_bucket": BUCKET,
+                    "tune_region": "us-east-1",
+                    "tune_sagemaker_options": {"poll_seconds": 1.0, "max_seconds_per_trial": 3600.0},
+                },
+            )
+            bench.kubeflow.succeed(run)
+            jobs = [job.status for tuning in used.emulator.service.tuning_jobs.values() for job in tuning.jobs]
+            transforms = len(used.emulator.service.transform_jobs)
+    if jobs != ["Completed"] * 2 or transforms != 1:
+        raise ScenarioFailed(f"SageMaker's training jobs are {jobs}, its transform jobs {transforms}, not 2 and 1")
+    return run, "2 training jobs, 1 transform job"
+
+
+def see_that_pods_reach(bench: Bench, *urls: str) -> None:
+    """Start a pod that connects to addresses of this machine.
+
+    Raises:
+        Skipped: If it does not reach them.
+    """
+    places = [urlsplit(url).netloc for url in urls]
+    package = bench.folder / "connection.yaml"
+    write_connection(package, bench.step_image, *places)
+    if bench.kubeflow.wait(bench.kubeflow.start(package, {})) != "SUCCEEDED":
+        raise Skipped(f"pods do not reach {' and '.join(places)}; see E2E_CALLBACK and this machine's firewall")
