@@ -60,7 +60,7 @@ def image_tuning_katib(
 
     Args:
         data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
-            .rec files; a path, or an s3://, gs://, minio:// or https:// address.
+            .rec files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
         data_validation_fraction: Share of the images on which trials are compared.
@@ -94,7 +94,7 @@ def image_tuning_katib(
         tune_gpus: GPUs of each trial; 0: none.
         tune_storage: Where trials read images and leave models: s3://, gs:// or minio://bucket/folder, or
             pvc://claim/folder; empty: the store of the pipeline's artifacts.
-        tune_storage_mount: Where the tuning step's pod sees that folder, if it is on a volume claim.
+        tune_storage_mount: Where the tuning step's pod sees that folder, if it is on a claim; empty: as compiled.
         tune_data: Where trials find the prepared data set already, in the same forms; empty: it is brought there.
         tune_run: Identity of the run: the same one finds its own Experiments again; empty: Kubeflow's.
         tune_katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}};

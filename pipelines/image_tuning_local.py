@@ -60,7 +60,7 @@ def image_tuning_local(
 
     Args:
         data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
-            .rec files; a path, or an s3://, gs://, minio:// or https:// address.
+            .rec files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
         data_validation_fraction: Share of the images on which trials are compared.

@@ -7,9 +7,10 @@ from typing import Any
 
 from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
 from kfp_image_tuning.dataset.object_store import is_remote
+from kfp_image_tuning.dataset.volume_claims import is_on_claim
 from kfp_image_tuning.pipelines.prepared_data import describe_dataset
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
-from kfp_image_tuning.pipelines.volume_data import SCHEME, seen_here
+from kfp_image_tuning.pipelines.volume_data import seen_here
 from kfp_image_tuning.tuning.engine import Plan
 from kfp_image_tuning.tuning.search import DatasetSummary
 
@@ -56,7 +57,7 @@ def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any])
     from kfp_image_tuning.components.katib_tuning.placement import Placement
     from kfp_image_tuning.katib.planning import plan_search
 
-    is_on_volume = data.startswith(SCHEME)
+    is_on_volume = is_on_claim(data)
     is_unread = is_on_volume and not options.get("storage_mount")
     described = str(seen_here(data, options)) if is_on_volume and not is_unread else data
     placement = Placement(

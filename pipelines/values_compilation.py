@@ -4,9 +4,11 @@ What KFP keeps with a step's container (variables), with its task (caching, retr
 rest) is changed there. Settings of single containers survive when the pipeline becomes a component of another one.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kfp_image_tuning.dataset.volume_claims import CLAIMS_VARIABLE, SCHEME
 from kfp_image_tuning.pipelines.pod_checks import executors_of
 from kfp_image_tuning.pipelines.specification import CompilationError
 from kfp_image_tuning.pipelines.values import KeySource, Retries, StepSettings, Values
@@ -77,11 +79,14 @@ def apply_values(documents: list[Document], values: Values) -> None:
         label = specification["components"][task["componentRef"]["name"]].get("executorLabel")
         if label is None:
             continue
-        settings = values.settings_of(STEP_OF_COMPONENT.get(label.removeprefix("exec-"), "all"))
+        step = STEP_OF_COMPONENT.get(label.removeprefix("exec-"), "all")
+        settings = values.settings_of(step)
         _set_on_task(task, settings)
         container = specification["deploymentSpec"]["executors"][label].get("container")
         if container is not None:
             pod = _set_on_pod(container, executors.get(label, {}), settings)
+            # The first step says whether the one that reads the images will see them.
+            _tell_claims(container, values.settings_of("prepare") if step == "preflight" else settings)
             if pod:
                 executors[label] = pod
     if len(documents) == 1 and executors:
@@ -103,6 +108,16 @@ def _set_on_task(task: Document, settings: StepSettings) -> None:
         task["cachingOptions"] = {"enableCache": True} if settings.cache else {}
     if settings.retries is not None:
         task["retryPolicy"] = _retry_policy(settings.retries)
+
+
+def _tell_claims(container: Document, settings: StepSettings) -> None:
+    """Tell a step where it sees its volume claims, so that parameters can name a place by its claim."""
+    places = {
+        f"{SCHEME}{entry.claim}/{entry.sub_path}".rstrip("/"): entry.mount_path for entry in settings.volume_claims
+    }
+    if places:
+        told = json.dumps(places, sort_keys=True, separators=(",", ":"))
+        container["env"] = [*container.get("env", []), {"name": CLAIMS_VARIABLE, "value": told}]
 
 
 def _retry_policy(retries: Retries) -> Document:

@@ -7,8 +7,6 @@ from typing import Any
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.tuning.errors import EngineError
 
-SCHEME = "pvc://"
-
 
 def storage_of(data: str, options: Mapping[str, Any]) -> str:
     """The folder for models, ``--storage``; without, that in which the data lies.

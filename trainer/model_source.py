@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from kfp_image_tuning.dataset.object_store import is_remote, open_place, without_credentials
+from kfp_image_tuning.dataset.volume_claims import mounted_path
 from kfp_image_tuning.tuning.errors import TrainingError
 
 OUR_FILES = ("model.json", "model.safetensors")
@@ -39,7 +40,8 @@ def local_model(source: str | Path) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
         folder = Path(scratch)
-        path = _download(str(source), folder) if is_remote(str(source)) else Path(source)
+        place = mounted_path(str(source))
+        path = _download(place, folder) if is_remote(place) else Path(place)
         if path.is_file():
             parts = folder / "parts"
             parts.mkdir()

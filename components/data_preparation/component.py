@@ -27,7 +27,7 @@ def data_preparation(
 
     Args:
         data: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or .rec
-            files; a path, or an s3://, gs://, minio:// or https:// address.
+            files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
         image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the images.
         validation_fraction: Share of the images on which trials are compared.
         test_fraction: Share of the images that no trial sees, for the evaluation.

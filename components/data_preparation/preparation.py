@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.components.data_preparation.job import PreparationJob, Say
@@ -15,6 +16,7 @@ from kfp_image_tuning.components.data_preparation.workspace import Workspace
 from kfp_image_tuning.dataset.cores import available_cores
 from kfp_image_tuning.dataset.document import SPLIT_NAMES, Dataset, Source
 from kfp_image_tuning.dataset.object_store import is_remote
+from kfp_image_tuning.dataset.volume_claims import is_on_claim, mounted_path
 from kfp_image_tuning.tuning.errors import DatasetError, ImageTuningError
 
 STAMP_NAME = ".preparation"
@@ -45,7 +47,7 @@ def prepare_dataset(
 
     Args:
         data: A folder of class folders, a zip or tar of one, a CSV, Parquet or ``.rec`` files: path, ``s3://``,
-            ``gs://``, ``minio://`` or ``https://``.
+            ``gs://``, ``minio://`` or ``https://``, or ``pvc://`` where the claim is mounted.
         output_directory: Where the data set goes: a new or empty folder, or a data set to replace.
         image_shape: Channels, height and width that the network sees; None: the images' own size where all have the
             same and it is at most 64 pixels, else 3,224,224.
@@ -63,6 +65,7 @@ def prepare_dataset(
 
     Raises:
         DatasetError: If no data set can be made of it.
+        StoreError: If the source is not reached.
     """
     refuse_in_starting_worker()
     settings = Settings(
@@ -78,6 +81,7 @@ def prepare_dataset(
     )
     settings.check()
     output = Path(output_directory).absolute()
+    named, data = data, mounted_path(data)
     _refuse_to_replace_source(data, output)
     started = time.monotonic()
     prepared = find_prepared(data)
@@ -90,6 +94,8 @@ def prepare_dataset(
             return finished
     with Workspace(output) as workspace:
         source = open_source(data, workspace.downloads, progress)
+        if is_on_claim(named):
+            source = replace(source, uri=named)
         if is_remote(data):
             identity = identity or remote_identity(data)
         fingerprint = None

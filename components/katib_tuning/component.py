@@ -75,7 +75,7 @@ def katib_tuning(
         gpus: GPUs of each trial; 0: none.
         storage: Where trials read images and leave models: s3://, gs:// or minio://bucket/folder, or
             pvc://claim/folder; empty: the store of the pipeline's artifacts.
-        storage_mount: Where this pod sees that folder, if it is on a volume claim.
+        storage_mount: Where this pod sees that folder, if it is on a volume claim; empty: as the pipeline was compiled.
         data: Where the trials find this data set already, in the same forms; empty: it is in storage, or brought there.
         run: Identity of the run: the same one finds its own Experiments again; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this

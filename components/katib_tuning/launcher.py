@@ -40,7 +40,7 @@ def launch(
     prepared = Dataset.load(dataset)
     search = settings.to_search(prepared)
     options = placement.options(search)
-    mount = Path(placement.storage_mount) if placement.storage_mount else None
+    mount = placement.mount
     models_mount = mount / "models" if mount else None
     engine = KatibEngine(options, Path(model), models_mount=models_mount)
     # The plan first: what Katib would refuse is to be told before anything is sent.

@@ -4,10 +4,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
 from kfp_image_tuning.dataset.store_address import find_address
+from kfp_image_tuning.dataset.volume_claims import find_mounted, is_on_claim
 from kfp_image_tuning.katib.locations import Location
 from kfp_image_tuning.katib.options import TITLE, KatibOptions
 from kfp_image_tuning.tuning.errors import EngineError
@@ -32,7 +34,7 @@ class Placement:
 
     Attributes:
         storage: Folder in an object store, or on a volume claim, that pods reach; empty: that of the data set.
-        storage_mount: Where this process sees ``storage``, if that is on a volume claim.
+        storage_mount: Where this process sees ``storage``, if that is on a volume claim; empty: as `find_mounted` says.
         data: Where the data set lies already; empty: in the artifact's place, or it is brought to ``storage``.
         artifact: Address of the KFP artifact; on this machine, a path.
         artifact_store: What Kubeflow says about that artifact's store (``store_session_info``); empty: nothing.
@@ -74,6 +76,13 @@ class Placement:
             "storage: trials run in other pods, which do not see this machine's files; give a folder that they reach, "
             "such as s3://my-bucket/images, gs://…, minio://… or pvc://CLAIM/folder"
         )
+
+    @property
+    def mount(self) -> Path | None:
+        """Where this process sees the folder for everything, if that is on a volume claim that it mounts."""
+        if self.storage_mount:
+            return Path(self.storage_mount)
+        return find_mounted(self.folder) if is_on_claim(self.folder) else None
 
     def data_location(self, fingerprint: str) -> str:
         """Where trials find the data set.

@@ -6,6 +6,7 @@ from pathlib import Path
 from kfp_image_tuning.components.data_preparation.remote import RemoteSource
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.dataset.object_store import is_remote
+from kfp_image_tuning.dataset.volume_claims import mounted_path
 from kfp_image_tuning.tuning.errors import DocumentError
 
 
@@ -19,6 +20,7 @@ def load_baseline(place: str) -> Evaluation:
         DocumentError: If there is none, or it is no evaluation of a known version and form.
         DatasetError: If the store does not deliver.
     """
+    place = mounted_path(place)
     if not is_remote(place):
         return Evaluation.load(Path(place))
     source = RemoteSource(place)

@@ -8,6 +8,7 @@ from typing import Any
 from kfp_image_tuning.components.data_preparation.sources import remote_identity
 from kfp_image_tuning.components.preflight.parameters import RUN_MARK, WORK_DIRECTORIES, find_problems
 from kfp_image_tuning.dataset.object_store import is_remote
+from kfp_image_tuning.dataset.volume_claims import is_on_claim
 from kfp_image_tuning.tuning.errors import ImageTuningError, ParameterError
 
 
@@ -47,7 +48,7 @@ def launch(engine: str, run_id: str, values: Mapping[str, Any]) -> PreflightOutc
 
 def _fingerprint(data: str, run_id: str) -> str:
     """Names, sizes and ETags of a store's objects; the run itself where there are none."""
-    if not is_remote(data):
+    if not is_remote(data) or is_on_claim(data):
         return run_id
     try:
         return remote_identity(data) or run_id

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from kfp_image_tuning.components.preflight.resources import find_resource_problems
 from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
 from kfp_image_tuning.dataset.document import Dataset, ResizePolicy, Shard, Source, Split
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.dataset.volume_claims import is_on_claim, mounted_path
+from kfp_image_tuning.tuning.errors import ImageTuningError, StoreError
 from kfp_image_tuning.tuning.search import DATA_FACTS, Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
 
@@ -118,7 +119,9 @@ def _place_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Problem
         place = str(values.get(name, ""))
         if not place or place != place.strip() or "[[" in place:
             continue
-        if "://" in place and name in PLACES:
+        if is_on_claim(place) and name in PLACES:
+            yield from _claim_problems(name, place, in_pod)
+        elif "://" in place and name in PLACES:
             scheme, _, rest = place.partition("://")
             host = rest.partition("/")[0]
             if not host or re.search(r"\s", place if scheme.startswith("http") else host):
@@ -127,6 +130,20 @@ def _place_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Problem
             yield Problem(name, f"{place!r} is no absolute path, and a pod knows no other; begin it with /")
         elif not in_pod and name in PLACES and not Path(place).expanduser().exists():
             yield Problem(name, f"{place}: there is no such file or folder; check the path")
+
+
+def _claim_problems(name: str, place: str, in_pod: bool) -> Iterator[Problem]:
+    """What is wrong with a place on a volume claim."""
+    if in_pod and name != "data_images":
+        return  # Other steps may mount more; the pipeline tells this one what the preparation of images mounts.
+    try:
+        path = Path(mounted_path(place))
+    except StoreError as error:
+        yield Problem(name, error.problems[0].removeprefix(f"{place}: "))
+        return
+    # The claim itself need not be mounted here.
+    if any(map(os.path.ismount, path.parents[:-1])) and not path.exists():
+        yield Problem(name, f"{place}: there is no such file or folder on the claim; check the path")
 
 
 def _share_problems(values: Mapping[str, Any]) -> Iterator[Problem]:

@@ -157,10 +157,11 @@ def _data_in_place(options: Mapping[str, Any]) -> dict[str, str]:
 def _data_on_volume(options: Mapping[str, Any]) -> dict[str, str]:
     """Where trials and this machine see data on a volume claim; nothing if they lie elsewhere."""
     from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
-    from kfp_image_tuning.pipelines.volume_data import SCHEME, seen_here, storage_of
+    from kfp_image_tuning.dataset.volume_claims import is_on_claim
+    from kfp_image_tuning.pipelines.volume_data import seen_here, storage_of
 
     data = options["data"]
-    if not data.startswith(SCHEME):
+    if not is_on_claim(data):
         return {}
     folder = str(seen_here(data, options))
     in_place = {"tune_data": data} if find_prepared(folder) else {}

@@ -1,11 +1,13 @@
 """What Kubeflow says about a data set's store reaches the trials' pods, which see none of it themselves."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kfp_image_tuning.components.katib_tuning.placement import Placement
+from kfp_image_tuning.dataset.volume_claims import CLAIMS_VARIABLE
 from kfp_image_tuning.katib.locations import store_environment
 from kfp_image_tuning.katib.options import KatibOptions
 from kfp_image_tuning.tuning.budget import Budget
@@ -21,6 +23,15 @@ def pod_of_another_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "SEAWEEDFS_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+
+
+def test_a_folder_on_a_claim_is_seen_where_the_step_mounts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    placement = Placement(storage="pvc://team/tuning")
+    assert placement.mount is None
+    monkeypatch.setenv(CLAIMS_VARIABLE, '{"pvc://team":"/work"}')
+    assert placement.mount == Path("/work/tuning")
+    assert Placement(storage="pvc://team/tuning", storage_mount="/mnt").mount == Path("/mnt")
+    assert Placement(storage="s3://team/tuning").mount is None
 
 
 def session(**changes: str) -> str:

@@ -1,16 +1,21 @@
 """What a step's pod gets on the stand-in for KFP's backend: of the run form, and of a team's values file."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kfp import compiler, dsl
 
+from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.pipelines.steps import check, prepare
 from kfp_image_tuning.pipelines.values_file import values_from
 from tests.emulators.kfp_backend import Backend
 from tests.pipelines.component_environment import declared_environment
+from tests.pipelines.small_runs import config_maps
 
 GPU = "nvidia.com/gpu"
 USER = 1000 if os.getuid() == 0 else 0
@@ -80,6 +85,47 @@ def test_an_amount_that_the_driver_cannot_read_ends_the_step_without_a_pod(
     step = run.task("work")
     assert not step.attempts
     assert "quantities must match" in step.message
+
+
+def compile_preparation(values: dict[str, Any]) -> str:
+    """The first two steps of a pipeline."""
+
+    @dsl.pipeline  # type: ignore[untyped-decorator]
+    def preparation_alone(data_images: str) -> None:
+        prepare(check("local", {"data_images": data_images}), data=data_images)
+
+    return compile_pipeline(preparation_alone, values=values_from(values, "team.yaml"))
+
+
+@pytest.mark.parametrize("step", ["all", "prepare"])
+def test_images_are_named_by_their_claim(step: str, backend: Backend, digits: Path, tmp_path: Path) -> None:
+    backend.namespace.config_maps.update(config_maps())
+    shutil.copytree(digits, tmp_path / "claim" / "tuning" / "digits")
+    mounts = {"volume_claims": [{"claim": "team-work", "mount_path": "/mnt/team", "sub_path": "tuning"}]}
+    pipeline = compile_preparation({"all": mounts} if step == "all" else {"steps": {step: mounts}})
+    run = backend.run(pipeline, {"data_images": "pvc://team-work/tuning/digits"})
+    assert run.state == "SUCCEEDED", run.explain()
+    dataset = Dataset.load(backend.fetch(run.task("data-preparation").artifact("dataset"), tmp_path))
+    assert dataset.source.uri == "pvc://team-work/tuning/digits"
+    assert dataset.source.fingerprint == prepare_dataset(str(digits), tmp_path / "here").source.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("pvc://photos/flowers", "the step sees of claims only pvc://team-work/tuning; compile the pipeline with"),
+        ("pvc://team-work/other", "all: {volume_claims: [{claim: team-work, mount_path: /mnt/team-work}]}"),
+        ("pvc://team-work/tuning/flowers", "there is no such file or folder on the claim"),
+    ],
+)
+def test_a_claim_that_is_not_mounted_is_told_in_the_first_step(place: str, told: str, backend: Backend) -> None:
+    backend.namespace.config_maps.update(config_maps())
+    mounts = {"volume_claims": [{"claim": "team-work", "mount_path": "/mnt/team", "sub_path": "tuning"}]}
+    run = backend.run(compile_preparation({"all": mounts}), {"data_images": place})
+    assert (run.state, list(run.states)) == ("FAILED", ["preflight"])
+    message = run.task("preflight").message
+    assert "data_images: " in message
+    assert told in message
 
 
 def test_a_pod_gets_what_the_values_file_says(backend: Backend) -> None:
