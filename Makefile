@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 BENCHMARKS := data_preparation data_loading training local_startup sagemaker_launcher local_search
 
-.PHONY: help demo test compile readmes image lint format bench test-mxnet test-sagemaker-sdk test-cluster setup clean
+.PHONY: help demo test compile readmes image lint format bench test-mxnet test-sagemaker-sdk test-cluster test-e2e setup clean
 
 help:  ## what the targets do
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 (this is " + sys.version.split()[0] + ")" if sys.version_info < (3, 11) else 0)'
@@ -30,6 +30,10 @@ test: setup lint  ## lint and all tests
 test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (built once, 4 to 10 minutes), or on KUBECONFIG's
 	@test -n "$$KUBECONFIG" || tests/cluster/build_control_plane.sh $(KUBERNETES_BIN)
 	@KFP_IMAGE_TUNING_CLUSTER=1 $(BIN)/python -m pytest tests/cluster --timeout 180
+
+test-e2e: setup  ## all pipelines on the cluster of KUBECONFIG, with KFP and Katib (python -m tests.e2e --help), or on stand-ins (7 minutes)
+	@test -n "$$KUBECONFIG" || tests/cluster/build_control_plane.sh $(KUBERNETES_BIN)
+	@$(BIN)/python -m tests.e2e
 
 compile: setup  ## write pipelines/compiled and manifests/kubeflow
 	@for engine in local katib sagemaker; do $(BIN)/kfp-image-tuning compile --engine $$engine --output pipelines/compiled/$$engine.yaml || exit 1; done

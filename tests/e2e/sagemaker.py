@@ -1,6 +1,7 @@
 """The SageMaker pipeline on a cluster, against moto's S3 and the emulator of SageMaker on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,8 +29,8 @@ def tune_on_sagemaker(bench: Bench, parameters: Mapping[str, Any]) -> tuple[str,
         with account(url, storage, runner, TrainedPredictor(storage), address=address) as used:
             see_that_pods_reach(bench, url, used.emulator.url)
             values = bench.folder / "sagemaker-values.yaml"
-            step = {"env": used.variables}
-            values.write_text(yaml.safe_dump({"steps": {"search": step, "evaluate": step}}), encoding="utf-8")
+            document = with_variables(bench.settings.compile_options, used.variables)
+            values.write_text(yaml.safe_dump(document), encoding="utf-8")
             run = bench.kubeflow.start(
                 bench.compile("sagemaker", "--values", str(values)),
                 {
@@ -59,3 +60,12 @@ def see_that_pods_reach(bench: Bench, *urls: str) -> None:
     write_connection(package, bench.step_image, *places)
     if bench.kubeflow.wait(bench.kubeflow.start(package, {})) != "SUCCEEDED":
         raise Skipped(f"pods do not reach {' and '.join(places)}; see E2E_CALLBACK and this machine's firewall")
+
+
+def with_variables(options: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
+    """The user's values file, if there is one, with variables for the steps that speak to AWS."""
+    given = Path(options[options.index("--values") + 1]).read_text(encoding="utf-8") if "--values" in options else "{}"
+    document: dict[str, Any] = yaml.safe_load(given) or {}
+    for step in ("search", "evaluate"):
+        document.setdefault("steps", {}).setdefault(step, {}).setdefault("env", {}).update(variables)
+    return document
