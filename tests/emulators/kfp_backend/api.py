@@ -1,40 +1,28 @@
 """The backend's HTTP front: as much of KFP's v2beta1 API as `kfp.Client` and the end-to-end tests ask for.
 
 Recorded: a failed run and its tasks have no ``error``; a terminated run is FAILED; a recurring run with a pinned
-version replaces no macros. From reading KFP's protocol files and sources: paths and fields, that a pipeline with
-versions is not deleted unless ``cascade`` is set, that names of pipelines are unique, and the form of errors.
+version replaces no macros. From reading KFP's protocol files and sources: paths and fields.
 """
 
-import datetime
-import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import flask
-import yaml
 from werkzeug.serving import make_server
 
+from tests.emulators.kfp_backend.api_answers import CODES, ApiError, find, listed, now, remove
 from tests.emulators.kfp_backend.backend import Backend
 from tests.emulators.kfp_backend.recurring_runs import RecurringRuns
-from tests.emulators.kfp_backend.request import Pipeline, RequestRefused
+from tests.emulators.kfp_backend.request import RequestRefused
 from tests.emulators.kfp_backend.run import ENDED, Run
+from tests.emulators.kfp_backend.uploads import Uploads, shown
 
 Document = dict[str, Any]
 ROOT = "/apis/v2beta1"
-CODES = {400: 3, 404: 5, 409: 6}
-"""HTTP status to gRPC's code."""
-
-
-class ApiError(Exception):
-    """An answer other than 200."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Api:
@@ -50,8 +38,7 @@ class Api:
         self.backend = backend
         self._lock = threading.RLock()
         self._experiments: dict[str, Document] = {}
-        self._pipelines: dict[str, Document] = {}
-        self._versions: dict[str, Document] = {}
+        self._uploads = Uploads()
         self._runs: dict[str, tuple[Run, Document]] = {}
         self._recurring = RecurringRuns(self.create_run, self._is_running)
         self._server = make_server("127.0.0.1", port, self._application(), threaded=True)
@@ -105,7 +92,7 @@ class Api:
 
     def _documents(self, given: Document) -> list[Document]:
         if reference := given.get("pipeline_version_reference"):
-            return list(self._find(self._versions, reference["pipeline_version_id"], "PipelineVersion")["documents"])
+            return list(find(self._uploads.versions, reference["pipeline_version_id"], "PipelineVersion")["documents"])
         specification = given.get("pipeline_spec") or {}
         if "pipeline_spec" in specification:
             return [specification["pipeline_spec"], specification["platform_spec"]]
@@ -115,7 +102,7 @@ class Api:
         return run_id in self._runs and self._runs[run_id][0].state not in ENDED
 
     def _run_document(self, run_id: str) -> Document:
-        run, kept = self._find(self._runs, run_id, "Run")
+        run, kept = find(self._runs, run_id, "Run")
         state = "CANCELING" if run.stopping and run.state not in ENDED else run.state
         tasks = [
             {
@@ -131,19 +118,19 @@ class Api:
         return document | {"run_details": {"task_details": tasks}}
 
     def _end_run(self, run_id: str) -> None:
-        run, _ = self._find(self._runs, run_id, "Run")
+        run, _ = find(self._runs, run_id, "Run")
         if run.state in ENDED:
             raise ApiError(400, f"FailedPrecondition: run {run_id} has ended already")
         self.backend.terminate(run)
 
     def _retry_run(self, run_id: str) -> None:
-        run, _ = self._find(self._runs, run_id, "Run")
+        run, _ = find(self._runs, run_id, "Run")
         if run.state != "FAILED":
             raise ApiError(400, "BadRequestError: Workflow must be Failed/Error to retry")
         self.backend.retry(run)
 
     def _delete_run(self, run_id: str) -> None:
-        run, _ = self._find(self._runs, run_id, "Run")
+        run, _ = find(self._runs, run_id, "Run")
         run.stopping = True
         for task in run.tasks:
             for pod in task.attempts:
@@ -151,51 +138,6 @@ class Api:
         with self._lock:
             del self._runs[run_id]
             self.backend.runs.remove(run)
-
-    def _upload(self, pipeline: Document, version: str) -> Document:
-        text = flask.request.files["uploadfile"].read().decode()
-        try:
-            Pipeline.read(text)
-        except (RequestRefused, yaml.YAMLError) as error:
-            raise ApiError(400, f"Failed to create a pipeline: {error}") from None
-        documents = list(yaml.safe_load_all(text))
-        identity = str(uuid.uuid4())
-        specification = documents[0]
-        if len(documents) > 1:
-            specification = {"pipeline_spec": documents[0], "platform_spec": documents[1]}
-        self._versions[identity] = {
-            "documents": documents,
-            "pipeline_id": pipeline["pipeline_id"],
-            "pipeline_version_id": identity,
-            "display_name": version,
-            "name": version,
-            "created_at": now(),
-            "pipeline_spec": specification,
-        }
-        return shown(self._versions[identity])
-
-    def _upload_pipeline(self) -> Document:
-        name = flask.request.args.get("name") or "pipeline"
-        if any(entry["name"] == name for entry in self._pipelines.values()):
-            raise ApiError(409, f"Already exist error: The name {name} already exist. Please specify a new name")
-        identity = str(uuid.uuid4())
-        pipeline = {"pipeline_id": identity, "display_name": name, "name": name, "created_at": now()}
-        self._upload(pipeline, name)
-        self._pipelines[identity] = pipeline
-        return pipeline
-
-    def _upload_version(self) -> Document:
-        pipeline = self._find(self._pipelines, flask.request.args["pipelineid"], "Pipeline")
-        return self._upload(pipeline, flask.request.args["name"])
-
-    def _delete_pipeline(self, identity: str) -> None:
-        self._find(self._pipelines, identity, "Pipeline")
-        versions = [name for name, version in self._versions.items() if version["pipeline_id"] == identity]
-        if versions and flask.request.args.get("cascade", "").lower() != "true":
-            raise ApiError(400, "InvalidInputError: Failed to delete pipeline as it has existing pipeline versions")
-        for name in versions:
-            del self._versions[name]
-        del self._pipelines[identity]
 
     def _create_experiment(self, given: Document) -> Document:
         if any(entry["display_name"] == given["display_name"] for entry in self._experiments.values()):
@@ -213,12 +155,6 @@ class Api:
             return self._recurring.create(given)
         except ValueError as error:
             raise ApiError(400, f"InvalidInputError: {error}") from None
-
-    @staticmethod
-    def _find(kept: Mapping[str, Any], identity: str, kind: str) -> Any:
-        if identity not in kept:
-            raise ApiError(404, f"ResourceNotFoundError: {kind} {identity} not found.")
-        return kept[identity]
 
     def _application(self) -> flask.Flask:
         application = flask.Flask("kfp")
@@ -239,20 +175,17 @@ class Api:
         route("/healthz", "GET", lambda: {"multi_user": False})
         route("/experiments", "POST", lambda: self._create_experiment(body.get_json()))
         route("/experiments", "GET", lambda: listed("experiments", self._experiments.values()))
-        route("/experiments/<one>", "GET", lambda one: self._find(self._experiments, one, "Experiment"))
-        route("/experiments/<one>", "DELETE", lambda one: removed(self._experiments, one, self._find, "Experiment"))
-        route("/pipelines/upload", "POST", self._upload_pipeline)
-        route("/pipelines/upload_version", "POST", self._upload_version)
-        route("/pipelines", "GET", lambda: listed("pipelines", self._pipelines.values()))
-        route("/pipelines/<one>", "GET", lambda one: self._find(self._pipelines, one, "Pipeline"))
-        route("/pipelines/<one>", "DELETE", lambda one: self._delete_pipeline(one))
-        route("/pipelines/<one>/versions", "GET", lambda one: self._list_versions(one))
-        route("/pipelines/<_>/versions/<one>", "GET", lambda _, one: shown(self._find(self._versions, one, "Version")))
-        route(
-            "/pipelines/<_>/versions/<one>",
-            "DELETE",
-            lambda _, one: removed(self._versions, one, self._find, "PipelineVersion"),
-        )
+        route("/experiments/<one>", "GET", lambda one: find(self._experiments, one, "Experiment"))
+        route("/experiments/<one>", "DELETE", lambda one: remove(self._experiments, one, "Experiment"))
+        route("/pipelines/upload", "POST", self._uploads.upload_pipeline)
+        route("/pipelines/upload_version", "POST", self._uploads.upload_version)
+        route("/pipelines", "GET", lambda: listed("pipelines", self._uploads.pipelines.values()))
+        route("/pipelines/<one>", "GET", lambda one: find(self._uploads.pipelines, one, "Pipeline"))
+        route("/pipelines/<one>", "DELETE", lambda one: self._uploads.delete_pipeline(one))
+        route("/pipelines/<one>/versions", "GET", lambda one: self._uploads.list_versions(one))
+        version = "/pipelines/<_>/versions/<one>"
+        route(version, "GET", lambda _, one: shown(find(self._uploads.versions, one, "PipelineVersion")))
+        route(version, "DELETE", lambda _, one: remove(self._uploads.versions, one, "PipelineVersion"))
         route("/runs", "POST", lambda: self.create_run(body.get_json()))
         route("/runs", "GET", lambda: listed("runs", [self._run_document(one) for one in self._runs]))
         route("/runs/<one>", "GET", lambda one: self._run_document(one))
@@ -261,58 +194,13 @@ class Api:
         route("/runs/<one>:retry", "POST", lambda one: self._retry_run(one))
         route("/recurringruns", "POST", lambda: self._create_recurring_run(body.get_json()))
         route("/recurringruns", "GET", lambda: listed("recurringRuns", self._recurring.documents.values()))
-        route("/recurringruns/<one>", "GET", lambda one: self._find(self._recurring.documents, one, "RecurringRun"))
-        route(
-            "/recurringruns/<one>",
-            "DELETE",
-            lambda one: removed(self._recurring.documents, one, self._find, "RecurringRun"),
-        )
+        one_recurring = "/recurringruns/<one>"
+        route(one_recurring, "GET", lambda one: find(self._recurring.documents, one, "RecurringRun"))
+        route(one_recurring, "DELETE", lambda one: remove(self._recurring.documents, one, "RecurringRun"))
         for mode in ("enable", "disable"):
-            route(f"/recurringruns/<one>:{mode}", "POST", lambda one, mode=mode: self._switch(one, mode))
+            route(f"{one_recurring}:{mode}", "POST", lambda one, mode=mode: self._switch(one, mode))
         return application
 
-    def _list_versions(self, pipeline: str) -> Document:
-        versions = [shown(entry) for entry in self._versions.values() if entry["pipeline_id"] == pipeline]
-        return listed("pipeline_versions", versions)
-
     def _switch(self, identity: str, mode: str) -> None:
-        self._find(self._recurring.documents, identity, "RecurringRun")
+        find(self._recurring.documents, identity, "RecurringRun")
         self._recurring.switch(identity, mode)
-
-
-def shown(version: Document) -> Document:
-    """A version without what the server keeps for itself."""
-    return {name: value for name, value in version.items() if name != "documents"}
-
-
-def removed(kept: dict[str, Any], identity: str, find: Callable[..., Any], kind: str) -> None:
-    find(kept, identity, kind)
-    del kept[identity]
-
-
-def listed(name: str, entries: Any) -> Document:
-    """A page of a list: the query's filter by name, experiment, and the page's size; newest last.
-
-    Raises:
-        ApiError: If the filter is of another kind.
-    """
-    asked = flask.request.args
-    found = list(entries)
-    if experiment := asked.get("experiment_id"):
-        found = [entry for entry in found if entry.get("experiment_id") == experiment]
-    for predicate in json.loads(asked.get("filter") or "{}").get("predicates", ()):
-        if (predicate["operation"], predicate["key"]) not in ((1, "display_name"), ("EQUALS", "display_name")):
-            raise ApiError(400, f"InvalidInputError: the stand-in knows no filter {predicate}")
-        wanted = predicate.get("stringValue") or predicate.get("string_value")
-        found = [entry for entry in found if entry["display_name"] == wanted]
-    start, size = int(asked.get("page_token") or 0), int(asked.get("page_size") or 20)
-    page: Document = {"total_size": len(found)}
-    if found[start : start + size]:
-        page[name] = found[start : start + size]
-    if len(found) > start + size:
-        page["next_page_token"] = str(start + size)
-    return page
-
-
-def now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
