@@ -5,6 +5,7 @@ rest) is changed there. Settings of single containers survive when the pipeline 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -79,7 +80,8 @@ def apply_values(documents: list[Document], values: Values) -> None:
         label = specification["components"][task["componentRef"]["name"]].get("executorLabel")
         if label is None:
             continue
-        step = STEP_OF_COMPONENT.get(label.removeprefix("exec-"), "all")
+        # KFP numbers the tasks of one component from the second on.
+        step = STEP_OF_COMPONENT.get(re.sub(r"^exec-|-\d+$", "", label), "all")
         settings = values.settings_of(step)
         _set_on_task(task, settings)
         container = specification["deploymentSpec"]["executors"][label].get("container")

@@ -8,7 +8,9 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from kfp import dsl
 
+from kfp_image_tuning.components.data_preparation.component import data_preparation
 from kfp_image_tuning.pipelines.command_line import main
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
@@ -190,6 +192,20 @@ def test_each_step_can_have_settings_of_its_own() -> None:
     steps = ("exec-preflight", "exec-data-preparation", SEARCH, "exec-model-evaluation")
     for step, name in zip(steps, names, strict=True):
         assert {"name": "STEP", "value": name} in executors[step]["container"]["env"]
+
+
+def test_every_task_of_a_component_has_its_steps_settings() -> None:
+    @dsl.pipeline  # type: ignore[untyped-decorator]
+    def prepared_twice(images: str) -> None:
+        data_preparation(data=images)
+        data_preparation(data=images, seed=1)
+
+    values = values_from({"steps": {"prepare": {"env": {"STEP": "prepare"}}}}, "team.yaml")
+    document = next(yaml.safe_load_all(compile_pipeline(prepared_twice, values=values)))
+    executors = document["deploymentSpec"]["executors"].values()
+    assert [{"name": "STEP", "value": "prepare"} in executor["container"]["env"] for executor in executors] == [
+        True
+    ] * 2
 
 
 @pytest.mark.parametrize(("engine", "example"), EXAMPLE_PIPELINES)
