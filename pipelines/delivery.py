@@ -20,6 +20,7 @@ from kfp_image_tuning.pipelines.delivery_options import Delivery
 from kfp_image_tuning.pipelines.leaner_specification import make_leaner, strip_source
 from kfp_image_tuning.pipelines.pod_prelude import build_prelude
 from kfp_image_tuning.pipelines.readable_yaml import dump_documents
+from kfp_image_tuning.pipelines.resource_checks import find_broken_amounts
 from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
 from kfp_image_tuning.pipelines.values import Values
 from kfp_image_tuning.pipelines.values_compilation import apply_values, defaults_of
@@ -84,6 +85,8 @@ def compile_pipeline(
     # The patch release of the SDK changes nothing in the pipeline; the file would be out of date with each.
     documents[0]["sdkVersion"] = "kfp-" + re.findall(r"[\d.]+", declared_kfp())[0]
     check_specification(documents)
+    if problems := list(find_broken_amounts(documents[0])):
+        raise CompilationError.from_problems(problems)
     check_workflow_size(documents)
     header = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     return header + dump_documents(documents)
