@@ -16,6 +16,7 @@ from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from kfp_image_tuning.pipelines.values_file import read_values
 from tests.emulators.kfp_backend import Backend, Run
+from tests.emulators.kfp_backend.api import Api
 from tests.pipelines.compiled_documents import compile_plainly
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_SEARCH, config_maps
@@ -139,3 +140,19 @@ def test_settings_of_a_task_reach_katibs_trials_as_the_documents_say() -> None:
     executor = documents[0]["deploymentSpec"]["executors"]["exec-katib-tuning"]["container"]
     assert executor["resources"]["accelerator"]["resourceCount"] == "1"
     assert "RESOURCES" in str(documents[0]["components"]["comp-katib-tuning"]["taskConfigPassthroughs"])
+
+
+def test_upload_run_and_schedule_of_the_documents_are_taken_by_the_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Backend(tmp_path / "backend", declared_environment()) as backend, Api(backend) as api:
+        names: dict[str, Any] = {}
+        monkeypatch.chdir(ROOT)
+        exec(code_of("docs/kubeflow.md", "client.upload_pipeline").replace("http://localhost:8888", api.url), names)
+        exec(code_of("docs/kubeflow.md", "client.create_recurring_run"), names)
+        run, recurring = names["run"], names["recurring"]
+        assert backend.runs[0].run_id == run.run_id
+        assert backend.runs[0].parameters["data_images"] == "s3://team-images/flowers"
+        kept = names["client"].get_recurring_run(recurring.recurring_run_id)
+        assert kept.status == "ENABLED"
+        assert kept.runtime_config.parameters["tune_work_directory"] == "/work/{run}"
