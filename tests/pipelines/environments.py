@@ -7,14 +7,16 @@ import venv
 from pathlib import Path
 
 
-def make_environment(folder: Path, base: Path | None = None) -> Path:
-    """Make an environment whose pip installs into it alone; returns its ``bin`` folder.
+def make_environment(folder: Path, base: Path | None = None, *, for_users: bool = False) -> Path:
+    """Make an environment into which pip installs; returns its ``bin`` folder.
 
     Args:
         folder: Where.
         base: The ``bin`` folder of the environment whose packages it has from the start; None: pip, and nothing else.
+        for_users: Whether those who may not write there can install into their homes, as in an image; then it has
+            this machine's own packages, too.
     """
-    venv.create(folder, with_pip=base is None)
+    venv.create(folder, with_pip=base is None, system_site_packages=for_users)
     if base is not None:
         packages = sysconfig.get_path("purelib", "venv", vars={"base": str(base.parent)})
         site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder)}))

@@ -51,6 +51,13 @@ def compile_with(folder: Path, *options: str) -> str:
     return file.read_text(encoding="utf-8")
 
 
+def as_user(folder: Path) -> tuple[str, str]:
+    """Options with which steps run as a user that has no name."""
+    values = folder / "values.yaml"
+    values.write_text(f"all: {{security_context: {{run_as_user: {USER}}}}}\n")
+    return "--values", str(values)
+
+
 def run_small(backend: Backend, pipeline: str, digits: Path) -> Run:
     backend.store.put(digits, IMAGES)
     run = backend.run(pipeline, SMALL_RUN)
@@ -118,3 +125,12 @@ def test_pipeline_ends_in_an_image_with_everything_as_a_user_of_no_name(
         "local-tuning": {"limits": {"cpu": "0", "memory": "8Gi"}},
         "model-evaluation": {"limits": {"cpu": "0", "memory": "0", GPU: "1"}},
     }
+
+
+def test_user_of_no_name_installs_into_its_home(hashed: str, tmp_path: Path) -> None:
+    pipeline = compile_with(tmp_path, "--package", hashed, *as_user(tmp_path))
+    image = make_environment(tmp_path / "image", base=declared_environment(), for_users=True)
+    with Backend(tmp_path / "backend", image) as backend:
+        run = backend.run(pipeline, {**SMALL_RUN, "data_images": "/nowhere"})
+    assert run.states == {"preflight": "SUCCEEDED", "data-preparation": "FAILED"}, run.explain()
+    assert "/nowhere" in run.task("data-preparation").message

@@ -175,7 +175,8 @@ class Pod:
         }
         return {
             "PATH": f"{self._image.bin_folder}:{USUAL_PATH}",
-            "HOME": "/root",
+            # What containerd says where /etc/passwd does not know the user; KFP mounts folders there for it.
+            "HOME": "/" if self._description.user else "/root",
             "LANG": "C.UTF-8",
             **self._image.environment,
             "HOSTNAME": self.name,
