@@ -7,15 +7,15 @@ the image shape decides count only where they are broken with small and with lar
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kfp_image_tuning.components.preflight.places import Problem, find_place_problems, find_text_problems
 from kfp_image_tuning.components.preflight.resources import find_resource_problems
 from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
 from kfp_image_tuning.dataset.document import Dataset, ResizePolicy, Shard, Source, Split
-from kfp_image_tuning.dataset.volume_claims import is_on_claim, mounted_path
-from kfp_image_tuning.tuning.errors import ImageTuningError, StoreError
+from kfp_image_tuning.tuning.errors import ImageTuningError
 from kfp_image_tuning.tuning.search import DATA_FACTS, Search
 from kfp_image_tuning.tuning.search_space import SearchSpace
 
@@ -23,12 +23,6 @@ Result = TypeVar("Result")
 
 ENGINES = ("local", "katib", "sagemaker")
 MODES = ("transform", "offline")
-PLACES = ("data_images", "tune_initial_model", "eval_baseline")
-"""Parameters that may be a path as well as an address."""
-RUN_MARK = "{run}"
-"""Stands for the run's identity in a work directory."""
-WORK_DIRECTORIES = ("data_work_directory", "tune_work_directory")
-
 _SHARES = ("data_validation_fraction", "data_test_fraction", "tune_target_accuracy", "eval_min_accuracy")
 _NAMES: Mapping[str, str] = {
     "trials": "tune_max_trials",
@@ -51,22 +45,6 @@ _ENOUGH_IMAGES = 1 << 20
 """So that no mini-batch is larger than the training set."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        parameter: Name in the run form.
-        sentence: The value, the rule and the way out.
-    """
-
-    parameter: str
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{self.parameter}: {self.sentence}"
-
-
 def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> list[Problem]:
     """Check the parameters of a pipeline.
 
@@ -78,7 +56,7 @@ def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> li
     """
     if engine not in ENGINES:
         return [Problem("engine", f"{engine!r} is none of {', '.join(ENGINES)}")]
-    problems = [*_text_problems(values), *_place_problems(values, in_pod), *_share_problems(values)]
+    problems = [*find_text_problems(values), *find_place_problems(values, in_pod=in_pod), *_share_problems(values)]
     wrong = {problem.parameter for problem in problems}
     resources = find_resource_problems({name: value for name, value in values.items() if name not in wrong})
     problems += [Problem(*problem) for problem in resources]
@@ -86,64 +64,6 @@ def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> li
     problems += [problem for problem in _search_problems(engine, values, in_pod) if problem.parameter not in wrong]
     problems += [problem for problem in _evaluation_problems(values, in_pod) if problem.parameter not in wrong]
     return list(dict.fromkeys(problems))
-
-
-def _text_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with a text whatever it means."""
-    if not values.get("data_images", "").strip():
-        yield Problem(
-            "data_images", "is empty; give the folder, file or address of the images (is a variable not set?)"
-        )
-    for name, value in values.items():
-        if not isinstance(value, str) or not value:
-            continue
-        if not value.strip():
-            yield Problem(name, "holds nothing but blanks; give a value, or leave it empty")
-        elif value != value.strip():
-            yield Problem(name, f"{value!r} has blanks around it; remove them")
-        elif macro := re.search(r"\[\[\w+(\.[^\]]*)?\]\]", value):
-            way_out = f"write {RUN_MARK} for the run's identity" if name in WORK_DIRECTORIES else "give a fixed value"
-            yield Problem(
-                name,
-                f"{value!r} still holds {macro[0]}, which KFP does not replace in a recurring run of a fixed version; "
-                f"{way_out}",
-            )
-        elif re.search(r"\$\{\w+\}|\$[A-Z_]{2,}", value):
-            yield Problem(name, f"{value!r} holds a shell variable, which nothing replaces here; write its value")
-        elif value[0] == value[-1] and value[0] in "'\"":
-            yield Problem(name, f"{value} is in quotes; remove them")
-
-
-def _place_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Problem]:
-    for name in (*PLACES, *WORK_DIRECTORIES):
-        place = str(values.get(name, ""))
-        if not place or place != place.strip() or "[[" in place:
-            continue
-        if is_on_claim(place) and name in PLACES:
-            yield from _claim_problems(name, place, in_pod)
-        elif "://" in place and name in PLACES:
-            scheme, _, rest = place.partition("://")
-            host = rest.partition("/")[0]
-            if not host or re.search(r"\s", place if scheme.startswith("http") else host):
-                yield Problem(name, f"{scheme}://{host.rpartition('@')[2]} is no address; check it for blanks")
-        elif in_pod and not place.startswith("/"):
-            yield Problem(name, f"{place!r} is no absolute path, and a pod knows no other; begin it with /")
-        elif not in_pod and name in PLACES and not Path(place).expanduser().exists():
-            yield Problem(name, f"{place}: there is no such file or folder; check the path")
-
-
-def _claim_problems(name: str, place: str, in_pod: bool) -> Iterator[Problem]:
-    """What is wrong with a place on a volume claim."""
-    if in_pod and name != "data_images":
-        return  # Other steps may mount more; the pipeline tells this one what the preparation of images mounts.
-    try:
-        path = Path(mounted_path(place))
-    except StoreError as error:
-        yield Problem(name, error.problems[0].removeprefix(f"{place}: "))
-        return
-    # The claim itself need not be mounted here.
-    if any(map(os.path.ismount, path.parents[:-1])) and not path.exists():
-        yield Problem(name, f"{place}: there is no such file or folder on the claim; check the path")
 
 
 def _share_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
