@@ -31,7 +31,7 @@ FOLDER_NAME = "search-state"
 """Beside the artifacts of the run."""
 STATE_NAME = "state.json"
 LOOK_SECONDS = 0.5
-SHORTEST_PAUSE = 5.0
+SHORTEST_PAUSE = 2.0
 """Seconds from one upload to the next within a trial, at least."""
 SHARE_OF_TIME = 20
 """The pause after an upload, in times what it took."""
