@@ -48,7 +48,6 @@ STOP_PATIENCE = 60.0
 """Seconds that pods have to leave their models after they were told to end; Kubernetes gives them 30."""
 GUARD_PATIENCE = 2.0
 """Seconds that the guard has to delete the Experiments, before this process does it."""
-WATCHED = ("experiments", "trials", "pods")
 
 
 class KatibEngine:
@@ -147,10 +146,9 @@ class KatibEngine:
             return
         cluster = self._connect()
         changes: queue.Queue[Change] = queue.Queue()
-        selectors = {"experiments": self._selector}
-        watchers = [
-            Watcher(cluster, plural, selectors.get(plural, self._follower.selector), changes) for plural in WATCHED
-        ]
+        experiments = [dict(experiment) for experiment in self._follower.experiments.values()]
+        watchers = [Watcher(cluster, "experiments", self._selector, changes, experiments)]
+        watchers += [Watcher(cluster, plural, self._follower.selector, changes) for plural in ("trials", "pods")]
         for watcher in watchers:
             watcher.start()
         self._pending_since = time.monotonic()

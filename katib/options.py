@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
+from kfp_image_tuning.code_archive.config_map import MOUNT_PATH
 from kfp_image_tuning.katib.quantities import parse_quantity
 from kfp_image_tuning.tuning.errors import EngineError
 from kfp_image_tuning.tuning.object_forms import find_misfits
@@ -90,6 +91,8 @@ class TrialPodOptions:
     def with_task_config(self, task_config: Mapping[str, Any]) -> Self:
         """Take over what was set on a KFP task and reached it as ``dsl.TaskConfig``.
 
+        All but the code that the task itself mounts: trials mount theirs.
+
         Args:
             task_config: Its fields as plain data; any of them may be missing or None.
         """
@@ -98,6 +101,9 @@ class TrialPodOptions:
             "node_selector": {**self.node_selector, **given.get("node_selector", {})},
             "affinity": given.get("affinity", self.affinity),
         }
+        code = {mount["name"] for mount in given.get("volume_mounts", ()) if mount["mountPath"] == MOUNT_PATH}
+        for name in ("volumes", "volume_mounts"):
+            given[name] = [entry for entry in given.get(name, ()) if entry["name"] not in code]
         for name in ("tolerations", "env", "volumes", "volume_mounts"):
             own = tuple(getattr(self, name))
             # KFP hands on a volume once for each place at which it is mounted.

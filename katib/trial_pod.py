@@ -12,9 +12,10 @@ from kfp_image_tuning.katib.claims import merge_claims
 from kfp_image_tuning.katib.locations import Location, store_environment, volume_and_mount
 from kfp_image_tuning.katib.options import DEFAULT_IMAGE, KatibOptions
 
-SCRATCH = "/scratch"
-DATA = "/data"
-MODELS = "/models"
+# Below a folder that nobody else mounts: claims of a pipeline's step, often at /data, are the trials' as well.
+SCRATCH = "/trial/scratch"
+DATA = "/trial/data"
+MODELS = "/trial/models"
 TRIAL_NAME_PARAMETER = "trial_name"
 ENTRY_MODULE = "kfp_image_tuning.katib.trial"
 

@@ -8,7 +8,7 @@ import contextlib
 import json
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +43,22 @@ class Watcher:
         plural: Their kind.
         selector: Their labels.
         changes: Gets every change.
+        known: Objects that were there before: what the first list lacks of them is told as deleted.
     """
 
-    def __init__(self, cluster: Cluster, plural: str, selector: str, changes: "queue.Queue[Change]") -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        plural: str,
+        selector: str,
+        changes: "queue.Queue[Change]",
+        known: Iterable[dict[str, Any]] = (),
+    ) -> None:
         self._cluster = cluster
         self._plural = plural
         self._selector = selector
         self._changes = changes
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known = {item["metadata"]["uid"]: item for item in known}
         self._ended = threading.Event()
         self._stream: Any = None
         self._thread = threading.Thread(target=self._run, name=f"watch-{plural}", daemon=True)

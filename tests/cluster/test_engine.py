@@ -286,6 +286,21 @@ def test_an_experiment_that_somebody_deletes_ends_the_search_with_an_error(bench
     bench.wait_until(lambda: bench.place.agent.running == 0)
 
 
+def test_an_experiment_that_goes_before_the_first_look_at_it_ends_the_search_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NAME": "gone", "UID": "0", "NAMESPACE": bench.place.namespace}.items():
+        # Kubernetes collects what belongs to a pod that is not there.
+        monkeypatch.setenv(f"KFP_POD_{name}", value)
+    engine = bench.engine(bench.options(pods=sleeping(60)))
+    search = flat()
+    engine.launch_or_adopt(engine.plan(search))
+    bench.wait_until(lambda: not bench.objects("experiments"))
+    with pytest.raises(EngineError, match="was deleted by somebody else"):
+        for _ in engine.follow():
+            pass
+
+
 def test_the_experiment_belongs_to_the_launchers_pod_and_to_the_next_one_after_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,8 +39,8 @@ def test_data_and_models_on_one_claim_are_one_volume_with_two_mounts(kind: str) 
     assert claims_of(volumes) == {"images": 1}
     # Models are written to it, so the claim itself is not attached for reading only.
     assert on_claim("data", "images") in volumes
-    assert {"name": "data", "mountPath": "/data", "readOnly": True, "subPath": "dataset"} in mounts
-    assert {"name": "data", "mountPath": "/models", "subPath": "models"} in mounts
+    assert {"name": "data", "mountPath": "/trial/data", "readOnly": True, "subPath": "dataset"} in mounts
+    assert {"name": "data", "mountPath": "/trial/models", "subPath": "models"} in mounts
 
 
 def test_a_claim_that_is_only_read_is_attached_for_reading() -> None:

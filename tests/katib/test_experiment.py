@@ -330,6 +330,13 @@ def test_a_claim_that_a_task_mounts_twice_is_one_volume_of_its_trials() -> None:
     assert TrialPodOptions().with_task_config({"volume_mounts": mounts}).volume_mounts == tuple(mounts)
 
 
+def test_the_code_that_a_task_mounts_is_mounted_into_its_trials_once() -> None:
+    code = {"name": config_map_name(), "configMap": {"name": config_map_name(), "optional": True}}
+    mount = {"name": config_map_name(), "mountPath": MOUNT_PATH}
+    pods = TrialPodOptions().with_task_config({"volumes": [code], "volume_mounts": [mount]})
+    assert (pods.volumes, pods.volume_mounts) == ((), ())
+
+
 @pytest.mark.parametrize("nothing", ["0", 0, "0Gi"])
 def test_no_limit_of_a_task_is_no_limit_of_its_trials(nothing: object) -> None:
     given = TrialPodOptions(cpu="4").with_task_config(

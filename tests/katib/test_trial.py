@@ -53,8 +53,8 @@ class Pod:
         for place in (self.scratch, self.models, self.log.parent):
             place.mkdir(parents=True)
         code = self._mount_code(folder)
-        places = {MOUNT_PATH: str(code), "/data": str(dataset), "/models": str(self.models)}
-        places["/scratch"] = str(self.scratch)
+        places = {MOUNT_PATH: str(code), "/trial/data": str(dataset), "/trial/models": str(self.models)}
+        places["/trial/scratch"] = str(self.scratch)
         command = wrap_command(container["command"], early_stopping=early_stopping, metrics_file=str(self.log))
         self.command = [self._localize(word, places) for word in command]
         given = {
@@ -187,7 +187,7 @@ def test_a_data_set_that_is_not_there_is_named(tmp_path: Path, bucket: str) -> N
 
 
 def settings(**environment: str) -> TrialSettings:
-    needed = {"TRIAL_NAME": "t", "TRIAL_DATA": "/data", "TRIAL_MODELS": "/models", "HOME": "/scratch"}
+    needed = {"TRIAL_NAME": "t", "TRIAL_DATA": "/trial/data", "TRIAL_MODELS": "/trial/models", "HOME": "/trial/scratch"}
     hyperparameters = json.dumps({"fixed": {}, "tuned": {}})
     return TrialSettings.from_environment({**needed, "TRIAL_HYPERPARAMETERS": hyperparameters, **environment})
 
@@ -205,7 +205,7 @@ def settings(**environment: str) -> TrialSettings:
     ],
 )
 def test_a_trial_trains_on_all_its_gpus(environment: dict[str, str], words: list[str]) -> None:
-    command = " ".join(training_command(settings(**environment), "/data", Path("/scratch/h.json")))
+    command = " ".join(training_command(settings(**environment), "/trial/data", Path("/trial/scratch/h.json")))
     for word in words:
         assert word in command
 

@@ -123,7 +123,7 @@ VIOLATIONS: list[tuple[str, Any, str]] = [
     (f"{POD}/volumes/1/emptyDir/sizeLimit", "much", "no amount"),
     (f"{POD}/volumes/1/name", "scratch", "stands there twice"),
     (f"{CONTAINER}/volumeMounts/0/name", "nothing", "which is no volume"),
-    (f"{CONTAINER}/volumeMounts/0/mountPath", "/data", "two volumes at /data"),
+    (f"{CONTAINER}/volumeMounts/0/mountPath", "/trial/data", "two volumes at /trial/data"),
     (f"{CONTAINER}/env/1/value", "", "is empty and would be lost"),
     (f"{CONTAINER}/resources/requests/nvidia.com~gpu", "0", "it must equal the limit"),
     (f"{CONTAINER}/command", ..., "has no command"),

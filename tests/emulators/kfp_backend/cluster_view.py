@@ -53,7 +53,8 @@ class ClusterView:
         self._written: dict[str, object] = {}
         self._runs: dict[str, Run] = {}
         self._ended = threading.Event()
-        client.ApiextensionsV1Api(api).create_custom_resource_definition(custom_resource_definition())
+        self._kinds = client.ApiextensionsV1Api(api)
+        self._kinds.create_custom_resource_definition(custom_resource_definition())
         self._add_node()
         backend.announce_pod = self._announce
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -63,6 +64,8 @@ class ClusterView:
         self._ended.set()
         self._thread.join()
         self._logs.close()
+        self._core.delete_node(NODE)
+        self._kinds.delete_custom_resource_definition(f"{PLURAL}.{GROUP}")
 
     def _log(self, _: str, pod: str, container: str) -> str:
         file = self._pods[pod].log_file if pod in self._pods and container == "main" else None
