@@ -21,7 +21,7 @@ from tests.pipelines.small_runs import IMAGES, SMALL_RUN
 
 GPU = "nvidia.com/gpu"
 NO_INDEX = "http://127.0.0.1:9/simple"
-USER = 1000 if os.getuid() == 0 else 0
+USER = 54321 if os.getuid() == 0 else 0
 """Without root's rights a pod knows no other user than root."""
 
 
