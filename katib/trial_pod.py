@@ -139,9 +139,7 @@ def build_volumes(options: KatibOptions) -> tuple[list[dict[str, Any]], list[dic
         pairs.append(volume_and_mount(data, "data", DATA, read_only=True))
     if models.is_volume:
         pairs.append(volume_and_mount(models, "models", MODELS, read_only=False))
-    # A step that was compiled for the ConfigMap has it mounted itself, and hands that on.
-    is_mounted = any(mount.get("mountPath") == MOUNT_PATH for mount in pods.volume_mounts)
-    if mounts_code(options) and not is_mounted:
+    if mounts_code(options):
         # Optional, so that a trial without it says what is missing; it would wait for ever otherwise.
         code = {"name": "code", "configMap": {"name": config_map_name(), "optional": True}}
         pairs.append((code, {"name": "code", "mountPath": MOUNT_PATH, "readOnly": True}))

@@ -277,14 +277,6 @@ def test_trials_mount_the_namespaces_config_map_and_say_when_it_is_missing() -> 
     assert f"kfp-image-tuning install --namespace {make_options().namespace}" in pod["containers"][0]["command"][-1]
 
 
-def test_the_config_map_that_a_pipelines_step_hands_on_is_mounted_once() -> None:
-    # As a step's dsl.TaskConfig has it; KFP names volumes after what is in them.
-    volume = {"name": config_map_name(), "configMap": {"name": config_map_name(), "optional": True}}
-    pod = trial_pod(volumes=(volume,), volume_mounts=({"name": config_map_name(), "mountPath": MOUNT_PATH},))
-    assert code_volumes(pod) == [{"name": config_map_name(), "optional": True}]
-    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]].count(MOUNT_PATH) == 1
-
-
 def test_trials_in_an_image_of_ones_own_install_and_mount_nothing() -> None:
     pod = trial_pod(image="registry/trainer@sha256:0")
     assert code_volumes(pod) == []
