@@ -1,7 +1,9 @@
 """``make test-e2e``: all scenarios on one cluster, and a table of what came of them."""
 
+import json
 import os
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Iterator
@@ -30,6 +32,9 @@ NO_CLUSTER = (
     TimeoutError,
 )
 """What goes wrong while everything is set up: an address, a right or a secret is not there."""
+
+
+NOTE_WIDTH = 240
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def main() -> int:
             print(f"{error}\n\n{HELP}")
             return 2
         except NO_CLUSTER as error:
-            print(f"could not be set up: {type(error).__name__}: {error}\n\n{HELP}")
+            print(f"could not be set up: {reason_of(error)}; python -m tests.e2e --help says what is needed")
             return 2
     print_table(rows)
     for line in left:
@@ -98,14 +103,23 @@ def try_out(name: str, bench: Bench) -> Row:
     except Skipped as skipped:
         outcome, note = "skipped", str(skipped)
     except ScenarioFailed as failure:
-        outcome, note = "FAILED", str(failure).splitlines()[0]
+        outcome, note = "FAILED", textwrap.shorten(str(failure).splitlines()[0], NOTE_WIDTH)
         print(failure, flush=True)
     except Exception as error:
-        outcome, note = "FAILED", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        outcome, note = "FAILED", textwrap.shorten(reason_of(error), NOTE_WIDTH)
         traceback.print_exc()
     seconds = time.monotonic() - began
     print(f"== {name}: {outcome} after {seconds:.0f} s ({note})", flush=True)
     return Row(name, outcome, seconds, size, note)
+
+
+def reason_of(error: Exception) -> str:
+    """An error in a line; of an API server's, what it says."""
+    try:
+        text = json.loads(getattr(error, "body", None) or "{}").get("message", "")
+    except ValueError:
+        text = ""
+    return f"{type(error).__name__}: {text or (str(error).splitlines() or [''])[0]}"
 
 
 def print_table(rows: list[Row]) -> None:

@@ -131,8 +131,9 @@ class Bench:
             told = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout or ""
             raise ScenarioFailed(f"kfp-image-tuning {words[0]} took too long (E2E_MINUTES)\n{told[-4000:]}") from None
         if done.returncode != 0:
+            command = f"kfp-image-tuning {' '.join(words)}"
             raise ScenarioFailed(
-                f"kfp-image-tuning {' '.join(words)}: exit status {done.returncode}\n{done.stdout[-4000:]}"
+                f"kfp-image-tuning {words[0]}: exit status {done.returncode}\n{command}\n{done.stdout[-4000:]}"
             )
         return done.stdout
 

@@ -83,9 +83,10 @@ class Cluster:
         found.sort(key=lambda pod: pod.metadata.creation_timestamp)
         return [pod.metadata.name for pod in found if not phases or pod.status.phase in phases]
 
-    def trial_pods(self) -> list[str]:
-        """Pods of Katib's trials that have not ended."""
-        found = self._core.list_namespaced_pod(self.namespace, label_selector=TRIAL_LABEL).items
+    def trial_pods(self, experiments: set[str]) -> list[str]:
+        """Pods of the trials of some Experiments that have not ended."""
+        selector = f"{TRIAL_LABEL},{EXPERIMENT_LABEL} in ({','.join(sorted(experiments))})"
+        found = self._core.list_namespaced_pod(self.namespace, label_selector=selector).items
         return [pod.metadata.name for pod in found if pod.status.phase in ("Pending", "Running")]
 
     def log(self, pod: str, lines: int = LOG_LINES) -> str:
@@ -121,19 +122,19 @@ class Cluster:
 
     def explain(self, run_id: str) -> str:
         """Why a run has failed: messages of Argo's nodes, and logs of failed steps (of all that ran, if none has)."""
-        workflow, _ = self.workflow(run_id)
-        status = workflow.get("status", {})
+        status = self.workflow(run_id)[0].get("status", {})
         told = {
-            f"{node['name']}: {node['phase']}: {node['message']}"
+            # A step that is retried has a node around its pod's, with the same message.
+            f"{node['name'].removesuffix('(0)')}: {node['message']}"
             for node in status.get("nodes", {}).values()
             if node.get("message") and node.get("phase") in ("Failed", "Error")
         }
-        whole = f"Workflow: {status.get('phase', 'cannot be read')} {status.get('message', '')}".rstrip()
+        whole = f"Workflow {status.get('phase', 'cannot be read')} {status.get('message', '')}".rstrip()
         if status.get("compressedNodes"):
             whole += " (its nodes are compressed: argo get shows their messages)"
         pods = self.pods(run_id, "Failed") or self.pods(run_id)
         logs = [f"--- the end of the log of {pod}\n{from_frame(self.log(pod))}" for pod in pods[-3:]]
-        return "\n".join([whole, *sorted(told), *logs])
+        return "\n".join([*sorted(told), whole, *logs])
 
     # What is set up, and taken back.
 

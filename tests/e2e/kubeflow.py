@@ -105,15 +105,23 @@ class Kubeflow:
         """
         state = self.wait(run_id)
         if state != "SUCCEEDED":
-            raise ScenarioFailed(f"run {run_id} is {state}\n{self._cluster.explain(run_id)}")
+            raise ScenarioFailed(f"{state}: {self._cluster.explain(run_id)}")
 
     def terminate(self, run_id: str) -> None:
         self._client.terminate_run(run_id)
 
     def retry(self, run_id: str) -> None:
         """Go on with a failed run, and wait until KFP has taken it up."""
-        self._client.runs.run_service_retry_run(run_id)
         deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._client.runs.run_service_retry_run(run_id)
+                break
+            except (ApiException, HTTPError):
+                # Argo may not have closed the Workflow yet.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL)
         while patiently(self._client.get_run, run_id).state in ENDED and time.monotonic() < deadline:
             time.sleep(0.2)
 

@@ -1,5 +1,6 @@
 """The SageMaker pipeline on a cluster, against moto's S3 and the emulator of SageMaker on this machine."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ def tune_on_sagemaker(bench: Bench, parameters: Mapping[str, Any]) -> tuple[str,
     address = bench.settings.callback
     if not address:
         raise Skipped("set E2E_CALLBACK to this machine's address as pods reach it")
-    with storage_server(address) as (url, storage):
+    here = listening_address(address)
+    with storage_server(here) as (url, storage):
         runner = TrainingRunner(storage, bench.folder / "containers")
-        with account(url, storage, runner, TrainedPredictor(storage), address=address) as used:
-            see_that_pods_reach(bench, url, used.emulator.url)
+        with account(url, storage, runner, TrainedPredictor(storage), address=here) as used:
+            variables = {name: value.replace(f"//{here}:", f"//{address}:") for name, value in used.variables.items()}
+            see_that_pods_reach(bench, *(value for value in variables.values() if "://" in value))
             values = bench.folder / "sagemaker-values.yaml"
-            document = with_variables(bench.settings.compile_options, used.variables)
+            document = with_variables(bench.settings.compile_options, variables)
             values.write_text(yaml.safe_dump(document), encoding="utf-8")
             run = bench.kubeflow.start(
                 bench.compile("sagemaker", "--values", str(values)),
@@ -49,13 +52,23 @@ def tune_on_sagemaker(bench: Bench, parameters: Mapping[str, Any]) -> tuple[str,
     return run, "2 training jobs, 1 transform job"
 
 
+def listening_address(address: str) -> str:
+    """Where to listen for those who call an address: there, or everywhere if it is only led to this machine."""
+    with socket.socket() as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return "0.0.0.0"
+    return address
+
+
 def see_that_pods_reach(bench: Bench, *urls: str) -> None:
     """Start a pod that connects to addresses of this machine.
 
     Raises:
         Skipped: If it does not reach them.
     """
-    places = [urlsplit(url).netloc for url in urls]
+    places = sorted({urlsplit(url).netloc for url in urls})
     package = bench.folder / "connection.yaml"
     write_connection(package, bench.step_image, *places)
     if bench.kubeflow.wait(bench.kubeflow.start(package, {})) != "SUCCEEDED":

@@ -140,12 +140,13 @@ SCENARIOS: Mapping[str, Callable[[Bench], Outcome]] = {
 def terminate(bench: Bench, run: str) -> float:
     """Terminate a run; returns the seconds until nothing of it was left."""
     began = time.monotonic()
+    experiments = bench.new_experiments() if bench.has_katib else set()
     bench.kubeflow.terminate(run)
     while True:
         seconds = time.monotonic() - began
         left = bench.cluster.pods(run, "Pending", "Running")
-        if bench.has_katib:
-            left += [*bench.new_experiments(), *bench.cluster.trial_pods()]
+        if experiments:
+            left += [*bench.new_experiments(), *bench.cluster.trial_pods(experiments)]
         if not left:
             break
         expect(seconds < UNTIL_NOTHING_RUNS, f"{seconds:.0f} s after Terminate there are still {', '.join(left)}")
