@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from kubernetes import client
-from tests.pipelines.compiled_launcher import declared_environment
 
 from tests.cluster.control_plane import BINARIES, ControlPlane, missing_binaries
 from tests.cluster.trainers import write_images
@@ -23,6 +22,7 @@ from tests.emulators.kfp_backend.api import Api
 from tests.emulators.kfp_backend.cluster_view import ClusterView
 from tests.emulators.kfp_backend.namespace_objects import ConfigMaps
 from tests.emulators.node_agent import NodeAgent
+from tests.pipelines.component_environment import declared_environment
 
 NAMESPACE = "kubeflow"
 ADDRESS = "127.0.0.1"
