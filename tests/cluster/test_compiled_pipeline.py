@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import yaml
 
-from kfp_image_tuning.code_archive.config_map import KEY, config_map_name
-from kfp_image_tuning.code_archive.package_archive import build_archive
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
@@ -26,6 +24,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.emulators.kfp_backend import Backend
 from tests.emulators.kfp_backend.cluster_view import ClusterView
 from tests.pipelines.component_environment import declared_environment
+from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_SEARCH, config_maps
 
 HALF_A_MEBIBYTE = 512 * 1024
 VALUES = {
@@ -59,13 +58,10 @@ def test_compiled_pipeline_searches_on_the_cluster(
     cluster: ControlPlane, bench: Bench, launcher_kubeconfig: Path, digit_images: Path, tmp_path: Path
 ) -> None:
     parameters = {
-        "data_images": "minio://images/digits",
-        "data_test_fraction": 0.2,
-        "tune_search_space": {"optimizer": "sgd", "mini_batch_size": 16.0, "learning_rate": {"min": 0.05, "max": 0.2}},
+        "data_images": IMAGES,
+        **SMALL_SEARCH,
         "tune_search_mode": "flat",
-        "tune_max_trials": 2,
         "tune_parallel_trials": 2,
-        "tune_epochs": 3,
         "tune_storage": "pvc://models/photos",
         "tune_storage_mount": "/models/photos",
         "tune_katib_options": {"pods": {"memory": "4Gi"}},
@@ -80,15 +76,15 @@ def test_compiled_pipeline_searches_on_the_cluster(
     with Backend(
         tmp_path / "backend",
         declared_environment(),
-        environment={"OMP_NUM_THREADS": "1"},
-        config_maps={config_map_name(): {"binaryData": {KEY: build_archive()}}},
+        environment=ONE_THREAD,
+        config_maps=config_maps(),
         claims={"models": bench.place.models},
         service_account=account,
         api_server=api_server,
     ) as backend:
         # What the tuning step makes belongs to its pod, and goes where there is none.
         view = ClusterView(backend, cluster.client(), bench.place.namespace)
-        backend.store.put(digit_images, "minio://images/digits")
+        backend.store.put(digit_images, IMAGES)
         run = backend.run(
             compile_pipeline(PIPELINES["katib"], values=values_from(VALUES, "team.yaml")), parameters, seconds=500
         )

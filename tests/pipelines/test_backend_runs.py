@@ -6,12 +6,10 @@ Steps run in an environment that has the packages that their components declare,
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kfp_image_tuning.code_archive.config_map import KEY, config_map_name
-from kfp_image_tuning.code_archive.package_archive import build_archive
+from kfp_image_tuning.code_archive.config_map import config_map_name
 from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.components.sagemaker_tuning.component import INSTALLED_EXTRAS
 from kfp_image_tuning.dataset.document import Dataset
@@ -22,18 +20,10 @@ from tests.emulators.kfp_backend import Backend, Task
 from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.pipelines.component_environment import component_environment, declared_environment
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, account, storage_server
+from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_RUN, SMALL_SEARCH, config_maps
 
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
 HALF_A_MEBIBYTE = 512 * 1024
-IMAGES = "minio://images/digits"
-SEARCH = {
-    "data_images": IMAGES,
-    "data_test_fraction": 0.2,
-    "tune_max_trials": 2,
-    "tune_epochs": 3,
-    # Every number inside an object reaches a component as a float.
-    "tune_search_space": {"optimizer": "sgd", "mini_batch_size": 16.0, "learning_rate": {"min": 0.05, "max": 0.2}},
-}
 SAGEMAKER = {
     "tune_role": ROLE,
     "tune_bucket": BUCKET,
@@ -44,11 +34,6 @@ SAGEMAKER = {
 
 def committed(engine: str) -> str:
     return (COMPILED / f"{engine}.yaml").read_text(encoding="utf-8")
-
-
-def installed() -> dict[str, Any]:
-    """What the manifests put into the namespace."""
-    return {config_map_name(): {"binaryData": {KEY: build_archive()}}}
 
 
 def is_found_in(bin_folder: Path, module: str) -> bool:
@@ -66,11 +51,11 @@ def test_committed_local_pipeline_ends_with_the_manifests_config_map(digits: Pat
     with Backend(
         tmp_path / "backend",
         declared_environment(),
-        environment={"OMP_NUM_THREADS": "1"},
-        config_maps=installed(),
+        environment=ONE_THREAD,
+        config_maps=config_maps(),
     ) as backend:
         backend.store.put(digits, IMAGES)
-        run = backend.run(committed("local"), {**SEARCH, "eval_min_accuracy": 1.0})
+        run = backend.run(committed("local"), {**SMALL_RUN, "eval_min_accuracy": 1.0})
         assert run.state == "SUCCEEDED", run.explain()
         assert max(size for _, size in run.workflow.history) < HALF_A_MEBIBYTE
 
@@ -117,11 +102,11 @@ def test_committed_sagemaker_pipeline_tunes_with_boto3_alone_and_evaluates(digit
                 declared_environment(),
                 bin_folders={"sagemaker-tuning": pod, "preflight": pod},
                 environment=used.variables,
-                config_maps=installed(),
+                config_maps=config_maps(),
             ) as backend,
         ):
             backend.store.put(digits, IMAGES)
-            run = backend.run(committed("sagemaker"), {**SEARCH, **SAGEMAKER})
+            run = backend.run(committed("sagemaker"), {"data_images": IMAGES, **SMALL_SEARCH, **SAGEMAKER})
             assert run.state == "SUCCEEDED", run.explain()
             assert max(size for _, size in run.workflow.history) < HALF_A_MEBIBYTE
             tuned, evaluated = run.task("sagemaker-tuning"), run.task("sagemaker-evaluation")

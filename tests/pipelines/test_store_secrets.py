@@ -3,19 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kfp import dsl
 
-from kfp_image_tuning.code_archive.config_map import KEY, config_map_name
-from kfp_image_tuning.code_archive.package_archive import build_archive
 from kfp_image_tuning.components.data_preparation.component import data_preparation
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.store_access import reach_stores
 from tests.emulators.kfp_backend import Backend, Run
 from tests.emulators.kfp_backend.artifact_store import ACCESS_KEY, SECRET_KEY, ArtifactStore
 from tests.pipelines.component_environment import declared_environment
+from tests.pipelines.small_runs import IMAGES, config_maps
 
 
 @dsl.pipeline(name="preparation-alone")  # type: ignore[untyped-decorator]
@@ -30,9 +28,8 @@ def compiled() -> str:
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[Backend]:
-    maps: Any = {config_map_name(): {"binaryData": {KEY: build_archive()}}}
     secrets = {"empty": {"other": "x"}, "wrong": {"accesskey": "nobody", "secretkey": "s3cret-words"}}
-    with Backend(tmp_path / "backend", declared_environment(), config_maps=maps, secrets=secrets) as backend:
+    with Backend(tmp_path / "backend", declared_environment(), config_maps=config_maps(), secrets=secrets) as backend:
         yield backend
 
 
@@ -44,8 +41,8 @@ def prepare(backend: Backend, compiled: str, **parameters: str) -> Run:
 def test_images_in_kubeflows_own_store_need_nothing_but_their_address(
     backend: Backend, compiled: str, digits: Path
 ) -> None:
-    backend.store.put(digits, "minio://images/digits")
-    run = prepare(backend, compiled, data_images="minio://images/digits")
+    backend.store.put(digits, IMAGES)
+    run = prepare(backend, compiled, data_images=IMAGES)
     assert run.state == "SUCCEEDED", run.explain()
     log = run.task("data-preparation").log
     assert SECRET_KEY not in log
@@ -79,7 +76,7 @@ def test_images_in_another_store_are_read_with_the_named_secret(
     ],
 )
 def test_a_secret_that_does_not_help_is_told(backend: Backend, compiled: str, secret: str, words: str) -> None:
-    run = prepare(backend, compiled, data_images="minio://images/digits", data_secret=secret)
+    run = prepare(backend, compiled, data_images=IMAGES, data_secret=secret)
     assert run.state == "FAILED"
     task = run.task("data-preparation")
     assert words in task.message
