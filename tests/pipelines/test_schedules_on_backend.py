@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from kfp import dsl
 from PIL import Image
 
+from kfp_image_tuning.components.preflight.component import preflight
 from kfp_image_tuning.pipelines.delivery import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from kfp_image_tuning.pipelines.values_file import values_from
@@ -88,6 +90,19 @@ def test_each_run_searches_in_a_work_directory_of_its_own(schedule: Schedule, di
     for run in runs:
         schedule.backend.terminate(run)
     assert {path.name for path in schedule.claim.iterdir()} == {run.run_id for run in runs}
+
+
+def test_each_item_of_a_loop_may_have_a_work_directory_of_its_own(schedule: Schedule) -> None:
+    @dsl.pipeline(name="loop")  # type: ignore[untyped-decorator]
+    def loop() -> None:
+        with dsl.ParallelFor(["roses", "tulips"]) as item:
+            run, work = dsl.PIPELINE_JOB_ID_PLACEHOLDER, f"/work/{{run}}/{item}"
+            preflight(engine="local", run_id=run, data_images=f"minio://images/{item}", tune_work_directory=work)
+
+    run = schedule.backend.run(compile_pipeline(loop))
+    assert run.state == "SUCCEEDED", run.explain()
+    given = {task.parameters["tune_work_directory"] for task in run.tasks if task.name == "preflight"}
+    assert given == {f"/work/{run.run_id}/roses", f"/work/{run.run_id}/tulips"}
 
 
 def test_macro_that_a_recurring_run_leaves_as_it_is_is_refused_before_anything_is_spent(schedule: Schedule) -> None:
