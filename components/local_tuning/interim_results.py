@@ -13,17 +13,16 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME, replay
-from kfp_image_tuning.components.local_tuning.records import Record
+from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME, read_records
+from kfp_image_tuning.components.local_tuning.records import describe_records
 from kfp_image_tuning.dataset.object_store import StorePlace, is_remote, open_place, without_credentials
 from kfp_image_tuning.dataset.store_address import find_address
 from kfp_image_tuning.tuning.errors import StoreError
-from kfp_image_tuning.tuning.result import find_best_trial
 from kfp_image_tuning.tuning.search import Search
 
 SCHEMA_VERSION = 1
@@ -36,7 +35,7 @@ SHORTEST_PAUSE = 2.0
 SHARE_OF_TIME = 20
 """The pause after an upload, in times what it took."""
 _FINISHED = ("completed", "early_stopped")
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (LookupError, ValueError, TypeError, AttributeError)
 
 
 def find_interim_place(
@@ -78,6 +77,7 @@ class InterimResults:
         self._known: dict[Path, tuple[int, Mapping[str, Any]]] = {}
         self._journal = b""
         self._has_failed = False
+        self._may_replace = True
         self._over = threading.Event()
 
     def restore(self) -> None:
@@ -86,19 +86,12 @@ class InterimResults:
             content = self._place.read(STATE_NAME)
             if content is None:
                 return
-            state = json.loads(content)
-            if state["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"schema_version is {state['schema_version']!r}, this release reads {SCHEMA_VERSION}")
-            journal, files = str(state["journal"]).encode(), dict(state["files"])
-            if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
-                raise ValueError("it names files elsewhere")
-            self._place.download(list(files), self._directory)
-            for name, file in files.items():
-                if describe_file(self._directory / name) != file:
-                    raise ValueError(f"{name} is not what was stored")
+            journal, files = _read_state(content)
+            self._download(files)
             said = describe_records(read_records(journal))
         except (StoreError, OSError, *_DAMAGE) as error:
             shutil.rmtree(self._directory / "trials", ignore_errors=True)
+            self._may_replace = not isinstance(error, StoreError)
             self._show(f"Warning: what an earlier attempt has reached is not used; the search starts anew: {error}")
             return
         self._stored = files
@@ -107,6 +100,20 @@ class InterimResults:
         self._directory.mkdir(parents=True, exist_ok=True)
         (self._directory / JOURNAL_NAME).write_bytes(journal)
         self._show(f"Found {said} of this run in {self._place.uri}; going on with that.")
+
+    def _download(self, files: Mapping[str, Any]) -> None:
+        """Fetch what the state lists.
+
+        Raises:
+            ValueError: If it is not there as it was stored.
+            StoreError: If the store does not answer.
+        """
+        if not self._place.holds(list(files)):
+            raise ValueError("files of it are gone")
+        self._place.download(list(files), self._directory)
+        for name, file in files.items():
+            if describe_file(self._directory / name) != file:
+                raise ValueError(f"{name} is not what was stored")
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -121,15 +128,17 @@ class InterimResults:
             self._keep()
 
     def _keep_looking(self) -> None:
-        next_time, seen = 0.0, 0
+        next_time, kept, is_well = 0.0, 0, True
         while not self._over.wait(LOOK_SECONDS):
             journal = self._read_journal()
-            news = journal[seen:]
+            news = journal[kept:]
             started = time.monotonic()
-            if news and (b'"event": "finished"' in news or started >= next_time):
-                self._keep()
+            is_urgent = is_well and b'"event": "finished"' in news
+            if news and (is_urgent or started >= next_time):
+                is_well = self._keep()
+                kept = len(journal) if is_well else kept
                 took = time.monotonic() - started
-                seen, next_time = len(journal), time.monotonic() + max(SHORTEST_PAUSE, SHARE_OF_TIME * took)
+                next_time = started + took + max(SHORTEST_PAUSE, SHARE_OF_TIME * took)
 
     def _read_journal(self) -> bytes:
         try:
@@ -138,12 +147,13 @@ class InterimResults:
             return b""
         return content[: content.rfind(b"\n") + 1]
 
-    def _keep(self) -> None:
+    def _keep(self) -> bool:
+        """Upload what is new; whether that worked."""
         try:
             self._upload(self._read_journal())
         except FileNotFoundError:
             # The search goes on meanwhile: what was just replaced is seen next time.
-            return
+            return False
         except Exception as error:
             if not self._has_failed:
                 self._show(
@@ -151,9 +161,16 @@ class InterimResults:
                     f"tries again: {error}"
                 )
             self._has_failed = True
+            return False
+        return True
 
     def _upload(self, journal: bytes) -> None:
         """Files first, then their list with the journal, then away with what is no longer listed."""
+        if not self._may_replace:
+            # What could not be read at the start may be more than what this attempt has.
+            if self._place.read(STATE_NAME) is not None:
+                raise StoreError(f"{self._place.uri}: what an earlier attempt has reached stays there")
+            self._may_replace = True
         files = {}
         for path in self._wanted_files(journal):
             name = path.relative_to(self._directory).as_posix()
@@ -199,27 +216,22 @@ class InterimResults:
         return known[1]
 
 
+def _read_state(content: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Journal and files of a state.
+
+    Raises:
+        ValueError: If it is of another release (or one of the errors of `_DAMAGE`).
+    """
+    state = json.loads(content)
+    journal, files = str(state["journal"]).encode(), dict(state["files"])
+    if state["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"its schema_version is {state['schema_version']!r}, this release reads {SCHEMA_VERSION}")
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+        raise ValueError("it names files elsewhere")
+    return journal, files
+
+
 def describe_file(path: Path) -> dict[str, Any]:
     """Its size in bytes and its checksum."""
     with path.open("rb") as file:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def read_records(journal: bytes) -> list[Record]:
-    """The trials of a journal; none where its first line is not there yet."""
-    return replay(map(json.loads, journal.splitlines()[1:]))
-
-
-def describe_records(records: Sequence[Record]) -> str:
-    """What a journal holds, for a reader: ``3 finished trials (best 0.9710) and 1 that was cut off after 4 epochs``."""
-    trials = [record.trial for record in records]
-    cut_off = [trial for trial in trials if trial.status in ("running", "stopped")]
-    finished = [trial for trial in trials if trial not in cut_off]
-    best = find_best_trial(finished)
-    words = "1 finished trial" if len(finished) == 1 else f"{len(finished)} finished trials"
-    words += f" (best {best.objective:.4f})" if best else ""
-    if cut_off:
-        epochs = max(len(trial.history) for trial in cut_off)
-        words += f" and {len(cut_off)} that {'was' if len(cut_off) == 1 else 'were'} cut off after "
-        words += "1 epoch" if epochs == 1 else f"{epochs} epochs" if len(cut_off) == 1 else f"up to {epochs} epochs"
-    return words

@@ -158,6 +158,20 @@ class Journal:
         self.started_at = header["started_at"]
 
 
+def read_records(journal: bytes) -> list[Record]:
+    """The trials of a journal that lies elsewhere; none of one that has no line yet.
+
+    Raises:
+        ValueError: If it is of another version (or, as KeyError and the like, if it is damaged).
+    """
+    lines = [json.loads(line) for line in journal.splitlines()]
+    if lines and lines[0]["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"the journal's schema_version is {lines[0]['schema_version']!r}, this release reads {SCHEMA_VERSION}"
+        )
+    return replay(lines[1:])
+
+
 def replay(lines: Iterable[Mapping[str, Any]]) -> list[Record]:
     """The trials as they were after these lines of a journal, without its first."""
     records: list[Record] = []

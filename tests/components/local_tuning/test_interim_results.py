@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import obstore
 import pytest
 
 from kfp_image_tuning.components.local_tuning.interim_results import (
@@ -14,15 +15,14 @@ from kfp_image_tuning.components.local_tuning.interim_results import (
     STATE_NAME,
     InterimResults,
     find_interim_place,
-    read_records,
 )
-from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME
+from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME, Journal, read_records
 from kfp_image_tuning.components.local_tuning.launcher import launch
 from kfp_image_tuning.components.local_tuning.records import Record
 from kfp_image_tuning.components.tuning_outcome import TuningOutcome
 from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.dataset.object_store import StorePlace
+from kfp_image_tuning.dataset.object_store import StorePlace, open_place
 from kfp_image_tuning.tuning.result import TuningResult
 from tests.emulators.object_store import object_store
 
@@ -40,11 +40,14 @@ HERE = "tests.components.local_tuning.test_interim_results"
 
 @pytest.fixture(autouse=True)
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A store that this process and its children reach."""
+    """An empty store that this process and its children reach."""
     with object_store("mlpipeline") as access:
         for name, value in access.items():
             monkeypatch.setenv(name, value)
+        bucket = open_place("minio://mlpipeline/v2").store
         yield
+        # moto keeps buckets of one name for all servers of a process.
+        obstore.delete(bucket, [entry["path"] for entries in obstore.list(bucket) for entry in entries])
 
 
 def search_in_pod(dataset: Path, folder: Path, attempt: str) -> TuningOutcome:
@@ -146,11 +149,31 @@ def test_a_store_that_is_away_is_told_once_and_does_not_matter(
 def test_attempt_that_ended_before_its_first_checkpoint_leaves_its_journal_alone(
     digits_dataset: Path, tmp_path: Path
 ) -> None:
-    journal = '{"event": "search"}\n'
+    journal = '{"event": "search", "schema_version": 1}\n'
     place = kept_place(digits_dataset)
     place.write(STATE_NAME, json.dumps({"schema_version": SCHEMA_VERSION, "journal": journal, "files": {}}).encode())
     InterimResults(place, tmp_path / "search", print).restore()
     assert (tmp_path / "search" / JOURNAL_NAME).read_text() == journal
+
+
+@pytest.mark.timeout(180)
+def test_what_could_not_be_read_at_the_start_is_not_replaced(
+    digits_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_in_pod(digits_dataset, tmp_path, "first")
+    before = kept_place(digits_dataset).read(STATE_NAME)
+    there = kept_place(digits_dataset)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    interim = InterimResults(kept_place(digits_dataset), tmp_path / "search", print)
+    interim.restore()
+    # The store is back.
+    interim._place = there
+    Journal(tmp_path / "search", SEARCH.to_search(Dataset.load(digits_dataset))).close()
+    with interim.keeping():
+        pass
+    assert "what an earlier attempt has reached stays there" in capfd.readouterr().out
+    assert before is not None
+    assert there.read(STATE_NAME) == before
 
 
 def test_only_the_same_search_of_the_same_run_is_found(digits_dataset: Path) -> None:
