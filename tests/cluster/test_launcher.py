@@ -280,3 +280,22 @@ def test_experiments_are_deleted_though_the_container_is_gone_soon(
     print(f"gone after {seconds} s: the deletion arrived after {heard:.3f} s")
     assert heard < 0.5
     bench.wait_until_nothing_is_left()
+
+
+def test_trials_end_when_no_launcher_comes_back(bench: Bench, launch: Launch) -> None:
+    # More epochs than a test can wait for.
+    search = {"epochs": 5000, "max_trials": 2, "max_failed_trials": 0, "search_space": {"optimizer": "sgd"}}
+    pods, options = {"image": "trainer"}, {"orphan_seconds": 20}
+    first = launch(pods, options=options, **search)
+    bench.wait_until(lambda: len(list(bench.place.models.glob("models/*/*/model.json"))) == 2)
+    first.kill()
+    second = launch(pods, options=options, **search)
+    bench.wait_until(lambda: "going on with" in second.output)
+    time.sleep(22)
+    assert bench.place.agent.running == 2
+    second.kill()
+    lost = time.monotonic()
+    bench.wait_until(lambda: bench.place.agent.running == 0)
+    print(f"launcher gone for good, timeout 20 s: no trial runs after {time.monotonic() - lost:.1f} s")
+    assert len(bench.jobs()) == 2
+    assert trained(bench) == 2
