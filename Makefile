@@ -31,7 +31,7 @@ test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (bui
 	@test -n "$$KUBECONFIG" || tests/cluster/build_control_plane.sh $(KUBERNETES_BIN)
 	@KFP_IMAGE_TUNING_CLUSTER=1 $(BIN)/python -m pytest tests/cluster --timeout 180
 
-test-e2e: setup  ## all pipelines on the cluster of KUBECONFIG, with KFP and Katib (python -m tests.e2e --help), or on stand-ins (7 minutes)
+test-e2e: setup  ## all pipelines on the cluster of KUBECONFIG, with KFP and Katib (python -m tests.e2e --help), or on stand-ins (7 to 10 minutes)
 	@test -n "$$KUBECONFIG" || tests/cluster/build_control_plane.sh $(KUBERNETES_BIN)
 	@$(BIN)/python -m tests.e2e
 

@@ -16,10 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from tests.e2e.bench import Bench, working_folder
-from tests.e2e.kubeflow import ScenarioFailed
+from tests.e2e.outcomes import ScenarioFailed, Skipped
 from tests.e2e.scenarios import SCENARIOS
 from tests.e2e.settings import HELP, Settings, SettingsError, choices
-from tests.e2e.skipping import Skipped
 
 NO_CLUSTER = (
     ScenarioFailed,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.kubeflow import Kubeflow, ScenarioFailed, tried
+from tests.e2e.kubeflow import Kubeflow, tried
+from tests.e2e.outcomes import ScenarioFailed
 from tests.e2e.settings import Settings
 from tests.e2e.store import Store
 from tests.pipelines.digit_images import write_digit_images

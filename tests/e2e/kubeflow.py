@@ -14,6 +14,7 @@ from kfp_server_api import ApiException
 from urllib3.exceptions import HTTPError
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.outcomes import ScenarioFailed
 from tests.e2e.settings import Settings
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
@@ -24,10 +25,6 @@ PART_OF_STEP = re.compile(r"(^|-)(driver|executor|root)(\(\d+\))?$|\(\d+\)$")
 """What Argo has around and in each step, in KFP's list of tasks."""
 
 Answer = TypeVar("Answer")
-
-
-class ScenarioFailed(Exception):  # noqa: N818  # it is an outcome
-    """What a scenario wanted did not happen."""
 
 
 class Kubeflow:

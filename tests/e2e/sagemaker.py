@@ -10,8 +10,7 @@ import yaml
 
 from tests.e2e.bench import Bench
 from tests.e2e.composition import write_connection
-from tests.e2e.kubeflow import ScenarioFailed
-from tests.e2e.skipping import Skipped
+from tests.e2e.outcomes import ScenarioFailed, Skipped
 from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, account, storage_server
 

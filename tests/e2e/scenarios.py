@@ -10,9 +10,8 @@ from typing import Any
 
 from tests.e2e.bench import SPACE, Bench
 from tests.e2e.composition import COMPOSITION, write_composition
-from tests.e2e.kubeflow import ScenarioFailed
+from tests.e2e.outcomes import ScenarioFailed, Skipped
 from tests.e2e.sagemaker import tune_on_sagemaker
-from tests.e2e.skipping import Skipped
 
 Outcome = tuple[str | None, str]
 LOCAL, KATIB = "image-tuning-local", "image-tuning-katib"

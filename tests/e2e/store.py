@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.e2e.kubeflow import ScenarioFailed
+from tests.e2e.outcomes import ScenarioFailed
 
 
 class Store:
