@@ -15,7 +15,7 @@ from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.trainer.model_source import local_model
 from kfp_image_tuning.tuning.console import say
 from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.tuning.errors import EngineError, StoreError
 
 SEARCH_FOLDER = "search"
 """Where the search's state lies in the work directory."""
@@ -62,7 +62,11 @@ def launch(
         name = without_credentials(initial_model)
         kept = None
         if not work_directory:
-            kept = find_interim_place(artifact, artifact_store, run_id, search, name)
+            try:
+                kept = find_interim_place(artifact, artifact_store, run_id, search, name)
+            except StoreError as error:
+                # Such as a pipeline that gives this step no keys.
+                say(f"Warning: what this search reaches is not kept for a retry of the run: {error}")
             if kept is not None:
                 interim = InterimResults(kept, place / SEARCH_FOLDER, say)
                 interim.restore()

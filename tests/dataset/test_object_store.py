@@ -184,6 +184,13 @@ def test_kubeflows_keys_are_for_kubeflows_store(guarded: GuardedStore, monkeypat
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     other = StoreAddress(endpoint=guarded.endpoint, region="us-east-1")
     assert open_place("minio://photos/open", address=other).read("a") == b"1"
+    # A user's secret may use the same names: a step that writes artifacts has the keys of their store apart.
+    monkeypatch.setenv("KUBEFLOW_STORE_ACCESS_KEY", "of-another-minio")
+    monkeypatch.setenv("ARTIFACT_STORE_ACCESS_KEY", guarded.access_key)
+    monkeypatch.setenv("ARTIFACT_STORE_SECRET_KEY", guarded.secret_key)
+    assert open_place("minio://photos/open", address=own).read("a") == b"1"
+    with pytest.raises(StoreError, match="does not know the access key"):
+        open_place("minio://photos/open", address=other).read("a")
 
 
 def test_a_store_without_keys_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,14 @@ def test_attempt_that_ended_before_its_first_checkpoint_leaves_its_journal_alone
     assert (tmp_path / "search" / JOURNAL_NAME).read_text() == journal
 
 
+def test_a_step_without_keys_searches_all_the_same(
+    digits_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert search_in_pod(digits_dataset, tmp_path, "first").best_trial
+    assert "not kept for a retry of the run: minio://mlpipeline: there are no keys" in capfd.readouterr().out
+
+
 @pytest.mark.timeout(180)
 def test_what_could_not_be_read_at_the_start_is_not_replaced(
     digits_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
