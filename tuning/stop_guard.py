@@ -78,7 +78,7 @@ class StopGuard:
         self._prepare = prepare
         self._request: StopRequest | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._signals = -1
+        self._reading = self._signals = -1
         self._release: weakref.finalize[..., StopGuard] | None = None
         self._next_renewal = 0.0
         self._heard = False
@@ -105,12 +105,11 @@ class StopGuard:
     def stop(self) -> None:
         """Have the request sent; returns at once."""
         self.asked = True
-        try:
+        if self._process is not None and self._process.poll() is None:
             os.write(self._signals, stop_program.ASKED)
-        except OSError:
-            if self._request is not None:
-                letter = asdict(self._request)
-                threading.Thread(target=stop_program.send_until_heard, args=(letter,), daemon=True).start()
+        elif self._request is not None:
+            letter = asdict(self._request)
+            threading.Thread(target=stop_program.send_until_heard, args=(letter,), daemon=True).start()
 
     def disarm(self) -> None:
         """Nothing is left that could be stopped."""
@@ -138,25 +137,24 @@ class StopGuard:
 
     def _spawn(self) -> None:
         """Start the process, and have the interpreter tell it of signals."""
-        reading, self._signals = os.pipe()
+        # This process keeps the reading end as well: when a signal comes after the guard has died, the interpreter
+        # would complain of a pipe without a reader.
+        self._reading, self._signals = os.pipe()
         os.set_blocking(self._signals, False)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(stop_program.__file__)), str(reading)],
+                [sys.executable, "-I", "-S", str(Path(stop_program.__file__)), str(self._reading)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[reading],
+                pass_fds=[self._reading],
                 start_new_session=True,
             )
         except OSError:
             # Without a guard, a thread sends the request.
             self._process = None
-            os.close(self._signals)
-            self._signals = -1
+            self._close_pipe()
             return
-        finally:
-            os.close(reading)
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._hand_over()
@@ -178,9 +176,7 @@ class StopGuard:
         if self._release is not None:
             self._release()
             self._release = None
-        if self._signals >= 0:
-            os.close(self._signals)
-            self._signals = -1
+        self._close_pipe()
         process, self._process = self._process, None
         if process is None:
             return
@@ -193,6 +189,12 @@ class StopGuard:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+    def _close_pipe(self) -> None:
+        for end in (self._reading, self._signals):
+            if end >= 0:
+                os.close(end)
+        self._reading = self._signals = -1
 
 
 def _listen_no_more(earlier: int) -> None:

@@ -1,5 +1,6 @@
 """The stop guard, in a process that is signalled, killed and stuck; a server says what arrives, and when."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from kfp_image_tuning.tuning.stop_guard import StopGuard, StopRequest
 
 READY = "ready\n"
 STUCK = """
@@ -156,6 +159,25 @@ def test_what_was_disarmed_sends_nothing(receiver: Receiver) -> None:
     process.kill()
     process.wait()
     assert receiver.arrived == []
+
+
+def test_a_guard_that_has_died_is_no_trouble_to_signals_and_a_thread_sends_the_stop(
+    receiver: Receiver, capfd: pytest.CaptureFixture[str]
+) -> None:
+    guard = StopGuard(lambda: StopRequest(method="POST", url=receiver.url, headers={}, body="end", passing=()))
+    guard.start()
+    assert guard._process is not None
+    guard._process.kill()
+    guard._process.wait()
+    earlier = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+        guard.stop()
+        receiver.wait(1)
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+        guard.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_reader_that_is_gone_breaks_no_line_and_no_exit() -> None:

@@ -31,7 +31,7 @@ SEARCH = TuningSettings(
     search_space={"optimizer": ["sgd"], "mini_batch_size": 16, "num_layers": 20},
     max_trials=2,
     parallel_trials=1,
-    epochs=8,
+    epochs=24,
     seed=3,
     stop_bad_trials=False,
 )
