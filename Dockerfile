@@ -28,7 +28,7 @@ COPY --from=wheel /wheels /wheels
 # which pip installs only when it is told to; an older pip does not know the variable, and need not.
 RUN wheel=$(ls /wheels/*.whl) \
  && PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --no-cache-dir "${wheel}[all]" \
- && python3 -c 'import kfp.dsl, optuna, boto3, kubernetes, pyarrow, kfp_image_tuning.katib.trial, kfp_image_tuning.trainer.training' \
+ && python3 -c 'import kfp.dsl, optuna, boto3, kubernetes, pyarrow, kfp_image_tuning.engines.katib.pod.trial, kfp_image_tuning.trainer.training' \
  && rm -rf /wheels
 # No name in /etc/passwd belongs to this user, so its home must be said.
 ENV HOME=/tmp PYTHONUNBUFFERED=1

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 BENCHMARKS := data_preparation data_loading training local_startup sagemaker_launcher local_search
 
-.PHONY: help demo test compile readmes image lint format bench test-mxnet test-sagemaker-sdk test-cluster test-e2e setup clean
+.PHONY: help demo test compile generate image lint format bench test-mxnet test-sagemaker-sdk test-cluster test-e2e setup clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,11 +37,12 @@ test-e2e: setup  ## all pipelines on the cluster of KUBECONFIG, with KFP and Kat
 
 compile: setup  ## write pipelines/compiled and manifests/kubeflow
 	@for engine in local katib sagemaker; do $(BIN)/kfp-image-tuning compile --engine $$engine --output pipelines/compiled/$$engine.yaml || exit 1; done
-	@$(BIN)/python -m kfp_image_tuning.pipelines.write_manifest manifests/kubeflow
+	@$(BIN)/python -m kfp_image_tuning.delivery.write_manifest manifests/kubeflow
 
-readmes: setup  ## write the components' README.md and the values file's reference from the code
-	@$(BIN)/python -m tests.components.component_readme
-	@$(BIN)/python -m tests.pipelines.values_reference
+generate: setup  ## write what is made from the code: the components' README.md, the references and JSON Schemas of options, katib/*.yaml
+	@$(BIN)/python -m tools.component_readmes
+	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tools.katib_examples
 
 # One image for all steps and trials. BUILD_OPTIONS takes what the builder takes, such as --build-arg PYTHON_BASE=...
 IMAGE ?= kfp-image-tuning:latest
@@ -55,7 +56,7 @@ image:  ## an image for compile --image (VARIANT=cuda or cpu; with buildah, dock
 lint: setup  ## ruff, format check, type check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python tests/type_check.py
+	@$(BIN)/python -m mypy -p kfp_image_tuning
 
 format: setup  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 375, 500
 _OURS = """
 import sys
 from pathlib import Path
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.preparation.preparation import prepare_dataset
 prepare_dataset(sys.argv[1], Path(sys.argv[2]), workers=1, encoding="jpeg", quality=95, progress=lambda line: None)
 """
 _PILLOW = """

@@ -102,8 +102,8 @@ def compare(data: str, ways: Sequence[str], seeds: Sequence[int], seconds: float
 
 def prepare(data: str, place: Path) -> None:
     """Write a data set's images and prepare them."""
-    from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-    from kfp_image_tuning.pipelines.demo_images import write_demo_images
+    from kfp_image_tuning.cli.demo_images import write_demo_images
+    from kfp_image_tuning.preparation.preparation import prepare_dataset
 
     (write_demo_images if data == "mnist" else write_digits)(place / "source")
     prepare_dataset(str(place / "source"), place / "dataset", fractions=FRACTIONS[data], progress=lambda _: None)
@@ -124,10 +124,10 @@ def write_digits(folder: Path) -> None:
 
 def search_ours(dataset: Path, folder: Path, seconds: float, seed: int) -> int:
     """Run the local engine; every model that was the best at some time is kept for the standing."""
-    from kfp_image_tuning.components.local_tuning.engine import LocalEngine
-    from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME
-    from kfp_image_tuning.components.local_tuning.trial_files import TrialFiles
-    from kfp_image_tuning.tuning.engine import run_search
+    from kfp_image_tuning.engines.local.engine import LocalEngine
+    from kfp_image_tuning.engines.local.journal import JOURNAL_NAME
+    from kfp_image_tuning.engines.local.trial_files import TrialFiles
+    from kfp_image_tuning.engines.run import run_search
 
     standing, files = Standing(folder), TrialFiles(folder / "search")
     journal = folder / "search" / JOURNAL_NAME
@@ -164,7 +164,7 @@ def find_test_accuracy(place: Path, folder: Path, seconds: float) -> float:
     """Share of test images that the best model after so many seconds gets right; 0 if there was none."""
     from kfp_image_tuning.dataset.document import Dataset
     from kfp_image_tuning.dataset.pixel_store import PixelStore
-    from kfp_image_tuning.trainer.model_files import load_model
+    from kfp_image_tuning.model.model_files import load_model
 
     best = Standing(folder).best_until(seconds)
     if best is None:

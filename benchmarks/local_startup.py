@@ -18,14 +18,14 @@ from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-from kfp_image_tuning.components.local_tuning.engine import LocalEngine
-from kfp_image_tuning.components.tuning_settings import TuningSettings
+from kfp_image_tuning.cli.demo_images import write_demo_images
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.pipelines.demo_images import write_demo_images
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.result import TuningResult
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.local.engine import LocalEngine
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.search.search import Search
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 TRIALS, PROCESSES = 8, 4
 FRACTIONS = (0.08, 0.02, 0.9)

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import boto3
 from moto.server import ThreadedMotoServer
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-from kfp_image_tuning.pipelines.demo_images import write_demo_images
+from kfp_image_tuning.cli.demo_images import write_demo_images
+from kfp_image_tuning.preparation.preparation import prepare_dataset
 from tests.emulators.sagemaker import SageMakerEmulator
 
 RUNS = 7
@@ -37,9 +37,9 @@ KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
 
 LAUNCHER = """
 import sys
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-from kfp_image_tuning.components.sagemaker_tuning.launcher import launch
-from kfp_image_tuning.components.tuning_settings import TuningSettings
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.steps.sagemaker_tuning import launch
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 dataset, folder, run = sys.argv[1:]
 launch(
     TuningSettings(max_trials=20),

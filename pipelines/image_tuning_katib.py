@@ -7,7 +7,7 @@ from kfp import dsl
 
 from kfp_image_tuning.components.katib_tuning.component import katib_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
-from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
+from kfp_image_tuning.core.store_address import KUBEFLOW_SECRET
 from kfp_image_tuning.pipelines.step_resources import NO_ACCELERATORS, NO_LIMIT, limit
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_own_store, reach_stores
@@ -66,7 +66,7 @@ def image_tuning_katib(
         data_validation_fraction: Share of the images on which trials are compared.
         data_test_fraction: Share of the images that no trial sees, for the evaluation.
         data_shards: Number of files that the training images are written to.
-        data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
+        data_max_bad: Unreadable images that are tolerated: a share such as 1%, or a number of images such as 20.
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             {run} in it stands for the run; empty: none.
@@ -87,7 +87,7 @@ def image_tuning_katib(
         tune_max_seconds: Wall time of the search; 0: no limit.
         tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
         tune_max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
-        tune_max_failed_trials: Failed trials that are borne; -1: a quarter of tune_max_trials, at least 3.
+        tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of tune_max_trials, at least 3.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early
             (medianstop).
         tune_seed: Seed of the search and of every trial's training.
@@ -98,7 +98,7 @@ def image_tuning_katib(
         tune_data: Where trials find the prepared data set already, in the same forms; empty: it is brought there.
         tune_run: Identity of the run: the same one finds its own Experiments again; empty: Kubeflow's.
         tune_katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}};
-            the names stand in katib/options.py.
+            docs/katib.md lists them.
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.

@@ -7,7 +7,7 @@ from kfp import dsl
 
 from kfp_image_tuning.components.local_tuning.component import local_tuning
 from kfp_image_tuning.components.model_evaluation.component import model_evaluation
-from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
+from kfp_image_tuning.core.store_address import KUBEFLOW_SECRET
 from kfp_image_tuning.pipelines.step_resources import NO_ACCELERATORS, NO_LIMIT, limit
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_stores
@@ -66,7 +66,7 @@ def image_tuning_local(
         data_validation_fraction: Share of the images on which trials are compared.
         data_test_fraction: Share of the images that no trial sees, for the evaluation.
         data_shards: Number of files that the training images are written to.
-        data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
+        data_max_bad: Unreadable images that are tolerated: a share such as 1%, or a number of images such as 20.
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             {run} in it stands for the run; empty: none.
@@ -86,7 +86,7 @@ def image_tuning_local(
         tune_max_seconds: Wall time of the search; 0: no limit.
         tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
         tune_max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
-        tune_max_failed_trials: Failed trials that are borne; -1: a quarter of tune_max_trials, at least 3.
+        tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of tune_max_trials, at least 3.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
         tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs://

@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp import kubernetes
 
-from kfp_image_tuning.dataset.store_address import (
+from kfp_image_tuning.core.store_address import (
     ARTIFACT_STORE_KEYS,
     KUBEFLOW_SECRET,
     KUBEFLOW_SECRET_KEYS,

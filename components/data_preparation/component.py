@@ -32,7 +32,7 @@ def data_preparation(
         validation_fraction: Share of the images on which trials are compared.
         test_fraction: Share of the images that no trial sees, for the evaluation.
         shards: Number of files that the training images are written to.
-        max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
+        max_bad: Unreadable images that are tolerated: a share such as 1%, or a number of images such as 20.
         seed: Seed of the split.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty:
             none.
@@ -44,10 +44,10 @@ def data_preparation(
         num_classes: Number of classes.
         num_training_samples: Number of training images.
     """
-    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.components.data_preparation.launcher import launch
+        from kfp_image_tuning.steps.data_preparation import launch
 
         prepared = launch(
             data,

@@ -1,1 +1,1 @@
-"""Search by Katib: the component's face and its launcher; the engine itself is the room ``katib``."""
+"""A search by Katib: the component's face."""

@@ -69,7 +69,7 @@ def katib_tuning(
         max_seconds: Wall time of the search; 0: no limit.
         target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
         max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
-        max_failed_trials: Failed trials that are borne; -1: a quarter of max_trials, at least 3.
+        max_failed_trials: Failed trials that are tolerated; -1: a quarter of max_trials, at least 3.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early (medianstop).
         seed: Seed of the search and of every trial's training.
         gpus: GPUs of each trial; 0: none.
@@ -80,8 +80,8 @@ def katib_tuning(
         run: Identity of the run: the same one finds its own Experiments again; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
-        katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}}; the
-            names stand in katib/options.py.
+        katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}};
+            docs/katib.md lists them.
 
     Returns:
         best_model: The best trial's model: model.safetensors and model.json; in its metadata hyperparameters (JSON
@@ -93,12 +93,12 @@ def katib_tuning(
         best_hyperparameters: The best trial's hyperparameters.
         best_trial: The best trial's name.
     """
-    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.components.katib_tuning.launcher import launch
-        from kfp_image_tuning.components.katib_tuning.placement import Placement
-        from kfp_image_tuning.components.tuning_settings import TuningSettings
+        from kfp_image_tuning.steps.katib_placement import Placement
+        from kfp_image_tuning.steps.katib_tuning import launch
+        from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
         outcome = launch(
             TuningSettings(

@@ -1,4 +1,1 @@
-"""The local engine: Optuna proposes, warm worker processes train, on this machine.
-
-Optuna and the trainer may enter; no cluster and no cloud.
-"""
+"""A search on this machine, in one pod: the component's face."""

@@ -48,7 +48,7 @@ def local_tuning(
         max_seconds: Wall time of the search; 0: no limit.
         target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
         max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
-        max_failed_trials: Failed trials that are borne; -1: a quarter of max_trials, at least 3.
+        max_failed_trials: Failed trials that are tolerated; -1: a quarter of max_trials, at least 3.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
         initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
@@ -68,11 +68,11 @@ def local_tuning(
         best_hyperparameters: The best trial's hyperparameters.
         best_trial: The best trial's name.
     """
-    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.components.local_tuning.launcher import launch
-        from kfp_image_tuning.components.tuning_settings import TuningSettings
+        from kfp_image_tuning.steps.local_tuning import launch
+        from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
         outcome = launch(
             TuningSettings(

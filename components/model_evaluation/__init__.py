@@ -1,4 +1,1 @@
-"""A model's quality on images that no trial saw: metrics, interval, gate.
-
-Scoring is NumPy only, so that every engine's predictions are scored by the same code.
-"""
+"""A model on images that no trial saw: the component's face."""

@@ -40,10 +40,10 @@ def model_evaluation(
         accuracy: Share of the test images that are classified right.
         passed: Whether the model is good enough.
     """
-    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.components.model_evaluation.launcher import launch
+        from kfp_image_tuning.steps.model_evaluation import launch
 
         outcome = launch(
             model=model.path,

@@ -1,1 +1,1 @@
-"""The first step of every pipeline: all parameters of all steps are checked before anything is spent."""
+"""All parameters of a run, checked first: the component's face."""

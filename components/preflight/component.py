@@ -77,7 +77,7 @@ def preflight(
         data_validation_fraction: Share of the images on which trials are compared.
         data_test_fraction: Share of the images that no trial sees, for the evaluation.
         data_shards: Number of files that the training images are written to.
-        data_max_bad: Unreadable images that are borne: a share such as 1%, or a number of images such as 20.
+        data_max_bad: Unreadable images that are tolerated: a share such as 1%, or a number of images such as 20.
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             {run} in it stands for the run; empty: none.
@@ -94,7 +94,7 @@ def preflight(
         tune_max_seconds: Wall time of the search; 0: no limit.
         tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
         tune_max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
-        tune_max_failed_trials: Failed trials that are borne; -1: a quarter of tune_max_trials, at least 3.
+        tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of tune_max_trials, at least 3.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
         tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs://
@@ -113,12 +113,12 @@ def preflight(
         tune_data: Where trials find the prepared data set already, in the same forms; empty: it is brought there.
         tune_run: Identity of the run: the same one finds its own Experiments again; empty: Kubeflow's.
         tune_katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}};
-            the names stand in katib/options.py.
+            docs/katib.md lists them.
         tune_role: ARN of the execution role that training and transform jobs assume.
         tune_bucket: Where data and models lie in S3: my-bucket, or s3://my-bucket/folder.
         tune_region: AWS region, such as us-east-1; empty: from the pods' environment (AWS_REGION).
         tune_sagemaker_options: Everything else about the tuning job, such as {"instance_type": "ml.g5.xlarge"} or
-            {"spot": true}; the names stand in components/sagemaker_tuning/options.py.
+            {"spot": true}; docs/sagemaker.md lists them.
         eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
         eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
             empty: none.
@@ -136,10 +136,10 @@ def preflight(
     """
     # First, while there is nothing else: this text travels to the pod, and KFP keeps it nine times.
     values = dict(locals())
-    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.components.preflight.launcher import launch
+        from kfp_image_tuning.steps.preflight.launcher import launch
 
         outcome = launch(values.pop("engine"), values.pop("run_id"), values)
     return outcome.source_fingerprint, outcome.data_work_directory, outcome.tune_work_directory

@@ -1,4 +1,1 @@
-"""The evaluation of a model of the built-in algorithm: by batch transform on SageMaker, or offline in PyTorch.
-
-Both measure it on the test images that no trial saw, and give the same evaluation as any other engine's model.
-"""
+"""A model of SageMaker's algorithm on images that no trial saw: the component's face."""

@@ -61,11 +61,11 @@ def sagemaker_evaluation(
         accuracy: Share of the test images that are classified right.
         passed: Whether the model is good enough.
     """
-    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch
-        from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+        from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+        from kfp_image_tuning.steps.sagemaker_evaluation import launch
 
         outcome = launch(
             Account(

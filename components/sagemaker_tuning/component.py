@@ -55,7 +55,7 @@ def sagemaker_tuning(
         max_seconds: Wall time of the search; 0: no limit.
         target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
         max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
-        max_failed_trials: Failed trials that are borne; -1: a quarter of max_trials, at least 3.
+        max_failed_trials: Failed trials that are tolerated; -1: a quarter of max_trials, at least 3.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search.
         region: AWS region, such as us-east-1; empty: from the pod's environment (AWS_REGION).
@@ -64,7 +64,7 @@ def sagemaker_tuning(
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
         sagemaker_options: Everything else about the tuning job, such as {"instance_type": "ml.g5.xlarge"} or
-            {"spot": true}; the names stand in components/sagemaker_tuning/options.py.
+            {"spot": true}; docs/sagemaker.md lists them.
 
     Returns:
         best_model: The best trial's model: model.tar.gz as the algorithm left it; in its metadata its place in S3,
@@ -76,12 +76,12 @@ def sagemaker_tuning(
         best_hyperparameters: The best trial's hyperparameters.
         best_trial: The best trial's name.
     """
-    from kfp_image_tuning.components.plain_errors import plain_errors
+    from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-        from kfp_image_tuning.components.sagemaker_tuning.launcher import launch
-        from kfp_image_tuning.components.tuning_settings import TuningSettings
+        from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+        from kfp_image_tuning.steps.sagemaker_tuning import launch
+        from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
         outcome = launch(
             TuningSettings(

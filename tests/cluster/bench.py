@@ -9,17 +9,17 @@ from typing import Any
 
 from kubernetes import client
 
-from kfp_image_tuning.katib.cluster import GROUP, VERSION, Cluster
-from kfp_image_tuning.katib.engine import KatibEngine
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import TuningResult
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
+from kfp_image_tuning.engines.katib.session.cluster import GROUP, VERSION, Cluster
+from kfp_image_tuning.engines.katib.session.engine import KatibEngine
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.search.search import Search
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.given_cluster import GivenCluster
 from tests.emulators.node_agent import NodeAgent
-from tests.katib.searches import make_options, make_search
+from tests.engines.katib.searches import make_options, make_search
 
 
 def flat(**values: Any) -> Search:

@@ -21,17 +21,17 @@ CALLBACK = os.environ.get("KFP_IMAGE_TUNING_CALLBACK", "127.0.0.1")
 if not collect_ignore_glob:
     from kubernetes import client
 
-    from kfp_image_tuning.code_archive.config_map import build_config_map
-    from kfp_image_tuning.katib.cluster import GROUP, VERSION
+    from kfp_image_tuning.delivery.config_map import build_config_map
+    from kfp_image_tuning.engines.katib.session.cluster import GROUP, VERSION
     from tests.cluster.bench import Bench, Place
     from tests.cluster.control_plane import BINARIES, ControlPlane, missing_binaries
     from tests.cluster.given_cluster import GivenCluster
     from tests.cluster.launcher_process import LauncherProcess, install_role, make_launcher_kubeconfig
     from tests.cluster.trainers import write_images
-    from tests.components.model_evaluation.digits import write_digits
     from tests.emulators.api_server_proxy import ApiServerProxy
     from tests.emulators.katib_controller import INJECTION, WATCHED_LABELS, KatibStandIn, custom_resource_definitions
     from tests.emulators.node_agent import NodeAgent
+    from tests.evaluation.digits import write_digits
     from tests.pipelines.digit_images import write_digit_images
 
 

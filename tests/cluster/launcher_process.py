@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from kubernetes import client
 
-from kfp_image_tuning.tuning.result import Trial, TuningResult
+from kfp_image_tuning.search.result import Trial, TuningResult
 from tests.cluster.control_plane import write_kubeconfig
 from tests.emulators.pod_end import PodProcesses
 
@@ -127,10 +127,10 @@ def make_launcher_kubeconfig(path: Path, api: client.ApiClient, namespace: str, 
 
 def main() -> None:
     """Launch what the file says, and fail as the component does."""
-    from kfp_image_tuning.components.katib_tuning.launcher import launch
-    from kfp_image_tuning.components.katib_tuning.placement import Placement
-    from kfp_image_tuning.components.plain_errors import plain_errors
-    from kfp_image_tuning.components.tuning_settings import TuningSettings
+    from kfp_image_tuning.steps.katib_placement import Placement
+    from kfp_image_tuning.steps.katib_tuning import launch
+    from kfp_image_tuning.steps.plain_errors import plain_errors
+    from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
     given = json.loads(Path(sys.argv[1]).read_text())
     settings, placement = TuningSettings(**given.pop("settings")), Placement(**given.pop("placement"))

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.delivery.compilation import compile_pipeline
+from kfp_image_tuning.delivery.values_file import values_from
+from kfp_image_tuning.evaluation.evaluation import Evaluation
+from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
-from kfp_image_tuning.pipelines.values_file import values_from
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.search.result import TuningResult
 from tests.cluster.bench import Bench
 from tests.cluster.control_plane import ControlPlane
 from tests.emulators.kfp_backend import Backend

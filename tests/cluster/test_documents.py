@@ -12,15 +12,15 @@ import pytest
 from kubernetes import client
 from ruamel.yaml import YAML
 
-from kfp_image_tuning.katib.algorithms import ALGORITHMS
-from kfp_image_tuning.katib.cluster import GROUP, VERSION
-from kfp_image_tuning.katib.planning import plan_search
+from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS
+from kfp_image_tuning.engines.katib.request.planning import plan_search
+from kfp_image_tuning.engines.katib.session.cluster import GROUP, VERSION
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.given_cluster import GivenCluster
 from tests.emulators.katib_controller import draw
 from tests.emulators.katib_pods import make_trial_job
-from tests.katib.searches import make_options, make_search
-from tests.katib.test_experiment import FULL_PODS
+from tests.engines.katib.searches import make_options, make_search
+from tests.engines.katib.test_experiment import FULL_PODS
 
 
 def lost(sent: Any, kept: Any, place: str = "") -> list[str]:
@@ -56,7 +56,7 @@ def test_documents_and_trials_of_every_algorithm_are_taken_as_they_are(
 @pytest.fixture(scope="module")
 def planned() -> subprocess.CompletedProcess[str]:
     words = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--trials", "40"]
-    command = [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line", *words]
+    command = [sys.executable, "-m", "kfp_image_tuning.cli.command_line", *words]
     return subprocess.run(command, capture_output=True, text=True, check=True)
 
 

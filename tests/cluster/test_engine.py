@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from kfp_image_tuning.components.tuning_settings import summarize
+from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.katib.cluster import GROUP, VERSION
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import TuningResult
-from kfp_image_tuning.tuning.search import Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.engines.katib.session.cluster import GROUP, VERSION
+from kfp_image_tuning.model.model_files import load_model
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.search.search import Search
+from kfp_image_tuning.search.search_space import SearchSpace
+from kfp_image_tuning.steps.tuning_settings import summarize
 from tests.cluster.bench import Bench, flat, sleeping
 from tests.emulators.katib_controller import INJECTION, KatibStandIn
 from tests.emulators.object_store import object_store
-from tests.katib.searches import make_search
+from tests.engines.katib.searches import make_search
 
 
 def test_a_search_runs_to_its_end_and_leaves_nothing(bench: Bench) -> None:

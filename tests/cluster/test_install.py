@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
-from kfp_image_tuning.code_archive.config_map import DIGEST_ANNOTATION, KEY, NAME_LABEL, config_map_name
-from kfp_image_tuning.code_archive.package_archive import collect_files, read_archive
+from kfp_image_tuning.core.installed_code import KEY, config_map_name
+from kfp_image_tuning.delivery.config_map import DIGEST_ANNOTATION, NAME_LABEL
+from kfp_image_tuning.delivery.package_archive import collect_files, read_archive
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.given_cluster import GivenCluster
 
@@ -20,7 +21,7 @@ MANIFESTS = Path(__file__).parents[2] / "manifests"
 
 def install(cluster: ControlPlane | GivenCluster, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line", "install", *words],
+        [sys.executable, "-m", "kfp_image_tuning.cli.command_line", "install", *words],
         env=os.environ | {"KUBECONFIG": str(cluster.kubeconfig)},
         capture_output=True,
         text=True,

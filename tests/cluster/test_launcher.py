@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.katib.cluster import GROUP, VERSION
+from kfp_image_tuning.engines.katib.session.cluster import GROUP, VERSION
 from tests.cluster.bench import Bench, sleeping
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.launcher_process import LauncherProcess

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.evaluation.evaluation import Evaluation
+from kfp_image_tuning.model.model_files import load_model
+from kfp_image_tuning.search.result import TuningResult
 from tests.cluster.bench import Bench
 
 SPACE = '{"optimizer": ["sgd", "adam"], "mini_batch_size": 16, "learning_rate": {"min": 0.01, "max": 0.2}}'
@@ -23,7 +23,7 @@ SPACE = '{"optimizer": ["sgd", "adam"], "mini_batch_size": 16, "learning_rate": 
 
 def run_command(kubeconfig: Path, *words: str | Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line", *map(str, words)],
+        [sys.executable, "-m", "kfp_image_tuning.cli.command_line", *map(str, words)],
         env=os.environ | {"KUBECONFIG": str(kubeconfig)},
         capture_output=True,
         text=True,

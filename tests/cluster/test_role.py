@@ -7,7 +7,7 @@ import json
 import signal
 from collections.abc import Callable
 
-from kfp_image_tuning.katib.options import DEFAULT_IMAGE
+from kfp_image_tuning.engines.katib.request.options import DEFAULT_IMAGE
 from tests.cluster.bench import Bench, sleeping
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.launcher_process import LauncherProcess, read_manifests

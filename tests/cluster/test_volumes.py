@@ -37,7 +37,7 @@ def test_a_pod_with_two_volumes_of_one_claim_never_starts_and_no_event_says_so(b
 
 
 def test_a_search_says_what_keeps_its_pods_from_starting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kfp_image_tuning.katib.obstacles.USUAL_START_SECONDS", 1.0)
+    monkeypatch.setattr("kfp_image_tuning.engines.katib.session.obstacles.USUAL_START_SECONDS", 1.0)
     secret = {"name": "keys", "secret": {"secretName": "s3-keys"}}
     pods = {**QUICK, "volumes": (secret,), "volume_mounts": ({"name": "keys", "mountPath": "/keys"},)}
     thread, outcome = bench.in_background(flat(max_trials=2), bench.options(pods=pods))
@@ -54,9 +54,11 @@ def test_a_search_says_what_keeps_its_pods_from_starting(bench: Bench, monkeypat
 def test_a_search_that_was_started_with_one_claim_in_two_volumes_says_so(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kfp_image_tuning.katib.obstacles.USUAL_START_SECONDS", 1.0)
+    monkeypatch.setattr("kfp_image_tuning.engines.katib.session.obstacles.USUAL_START_SECONDS", 1.0)
     # As an Experiment from elsewhere may have it, or a training runtime.
-    monkeypatch.setattr("kfp_image_tuning.katib.trial_pod.merge_claims", lambda volumes, mounts: (volumes, mounts))
+    monkeypatch.setattr(
+        "kfp_image_tuning.engines.katib.request.trial_pod.merge_claims", lambda volumes, mounts: (volumes, mounts)
+    )
     options = bench.options(data="pvc://models/dataset", models="pvc://models", pending_seconds=8)
     thread, outcome = bench.in_background(flat(max_trials=2), options)
     thread.join(timeout=60)

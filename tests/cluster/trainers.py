@@ -4,7 +4,7 @@ import stat
 import sys
 from pathlib import Path
 
-from kfp_image_tuning.katib.options import DEFAULT_IMAGE
+from kfp_image_tuning.engines.katib.request.options import DEFAULT_IMAGE
 from tests.emulators.katib_pods import COLLECTOR_IMAGE
 
 _PREAMBLE = """#!/bin/sh

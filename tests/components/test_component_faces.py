@@ -10,8 +10,8 @@ import pytest
 import yaml
 from google.protobuf.json_format import MessageToDict
 
-from kfp_image_tuning.components.tuning_settings import TuningSettings
-from tests.components.component_readme import FOLDERS, definitions, face_of, write_readme
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
+from tools.component_readmes import FOLDERS, definitions, face_of, write_readme
 
 TUNING_FOLDERS = [folder for folder in FOLDERS if folder.name.endswith("_tuning")]
 
@@ -72,7 +72,7 @@ def test_catalogue_entry_is_whole(folder: Path) -> None:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_readme_is_up_to_date(folder: Path) -> None:
     written = (folder / "README.md").read_text(encoding="utf-8")
-    assert written == write_readme(folder), "run `make readmes` and commit the changes"
+    assert written == write_readme(folder), "run `make generate` and commit the changes"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kfp_image_tuning.dataset.document as document_module
+from kfp_image_tuning.core.document_schema import find_violations
+from kfp_image_tuning.core.errors import DatasetError, DocumentError
 from kfp_image_tuning.dataset.document import (
     Dataset,
     Duplicates,
@@ -27,9 +29,7 @@ from kfp_image_tuning.dataset.document import (
     Source,
     Split,
 )
-from kfp_image_tuning.dataset.document_schema import find_violations
 from kfp_image_tuning.dataset.recordio import ImageRecord, ListEntry, RecordWriter, write_list
-from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
 
 SCHEMA = json.loads(Path(document_module.__file__).with_name("dataset.schema.json").read_bytes())
 

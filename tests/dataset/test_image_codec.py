@@ -15,6 +15,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.image_codec import (
     MAXIMUM_PIXELS,
     decode_image,
@@ -22,7 +23,6 @@ from kfp_image_tuning.dataset.image_codec import (
     read_image_header,
     resize_image,
 )
-from kfp_image_tuning.tuning.errors import DatasetError
 
 PHOTOGRAPH: NDArray[np.uint8] = np.ascontiguousarray(skimage.data.astronaut()[40:200, 150:350])
 GRAY: NDArray[np.uint8] = np.asarray(Image.fromarray(PHOTOGRAPH).convert("L"))

@@ -14,11 +14,11 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset import pixel_store_building
 from kfp_image_tuning.dataset.image_codec import encode_image, resize_image
 from kfp_image_tuning.dataset.pixel_store import PixelStore
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordWriter
-from kfp_image_tuning.tuning.errors import DatasetError
 
 PHOTOGRAPH: NDArray[np.uint8] = skimage.data.astronaut()
 
@@ -230,7 +230,7 @@ def test_records_of_something_else_are_refused_with_their_place(tmp_path: Path) 
     path = tmp_path / "a.rec"
     with RecordWriter(path) as writer:
         writer.write(b"no image", 0)
-    with pytest.raises(DatasetError, match=r"a\.rec: record at byte 0: a record of 8 bytes is no image record"):
+    with pytest.raises(DatasetError, match=r"a\.rec: record at byte 0: a record of 8 bytes is not an image record"):
         PixelStore.open([path], image_shape=(3, 28, 28), cache_directory=tmp_path / "cache")
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.recordio import (
     MAGIC,
     ImageRecord,
@@ -20,7 +21,6 @@ from kfp_image_tuning.dataset.recordio import (
     scan_offsets,
     write_list,
 )
-from kfp_image_tuning.tuning.errors import DatasetError
 
 MAGIC_BYTES = struct.pack("<I", MAGIC)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.splits import LabelledImage, SplitPlan, plan_splits
-from kfp_image_tuning.tuning.errors import DatasetError
 
 FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 

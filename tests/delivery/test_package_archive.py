@@ -1,7 +1,6 @@
 """The archive of this package: what is in it, that it runs by itself, that it fits."""
 
 import base64
-import configparser
 import io
 import os
 import subprocess
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.code_archive.config_map import KEY, build_config_map, config_map_name
-from kfp_image_tuning.code_archive.package_archive import (
+from kfp_image_tuning.core.installed_code import KEY, config_map_name
+from kfp_image_tuning.delivery.config_map import build_config_map
+from kfp_image_tuning.delivery.package_archive import (
     MAXIMUM_BYTES,
-    ROOMS,
     ArchiveError,
     build_archive,
     collect_files,
@@ -24,16 +23,16 @@ from kfp_image_tuning.code_archive.package_archive import (
 ROOT = Path(__file__).parents[2]
 
 
-def test_archive_has_every_room_with_what_its_modules_read() -> None:
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    packages = setup["options"]["packages"].split()
-    assert sorted({name.split(".")[1] for name in packages}) == sorted(ROOMS)
-    files = set(collect_files())
-    for room in ROOMS:
-        for path in (ROOT / room).rglob("*"):
-            if path.suffix in (".py", ".css", ".js", ".json"):
-                assert f"kfp_image_tuning/{path.relative_to(ROOT)}" in files
+def test_archive_has_every_package_with_what_its_modules_read() -> None:
+    package = ROOT / "src" / "kfp_image_tuning"
+    wanted = {
+        path.relative_to(ROOT / "src").as_posix()
+        for path in package.rglob("*")
+        if path.suffix in (".py", ".css", ".js", ".json", ".sh")
+    }
+    faces = {f"kfp_image_tuning/{path.relative_to(ROOT)}" for path in ROOT.glob("components/*/component.py")}
+    assert len(faces) == 7
+    assert wanted | faces <= set(collect_files())
 
 
 def test_archive_has_neither_tests_nor_compiled_pipelines() -> None:
@@ -52,8 +51,8 @@ def test_unpacked_archive_runs_in_a_python_that_does_not_know_this_project(tmp_p
     (tmp_path / KEY).write_bytes(build_archive())
     subprocess.run([sys.executable, "-m", "zipfile", "-e", tmp_path / KEY, tmp_path / "code"], check=True)
     program = (
-        "from importlib.metadata import version; from kfp_image_tuning.code_archive.config_map import config_map_name; "
-        "import kfp_image_tuning.tuning.search as s; print(version('kfp-image-tuning'), config_map_name(), s.__file__)"
+        "from importlib.metadata import version; from kfp_image_tuning.core.installed_code import config_map_name; "
+        "import kfp_image_tuning.search.search as s; print(version('kfp-image-tuning'), config_map_name(), s.__file__)"
     )
     done = subprocess.run(
         # Without site-packages, and so without the editable installation.
@@ -67,7 +66,7 @@ def test_unpacked_archive_runs_in_a_python_that_does_not_know_this_project(tmp_p
     assert done.returncode == 0, done.stderr
     version, name, file = done.stdout.split()
     assert name == f"kfp-image-tuning-{version.replace('.', '-')}" == config_map_name()
-    assert file == str(tmp_path / "code" / "kfp_image_tuning" / "tuning" / "search.py")
+    assert file == str(tmp_path / "code" / "kfp_image_tuning" / "search" / "search.py")
 
 
 def test_archive_leaves_room_in_a_config_map() -> None:

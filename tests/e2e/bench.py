@@ -17,7 +17,7 @@ from tests.e2e.settings import Settings
 from tests.e2e.store import Store
 from tests.pipelines.digit_images import write_digit_images
 
-COMMAND = [sys.executable, "-m", "kfp_image_tuning.pipelines.command_line"]
+COMMAND = [sys.executable, "-m", "kfp_image_tuning.cli.command_line"]
 SPACE = {"optimizer": "sgd", "mini_batch_size": 16, "learning_rate": {"min": 0.05, "max": 0.2}}
 USUAL_ACCOUNT = "pipeline-runner"
 USUAL_IMAGE = "python:3.11-slim"

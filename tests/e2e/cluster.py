@@ -10,9 +10,15 @@ import yaml
 from kubernetes import client, config
 from kubernetes.client import ApiException
 
-from kfp_image_tuning.dataset.store_address import KUBEFLOW_SECRET
-from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, GROUP, INJECTION_LABEL, TRIAL_LABEL, VERSION
-from kfp_image_tuning.katib.names import MANAGED_BY_LABEL, MANAGER
+from kfp_image_tuning.core.store_address import KUBEFLOW_SECRET
+from kfp_image_tuning.engines.katib.request.names import MANAGED_BY_LABEL, MANAGER
+from kfp_image_tuning.engines.katib.session.cluster import (
+    EXPERIMENT_LABEL,
+    GROUP,
+    INJECTION_LABEL,
+    TRIAL_LABEL,
+    VERSION,
+)
 
 ROLE_FILE = Path(__file__).parents[2] / "manifests" / "katib" / "role.yaml"
 ROLE = "kfp-image-tuning-e2e"

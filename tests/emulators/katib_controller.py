@@ -1,6 +1,6 @@
 """A stand-in for Katib, whose controller cannot run here: it follows Katib's documented behaviour and nothing more.
 
-It enforces the rules of `kfp_image_tuning.katib.validation` as a real validating webhook, which refuses with Go's own
+It enforces the rules of `engines.katib.request.validation` as a real validating webhook, which refuses with Go's own
 words what does not fit Katib's types (recorded: a number where text belongs, such as an unquoted bound), wraps trial
 pods as a real mutating webhook, makes Trials and Jobs with Katib's labels, owner references and finalizer, collects the
 objective from the pods' logs, stops bad trials by its median rule, and writes status fields as Katib writes them. It
@@ -21,9 +21,15 @@ from urllib.parse import urlsplit
 
 from kubernetes import client
 
-from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, GROUP, INJECTION_LABEL, TRIAL_LABEL, VERSION
-from kfp_image_tuning.katib.experiment_types import find_mistyped
-from kfp_image_tuning.katib.validation import find_problems, find_update_problems, is_completed
+from kfp_image_tuning.engines.katib.request.experiment_types import find_mistyped
+from kfp_image_tuning.engines.katib.request.validation import find_problems, find_update_problems, is_completed
+from kfp_image_tuning.engines.katib.session.cluster import (
+    EXPERIMENT_LABEL,
+    GROUP,
+    INJECTION_LABEL,
+    TRIAL_LABEL,
+    VERSION,
+)
 from tests.emulators.katib_pods import (
     COLLECTOR,
     METRICS_MOUNT,

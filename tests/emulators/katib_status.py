@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kfp_image_tuning.katib.validation import has_condition
+from kfp_image_tuning.engines.katib.request.validation import has_condition
 
 KINDS = ("EarlyStopped", "MetricsUnavailable", "Failed", "Succeeded")
 COUNTS = {

@@ -126,8 +126,8 @@ class TrainedPredictor:
 
     def predict(self, model_uri: str, image: bytes) -> list[float]:
         """Squeeze an image to the network's shape, as the algorithm does when serving."""
+        from kfp_image_tuning.core.errors import DatasetError
         from kfp_image_tuning.dataset.image_codec import decode_image, resize_image
-        from kfp_image_tuning.tuning.errors import DatasetError
 
         model = self._load(model_uri)
         channels, height, width = model.image_shape
@@ -138,8 +138,8 @@ class TrainedPredictor:
         return [float(value) for value in model.predict(pixels[None])[0]]
 
     def _load_model(self, model_uri: str) -> Any:
-        from kfp_image_tuning.trainer.model_files import load_model
-        from kfp_image_tuning.trainer.model_source import local_model
+        from kfp_image_tuning.model.model_files import load_model
+        from kfp_image_tuning.model.model_source import local_model
 
         with tempfile.TemporaryDirectory() as folder:
             archive = Path(folder) / "model.tar.gz"

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.tuning.ranges import CategoricalRange
-from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES
+from kfp_image_tuning.search.ranges import CategoricalRange
+from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES
 
 FILE = Path(__file__).with_suffix(".json")
 TRIALS, EPOCHS, IMAGES_PER_CLASS = 96, 8, 80
@@ -44,10 +44,10 @@ def _recorded() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Record the curves."""
-    from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-    from kfp_image_tuning.components.local_tuning.engine import LocalEngine
-    from kfp_image_tuning.components.tuning_settings import TuningSettings
-    from kfp_image_tuning.tuning.engine import run_search
+    from kfp_image_tuning.engines.local.engine import LocalEngine
+    from kfp_image_tuning.engines.run import run_search
+    from kfp_image_tuning.preparation.preparation import prepare_dataset
+    from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -13,10 +13,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from kfp_image_tuning.components.sagemaker_tuning.request import build_request
-from kfp_image_tuning.tuning.budget import Budget
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, small_search
+from kfp_image_tuning.engines.sagemaker.request.request import build_request
+from kfp_image_tuning.search.budget import Budget
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, small_search
 
 
 @pytest.fixture

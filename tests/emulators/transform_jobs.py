@@ -16,7 +16,7 @@ class Predictor(Protocol):
         """Class probabilities of an encoded image.
 
         Raises:
-            ValueError: If it is no image.
+            ValueError: If it is not an image.
         """
         ...
 

@@ -4,9 +4,9 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation, evaluate_model
 from kfp_image_tuning.dataset.document import Dataset
-from tests.components.model_evaluation.digits import train_on, write_digits
+from kfp_image_tuning.evaluation.evaluation import Evaluation, evaluate_model
+from tests.evaluation.digits import train_on, write_digits
 
 
 class Trained(NamedTuple):

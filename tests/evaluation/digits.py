@@ -12,8 +12,8 @@ from kfp_image_tuning.dataset.document import Dataset, ResizePolicy, Shard, Sour
 from kfp_image_tuning.dataset.image_codec import encode_image
 from kfp_image_tuning.dataset.pixel_store import PixelStore
 from kfp_image_tuning.dataset.recordio import ImageRecord, ListEntry, RecordWriter, write_list
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.training import train
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 CLASSES = tuple(f"digit {number}" for number in range(10))
 SHAPE = (1, 8, 8)

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from kfp_image_tuning.components.model_evaluation.evaluation import (
+from kfp_image_tuning.core.errors import DatasetError, DocumentError
+from kfp_image_tuning.dataset.image_codec import decode_image
+from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader
+from kfp_image_tuning.evaluation.evaluation import (
     Evaluation,
     evaluate_model,
     pack_answers,
     unpack_answers,
 )
-from kfp_image_tuning.components.model_evaluation.gate import judge
-from kfp_image_tuning.dataset.image_codec import decode_image
-from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
-from tests.components.model_evaluation.conftest import Trained
-from tests.components.model_evaluation.digits import CLASSES, train_on, write_digits
+from kfp_image_tuning.evaluation.gate import judge
+from kfp_image_tuning.model.model_files import load_model
+from tests.evaluation.conftest import Trained
+from tests.evaluation.digits import CLASSES, train_on, write_digits
 from tests.report.documents import make_result, make_trials
 
 SCHEMA = json.loads(
-    (Path(__file__).parents[3] / "components/model_evaluation/evaluation.schema.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "src/kfp_image_tuning/evaluation/evaluation.schema.json").read_text(encoding="utf-8")
 )
 
 
@@ -65,7 +65,7 @@ def test_document_keeps_to_its_schema_and_round_trips(evaluation: Evaluation, tm
         ({"accuracy": 97.0}, "accuracy must be at most 1, got 97.0"),
         ({"surprise": 1}, "surprise is unknown"),
         ({"right_answers": "AAAA"}, "right_answers holds 3 bytes"),
-        ({"right_answers": "not base64!"}, "right_answers is no base64"),
+        ({"right_answers": "not base64!"}, "right_answers is not base64"),
     ],
 )
 def test_document_of_another_form_is_refused(evaluation: Evaluation, change: dict[str, object], message: str) -> None:
@@ -147,7 +147,7 @@ def test_damaged_images_are_skipped_and_counted(trained: Trained, evaluation: Ev
     assert (damaged.images, damaged.images_in_split) == (297, 300)
     assert damaged.coverage == 0.99
     assert [item.record for item in damaged.skipped] == ["test/test-00000.rec"] * 3
-    assert "is no JPEG" in damaged.skipped[0].reason
+    assert "is not a JPEG" in damaged.skipped[0].reason
     assert damaged.answers[:, 0].tolist() == evaluation.answers[3:, 0].tolist()
 
 

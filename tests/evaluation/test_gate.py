@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation, pack_answers
-from kfp_image_tuning.components.model_evaluation.gate import GateError, judge
-from kfp_image_tuning.components.model_evaluation.prediction import Skipped
-from kfp_image_tuning.components.model_evaluation.scoring import score
-from kfp_image_tuning.components.model_evaluation.verdict import Verdict
+from kfp_image_tuning.evaluation.evaluation import Evaluation, pack_answers
+from kfp_image_tuning.evaluation.gate import GateError, judge
+from kfp_image_tuning.evaluation.prediction import Skipped
+from kfp_image_tuning.evaluation.scoring import score
+from kfp_image_tuning.evaluation.verdict import Verdict
 from tests.report.documents import make_evaluation
 
 CLASSES = ("cat", "dog")

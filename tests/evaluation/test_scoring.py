@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from kfp_image_tuning.components.model_evaluation.scoring import ROC_POINTS, score
-from kfp_image_tuning.tuning.errors import DatasetError, TrainingError
+from kfp_image_tuning.core.errors import DatasetError, TrainingError
+from kfp_image_tuning.evaluation.scoring import ROC_POINTS, score
 
 
 def random_answers(images: int, classes: int, seed: int, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kfp_image_tuning.components.model_evaluation.significance import (
+from kfp_image_tuning.evaluation.significance import (
     mcnemar_p,
     mean_interval,
     paired_mean_p,

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
+from kfp_image_tuning.evaluation.evaluation import Evaluation
+from kfp_image_tuning.steps.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
 from tests.report.documents import make_evaluation
 
 

@@ -20,17 +20,17 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
-from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch as launch_evaluation
-from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-from kfp_image_tuning.components.sagemaker_tuning.launcher import launch as launch_tuning
-from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
-from kfp_image_tuning.components.tuning_settings import TuningSettings
-from kfp_image_tuning.tuning.errors import EngineError
-from tests.components.model_evaluation.digits import write_digits
-from tests.components.sagemaker_tuning.tuning_jobs import credentials
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.steps.sagemaker_evaluation import launch as launch_evaluation
+from kfp_image_tuning.steps.sagemaker_tuning import launch as launch_tuning
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import credentials
+from tests.evaluation.digits import write_digits
 
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "aws"
 PLACES = {

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from kfp_image_tuning.code_archive.config_map import KEY, build_config_map, config_map_name
-from kfp_image_tuning.code_archive.package_archive import collect_files, read_archive
-from kfp_image_tuning.pipelines.write_manifest import build_kustomization, is_current
+from kfp_image_tuning.core.installed_code import KEY, config_map_name
+from kfp_image_tuning.delivery.config_map import build_config_map
+from kfp_image_tuning.delivery.package_archive import collect_files, read_archive
+from kfp_image_tuning.delivery.write_manifest import build_kustomization, is_current
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 

@@ -1,7 +1,7 @@
 """Runs MXNet in its own environment, since its NumPy is too old for ours. ``make test-mxnet`` sets this up.
 
 MXNET_PYTHON names that environment's Python. Without it nothing here is collected: the same proof, as far as it fits
-into small files, is in test_mxnet_vectors.py of each room.
+into small files, is in test_mxnet_vectors.py of each package.
 """
 
 import json

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from kfp_image_tuning.model.model_files import describe_model, load_model, save_model
+from kfp_image_tuning.model.mxnet_format import read_mxnet_model, write_mxnet_model
+from kfp_image_tuning.model.mxnet_symbol import symbol_text
+from kfp_image_tuning.model.network import UNITS_PER_STAGE, ResNetV2
+from kfp_image_tuning.model.preprocessing import Preprocessing
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.initial_model import InitialModel
-from kfp_image_tuning.trainer.model_files import describe_model, load_model, save_model
-from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model, write_mxnet_model
-from kfp_image_tuning.trainer.mxnet_symbol import symbol_text
-from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, ResNetV2
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 CASES = [
     (num_layers, size, multi_label, preprocessing)

@@ -9,11 +9,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader, RecordWriter
+from kfp_image_tuning.model.mxnet_format import MXNetModel, read_mxnet_model, write_files
+from kfp_image_tuning.model.network import ResNetV2, load_mxnet_arrays, mxnet_arrays
+from kfp_image_tuning.model.preprocessing import Preprocessing
 from kfp_image_tuning.trainer.measures import sum_loss
-from kfp_image_tuning.trainer.mxnet_format import MXNetModel, read_mxnet_model, write_files
-from kfp_image_tuning.trainer.network import ResNetV2, load_mxnet_arrays, mxnet_arrays
 from kfp_image_tuning.trainer.optimizers import SGD
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
 
 SIZE, BATCH, EPOCHS, COMPARED_STEPS = 16, 32, 3, 3
 TRAINING_IMAGES, VALIDATION_IMAGES = 44 * BATCH, 12 * BATCH

@@ -6,7 +6,7 @@ Volumes are named after what is in them, and entries of one name, or mounts at o
 import json
 from typing import Any
 
-from kfp_image_tuning.pipelines.pod_checks import executors_of
+from kfp_image_tuning.delivery.pod_checks import executors_of
 
 Document = dict[str, Any]
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
+from kfp_image_tuning.delivery.declared_packages import declared_kfp, declared_packages
 
 ROOT = Path(__file__).parents[2]
 PREFIX = ".venv-components-"

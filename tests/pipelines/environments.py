@@ -1,5 +1,6 @@
 """Environments that stand for container images: an own folder over packages that lie elsewhere."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -29,10 +30,10 @@ def build_wheel(checkout: Path, folder: Path) -> Path:
     list_files = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(list_files, cwd=checkout, capture_output=True, text=True, check=True).stdout.split("\n")
     for name in filter(None, names):
-        if (checkout / name).is_file():
+        if (checkout / name).exists():
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((checkout / name).read_bytes())
+            shutil.copy(checkout / name, target, follow_symlinks=False)
     build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(folder / "source")]
     subprocess.run(build, check=True, capture_output=True)
     return next(folder.glob("*.whl"))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.code_archive.config_map import KEY, config_map_name
-from kfp_image_tuning.code_archive.package_archive import build_archive
+from kfp_image_tuning.core.installed_code import KEY, config_map_name
+from kfp_image_tuning.delivery.package_archive import build_archive
 
 IMAGES = "minio://images/digits"
 SMALL_SEARCH: Mapping[str, Any] = {

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.code_archive.config_map import config_map_name
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
 from kfp_image_tuning.components.sagemaker_tuning.component import INSTALLED_EXTRAS
+from kfp_image_tuning.core.installed_code import config_map_name
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.delivery.declared_packages import declared_kfp, declared_packages
+from kfp_image_tuning.evaluation.evaluation import Evaluation
+from kfp_image_tuning.model.model_files import load_model
+from kfp_image_tuning.search.result import TuningResult
 from tests.emulators.kfp_backend import Backend, Task
 from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.pipelines.component_environment import component_environment, declared_environment

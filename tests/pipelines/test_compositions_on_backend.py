@@ -12,9 +12,9 @@ from kfp import components, dsl
 
 from kfp_image_tuning.components.data_preparation.component import data_preparation
 from kfp_image_tuning.components.katib_tuning.component import katib_tuning
-from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.delivery.compilation import compile_pipeline
+from kfp_image_tuning.delivery.values_file import read_values
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
-from kfp_image_tuning.pipelines.values_file import read_values
 from tests.emulators.kfp_backend import Backend, Run
 from tests.emulators.kfp_backend.api import Api
 from tests.pipelines.compiled_documents import compile_plainly
@@ -128,7 +128,7 @@ def test_exit_handler_is_told_of_a_pipeline_that_failed_but_not_why(backend: Bac
 
     run = backend.run(compile_plainly(handled))
     assert run.state == "FAILED"
-    assert "is no absolute path" in run.task("preflight").message
+    assert "is not an absolute path" in run.task("preflight").message
     assert run.task("notify").parameters == {"Output": "exit-handler-1 COMPLETE None None"}
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from kfp import compiler, dsl
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.delivery.compilation import compile_pipeline
+from kfp_image_tuning.delivery.values_file import values_from
 from kfp_image_tuning.pipelines.steps import check, prepare
-from kfp_image_tuning.pipelines.values_file import values_from
+from kfp_image_tuning.preparation.preparation import prepare_dataset
 from tests.emulators.kfp_backend import Backend
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import config_maps

@@ -10,9 +10,9 @@ from kfp import dsl
 from PIL import Image
 
 from kfp_image_tuning.components.preflight.component import preflight
-from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.delivery.compilation import compile_pipeline
+from kfp_image_tuning.delivery.values_file import values_from
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
-from kfp_image_tuning.pipelines.values_file import values_from
 from tests.emulators.kfp_backend import Backend, Run
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_RUN, config_maps

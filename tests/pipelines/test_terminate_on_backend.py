@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.search.result import TuningResult
 from tests.emulators.kfp_backend import Backend, Run
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_RUN, config_maps

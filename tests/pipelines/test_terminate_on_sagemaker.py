@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.pipelines.delivery import compile_pipeline
+from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from tests.emulators.kfp_backend import Backend, Run
 from tests.emulators.training_jobs import CurveRunner

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kfp_image_tuning.components.data_preparation import archives
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-from kfp_image_tuning.components.data_preparation.sources import open_source
-from kfp_image_tuning.tuning.errors import DatasetError
-from tests.components.data_preparation.corpus import encode, make_folder, silent, snapshot
+from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from kfp_image_tuning.preparation.sources import archives
+from kfp_image_tuning.preparation.sources.sources import open_source
+from tests.preparation.corpus import encode, make_folder, silent, snapshot
 
 Members = list[tuple[str, bytes]]
 GOOD: Members = [("cat/1.jpg", encode(1)), ("dog/2.jpg", encode(2))]
@@ -111,7 +111,7 @@ ARCHIVES = {
     "tar: device": (tar_with(set_fields(type=tarfile.BLKTYPE)), "a device"),
     "tar: pipe": (tar_with(set_fields(type=tarfile.FIFOTYPE)), "a device"),
     "tar: twice": (twice_in_tar, "is in it twice"),
-    "tar: bomb in a member that is no image": (tar_bomb, "unpacks to more than"),
+    "tar: bomb in a member that is not an image": (tar_bomb, "unpacks to more than"),
     "tar: bomb in a header": (
         tar_with(set_fields(pax_headers={"comment": "x" * (2 << 20)})),
         "header has more than",
@@ -192,7 +192,7 @@ def test_bad_files_are_left_out_with_their_reasons(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "data", count=30)
     (folder / "cat/empty.jpg").write_bytes(b"")
     (folder / "cat/truncated.jpg").write_bytes(encode(1)[:600])
-    (folder / "cat/text.jpg").write_bytes(b"this is no image at all")
+    (folder / "cat/text.jpg").write_bytes(b"this is not an image at all")
     (folder / "cat/huge.png").write_bytes(png_header(50_000, 50_000))
     (folder / "cat/dangling.jpg").symlink_to("nowhere.jpg")
     (folder / "cat/itself.jpg").symlink_to("itself.jpg")
@@ -211,7 +211,7 @@ def test_bad_files_are_left_out_with_their_reasons(tmp_path: Path) -> None:
     for name, reason in {
         "cat/empty.jpg": "empty",
         "cat/truncated.jpg": "damaged or cut off",
-        "cat/text.jpg": "is no JPEG",
+        "cat/text.jpg": "is not a JPEG",
         "cat/huge.png": "pixels",
         "cat/dangling.jpg": "No such file",
         "cat/itself.jpg": "symbolic links",
@@ -231,7 +231,7 @@ def test_too_many_bad_images_are_an_error_that_lists_them(tmp_path: Path, max_ba
         (folder / f"cat/bad{number}.jpg").write_bytes(b"bad")
     with pytest.raises(DatasetError, match=f"more than {bearable} of 24 images cannot be used") as caught:
         prepare_dataset(str(folder), tmp_path / "out", max_bad=max_bad, workers=1, progress=silent)
-    assert any("cat/bad0.jpg: is no JPEG" in problem for problem in caught.value.problems)
+    assert any("cat/bad0.jpg: is not a JPEG" in problem for problem in caught.value.problems)
     assert sorted(os.listdir(tmp_path)) == ["data"]
 
 
@@ -243,7 +243,7 @@ def test_output_is_not_written_over_anything(tmp_path: Path) -> None:
             prepare_dataset(str(folder), output, progress=silent)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter1.txt").write_text("years of work")
-    with pytest.raises(DatasetError, match="is no data set, so it is not replaced"):
+    with pytest.raises(DatasetError, match="is not a data set, so it is not replaced"):
         prepare_dataset(str(folder), tmp_path / "thesis", progress=silent)
     assert (tmp_path / "thesis/chapter1.txt").read_text() == "years of work"
     assert snapshot(folder) == before

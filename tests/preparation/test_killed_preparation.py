@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-from kfp_image_tuning.components.data_preparation.workspace import Workspace
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.errors import DatasetError
-from tests.components.data_preparation.corpus import make_folder, silent, snapshot
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from kfp_image_tuning.preparation.workspace import Workspace
+from tests.preparation.corpus import make_folder, silent, snapshot
 
 # Stops for good when it comes to a function, so that the test can kill it there.
 PROGRAM = """
 import sys, time, importlib
 from pathlib import Path
-from kfp_image_tuning.components.data_preparation import preparation
+from kfp_image_tuning.preparation import preparation
 data, output, module, name, calls, workers = sys.argv[1:]
 owner = importlib.import_module("kfp_image_tuning." + module)
 if "." in name:
@@ -34,7 +34,7 @@ def stop(*arguments, **options):
 setattr(owner, name, stop)
 preparation.prepare_dataset(data, Path(output), workers=int(workers), progress=lambda line: None)
 """
-JOB = "components.data_preparation.job"
+JOB = "preparation.job"
 
 STAGES = {
     "before the images are looked at": (JOB, "scan_images", 0, 1),
@@ -42,7 +42,7 @@ STAGES = {
     "while workers convert images": (JOB, "identify_pixels", 0, 2),
     "while the splits are written": (JOB, "write_split", 1, 1),
     "before dataset.json": ("dataset.document", "Dataset.save", 0, 1),
-    "before the data set appears": ("components.data_preparation.workspace", "Workspace.publish", 0, 1),
+    "before the data set appears": ("preparation.workspace", "Workspace.publish", 0, 1),
 }
 
 
@@ -98,8 +98,8 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path, limit: 
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset\n"
-        "from kfp_image_tuning.tuning.errors import DatasetError\n"
+        "from kfp_image_tuning.preparation.preparation import prepare_dataset\n"
+        "from kfp_image_tuning.core.errors import DatasetError\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "try:\n"
         f"    prepare_dataset(sys.argv[1], Path(sys.argv[2]), workers={workers}, progress=lambda line: None)\n"
@@ -118,8 +118,8 @@ def test_killed_worker_is_an_error(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys, threading, time\n"
         "from pathlib import Path\n"
-        "from kfp_image_tuning.components.data_preparation import job, preparation\n"
-        "from kfp_image_tuning.tuning.errors import DatasetError\n"
+        "from kfp_image_tuning.preparation import job, preparation\n"
+        "from kfp_image_tuning.core.errors import DatasetError\n"
         "def kill(*arguments):\n"
         "    for child in Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text().split():\n"
         "        if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes():\n"
@@ -180,7 +180,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset\n"
+        "from kfp_image_tuning.preparation.preparation import prepare_dataset\n"
         "options = {'image_shape': (3, 48, 48), 'workers': 2, 'progress': lambda line: None}\n"
         "prepare_dataset(sys.argv[1], Path(sys.argv[2]), **options)\n"
         "print(sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))\n"
@@ -200,7 +200,7 @@ def test_a_script_that_each_worker_would_run_again_is_told_what_it_lacks(tmp_pat
     script.write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset\n"
+        "from kfp_image_tuning.preparation.preparation import prepare_dataset\n"
         "prepare_dataset(sys.argv[1], Path(sys.argv[2]), workers=2, progress=lambda line: None)\n"
     )
     command = [sys.executable, str(script), str(folder), str(tmp_path / "out")]

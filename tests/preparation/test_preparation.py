@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.dataset.image_codec import decode_image, resize_image
 from kfp_image_tuning.dataset.recordio import read_list
-from kfp_image_tuning.tuning.errors import DatasetError
-from tests.components.data_preparation.corpus import CLASSES, encode, make_folder, records_of, silent, snapshot
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from tests.preparation.corpus import CLASSES, encode, make_folder, records_of, silent, snapshot
 
 
 def prepare(data: Path, output: Path, **options: object) -> Dataset:
@@ -259,7 +259,7 @@ def test_other_settings_images_or_damage_prepare_again(tmp_path: Path, change: s
             file.write(b"damage")
     if change == "leftover":
         (output / "dataset.json").unlink()
-        with pytest.raises(DatasetError, match="is no data set, so it is not replaced"):
+        with pytest.raises(DatasetError, match="is not a data set, so it is not replaced"):
             prepare(folder, output)
         return
     prepare(folder, output, seed=1 if change == "seed" else 0).verify()
@@ -295,7 +295,7 @@ def test_long_work_says_how_far_it_is(tmp_path: Path) -> None:
     """The progress line itself, on a clock that runs fast."""
     program = (
         "import time; clock = iter(range(0, 1000)); time.monotonic = lambda: next(clock)\n"
-        "from kfp_image_tuning.components.data_preparation.progress import Progress\n"
+        "from kfp_image_tuning.core.progress_lines import Progress\n"
         "meter = Progress(print, 'prepared', 1000)\n"
         "[meter.add(100) for _ in range(10)]\n"
     )

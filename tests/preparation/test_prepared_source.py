@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.core.errors import DatasetError, DocumentError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
-from tests.components.data_preparation.corpus import make_folder, silent, snapshot
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from tests.preparation.corpus import make_folder, silent, snapshot
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from kfp_image_tuning.components.data_preparation import remote
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-from kfp_image_tuning.components.data_preparation.remote import RemoteSource
-from kfp_image_tuning.dataset.object_store import without_credentials
-from kfp_image_tuning.tuning.errors import DatasetError, ImageTuningError, StoreError
-from tests.components.data_preparation.corpus import make_folder, silent, snapshot
+from kfp_image_tuning.core import remote_source as remote
+from kfp_image_tuning.core.errors import DatasetError, ImageTuningError, StoreError
+from kfp_image_tuning.core.object_store import without_credentials
+from kfp_image_tuning.core.remote_source import RemoteSource
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from tests.preparation.corpus import make_folder, silent, snapshot
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kfp_image_tuning.components.data_preparation.sources import LabelledImages, open_source
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordWriter
-from kfp_image_tuning.tuning.errors import DatasetError
-from tests.components.data_preparation.corpus import encode, silent
+from kfp_image_tuning.preparation.sources.sources import LabelledImages, open_source
+from tests.preparation.corpus import encode, silent
 
 
 def read(path: Path, scratch: Path, classes: list[str] | None = None) -> LabelledImages:
@@ -161,7 +161,7 @@ def test_csv_with_odd_names_and_a_missing_image(tmp_path: Path) -> None:
         ("a.jpg,cat,nonsense\n", "row 1: split 'nonsense' is not one of"),
         ("path,label\nonly-a-path\n", "row 2: 'only-a-path' has no path and label"),
         ("path,label\n", "no row with path and label"),
-        ('path,label\n"a.jpg,cat\n', "is no CSV"),
+        ('path,label\n"a.jpg,cat\n', "is not a CSV"),
     ],
 )
 def test_bad_csv(tmp_path: Path, text: str, message: str) -> None:
@@ -247,7 +247,7 @@ def test_unusable_folders(tmp_path: Path, make: Callable[[Path], object], messag
 
 def test_unknown_file_and_unknown_class(tmp_path: Path) -> None:
     (tmp_path / "photos.rar").write_bytes(b"x")
-    with pytest.raises(DatasetError, match="no known source of images by its name"):
+    with pytest.raises(DatasetError, match="is not a known source of images by its name"):
         read(tmp_path / "photos.rar", tmp_path)
     write(tmp_path / "data", "cat/1.jpg", "dog/1.jpg")
     with pytest.raises(DatasetError, match=r"holds the class\(es\) dog"):

@@ -1,4 +1,4 @@
-"""Results, data sets and evaluations of many kinds, as the other rooms write them."""
+"""Results, data sets and evaluations of many kinds, as the other packages write them."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -6,15 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from kfp_image_tuning.components.model_evaluation.evaluation import (
-    Evaluation,
-    ModelSummary,
-    Selection,
-    Throughput,
-    pack_answers,
-)
-from kfp_image_tuning.components.model_evaluation.mistakes import Mistake
-from kfp_image_tuning.components.model_evaluation.scoring import find_answers, score
 from kfp_image_tuning.dataset.document import (
     Dataset,
     Duplicates,
@@ -26,11 +17,20 @@ from kfp_image_tuning.dataset.document import (
     Split,
 )
 from kfp_image_tuning.dataset.image_codec import encode_image
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.hyperparameter_table import is_active
-from kfp_image_tuning.tuning.result import Epoch, Trial, TuningResult
-from kfp_image_tuning.tuning.search import DatasetSummary, Search
-from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES, SearchSpace
+from kfp_image_tuning.evaluation.evaluation import (
+    Evaluation,
+    ModelSummary,
+    Selection,
+    Throughput,
+    pack_answers,
+)
+from kfp_image_tuning.evaluation.mistakes import Mistake
+from kfp_image_tuning.evaluation.scoring import find_answers, score
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.hyperparameter_table import is_active
+from kfp_image_tuning.search.result import Epoch, Trial, TuningResult
+from kfp_image_tuning.search.search import DatasetSummary, Search
+from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES, SearchSpace
 
 STARTED_AT = 1_790_000_000.0
 Objective = Callable[[dict[str, float], str, np.random.Generator], float]

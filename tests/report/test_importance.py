@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kfp_image_tuning.report.importance import LEAST_EXPLAINED, find_importance
-from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange
-from kfp_image_tuning.tuning.result import Trial
-from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange
+from kfp_image_tuning.search.result import Trial
+from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES
 from tests.report.documents import Objective, make_trials
 
 LEARNING_RATE: Objective = lambda u, o, r: 1 - (u["learning_rate"] - 0.7) ** 2 + 0.02 * r.normal()  # noqa: E731

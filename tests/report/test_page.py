@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.model_evaluation.gate import judge
+from kfp_image_tuning.core.errors import DocumentError
 from kfp_image_tuning.dataset.document import Dataset, LabelConflict, LeftOut, Source
+from kfp_image_tuning.evaluation.gate import judge
 from kfp_image_tuning.report.page import render_report, write_report
-from kfp_image_tuning.tuning.errors import DocumentError
-from kfp_image_tuning.tuning.result import Trial, TuningResult
+from kfp_image_tuning.search.result import Trial, TuningResult
 from tests.report.documents import make_dataset, make_evaluation, make_result, make_trials
 
 DIGITS = tuple(f"digit {number}" for number in range(10))
@@ -209,7 +209,7 @@ def test_same_documents_give_the_same_bytes(tmp_path: Path) -> None:
     documents["dataset"].save(tmp_path)
     program = (
         "import json, sys, pathlib; from kfp_image_tuning.report.page import write_report; "
-        "from kfp_image_tuning.tuning.result import TuningResult; "
+        "from kfp_image_tuning.search.result import TuningResult; "
         "from kfp_image_tuning.dataset.document import Dataset; "
         "d = pathlib.Path(sys.argv[1]); write_report(d / 'again.html', result=TuningResult.load(d / 'result.json'), "
         "dataset=Dataset.load(d), evaluation=json.loads((d / 'evaluation.json').read_text()))"

@@ -11,16 +11,16 @@ from sagemaker.core import image_uris
 from sagemaker.core.resources import HyperParameterTuningJob
 from sagemaker.core.utils import utils
 
-from kfp_image_tuning.components.sagemaker_tuning import training_image as images
-from kfp_image_tuning.components.sagemaker_tuning.options import InstanceConfig, WarmStart
-from kfp_image_tuning.components.sagemaker_tuning.sdk_objects import to_sagemaker_sdk
-from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, training_image
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.search import Search
-from tests.components.sagemaker_tuning.test_validation import GRID
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials, run_on, small_search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws import training_image as images
+from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, training_image
+from kfp_image_tuning.engines.sagemaker.request.options import InstanceConfig, WarmStart
+from kfp_image_tuning.engines.sagemaker.request.sdk_objects import to_sagemaker_sdk
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import Search
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.test_validation import GRID
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials, run_on, small_search
 
 EVERYTHING: dict[str, Any] = {
     "instance_configs": (InstanceConfig(instance_type="ml.p3.2xlarge"), InstanceConfig(instance_type="ml.p2.xlarge")),

@@ -1,10 +1,10 @@
-"""A small search for the tests of this room."""
+"""A small search for the tests of this package."""
 
 from typing import Any
 
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.search import DatasetSummary, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import DatasetSummary, Search
+from kfp_image_tuning.search.search_space import SearchSpace
 
 DIGITS = DatasetSummary(
     fingerprint="sha256:0",

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import BudgetError
-from kfp_image_tuning.tuning.result import Trial
+from kfp_image_tuning.core.errors import BudgetError
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import Trial
 
 
 def trials(*objectives: float | None) -> tuple[Trial, ...]:
@@ -31,15 +31,15 @@ ENDINGS = [
     ("trials done", Budget(max_trials=2), trials(0.5, 0.6), 10, "all 2 trials are done"),
     ("time", Budget(max_seconds=60), trials(0.5), 61, "time limit of 60 s"),
     ("target", Budget(target_objective=0.6), trials(0.5, 0.6), 1, "target 0.6 is reached"),
-    ("failures borne", Budget(max_failed_trials=1), trials(None, 0.5), 1, None),
+    ("failures tolerated", Budget(max_failed_trials=1), trials(None, 0.5), 1, None),
     (
         "too many failures",
         Budget(max_failed_trials=1),
         trials(None, None),
         1,
-        "2 trials failed, 1 are borne.*out of memory",
+        "2 trials failed, 1 are tolerated.*out of memory",
     ),
-    ("default failures", Budget(max_trials=20), trials(*[None] * 6), 1, "6 trials failed, 5 are borne"),
+    ("default failures", Budget(max_trials=20), trials(*[None] * 6), 1, "6 trials failed, 5 are tolerated"),
     ("no improvement", Budget(max_trials_without_improvement=3), trials(0.5, 0.4, 0.5, 0.3), 1, "3 trials in a row"),
     ("improvement late", Budget(max_trials_without_improvement=3), trials(0.5, 0.4, 0.4, 0.6), 1, None),
 ]

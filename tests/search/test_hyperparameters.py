@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameter_table import RULES, USED_BY_OPTIMIZER, is_active
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.core.errors import HyperparameterError
+from kfp_image_tuning.search.hyperparameter_table import RULES, USED_BY_OPTIMIZER, is_active
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 REQUIRED = {"num_classes": "10", "num_training_samples": "4000"}
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfp_image_tuning.tuning.errors import SearchSpaceError
-from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, IntegerRange, range_from_document
+from kfp_image_tuning.core.errors import SearchSpaceError
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, range_from_document
 
 units = st.floats(0, 1)
 

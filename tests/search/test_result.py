@@ -6,10 +6,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from kfp_image_tuning.tuning import result as result_module
-from kfp_image_tuning.tuning.errors import DocumentError
-from kfp_image_tuning.tuning.result import Epoch, Trial, TuningResult
-from tests.tuning.searches import make_search
+from kfp_image_tuning.core.errors import DocumentError
+from kfp_image_tuning.search import result as result_module
+from kfp_image_tuning.search.result import Epoch, Trial, TuningResult
+from tests.search.searches import make_search
 
 SCHEMA = json.loads((Path(result_module.__file__).parent / "result.schema.json").read_text())
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import ImageTuningError, SearchSpaceError
-from kfp_image_tuning.tuning.search import Search, suggest_lr_scheduler_step
-from tests.tuning.searches import DIGITS, make_search
+from kfp_image_tuning.core.errors import ImageTuningError, SearchSpaceError
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import Search, suggest_lr_scheduler_step
+from tests.search.searches import DIGITS, make_search
 
 
 def test_the_data_set_completes_the_search() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kfp_image_tuning.tuning.errors import SearchSpaceError
-from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, IntegerRange
-from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES, PRACTICAL_NARROWINGS, SearchSpace, preset_ranges
+from kfp_image_tuning.core.errors import SearchSpaceError
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange
+from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES, PRACTICAL_NARROWINGS, SearchSpace, preset_ranges
 
 # "Tune an Image Classification Model", Amazon SageMaker developer guide, table "Tunable hyperparameters".
 AWS_TABLE = {

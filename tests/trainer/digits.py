@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from kfp_image_tuning.dataset.image_codec import encode_image
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordWriter
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 CLASSES = tuple("0123456789")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from kfp_image_tuning.model.preprocessing import Preprocessing
 from kfp_image_tuning.trainer.batches import BatchReader, training_batches
 from kfp_image_tuning.trainer.measures import RunningMeasures, class_weights, count_right, count_top_k, sum_loss
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
 from kfp_image_tuning.trainer.schedule import LearningRateSchedule, should_stop_early
 from tests.trainer.digits import Images, make_hyperparameters, training_digits
 

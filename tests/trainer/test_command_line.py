@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
 from kfp_image_tuning.dataset.image_codec import encode_image
+from kfp_image_tuning.model.model_files import load_model
+from kfp_image_tuning.model.mxnet_format import read_mxnet_model
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from kfp_image_tuning.search.hyperparameter_table import RULES
 from kfp_image_tuning.trainer.__main__ import choose_threads
 from kfp_image_tuning.trainer.command_line import main
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model
-from kfp_image_tuning.tuning.hyperparameter_table import RULES
 from tests.trainer.digits import digits, training_digits, validation_digits, write_images
 from tests.trainer.programs import accuracies, run
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 
+from kfp_image_tuning.core.errors import StoreError, TrainingError
+from kfp_image_tuning.model.model_files import describe_model, load_model, save_model
+from kfp_image_tuning.model.model_source import local_model
+from kfp_image_tuning.model.mxnet_format import write_mxnet_model
+from kfp_image_tuning.model.network import ResNetV2, mxnet_arrays
+from kfp_image_tuning.model.preprocessing import Preprocessing
 from kfp_image_tuning.trainer.initial_model import start_network
-from kfp_image_tuning.trainer.model_files import describe_model, load_model, save_model
-from kfp_image_tuning.trainer.model_source import local_model
-from kfp_image_tuning.trainer.mxnet_format import write_mxnet_model
-from kfp_image_tuning.trainer.network import ResNetV2, mxnet_arrays
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
 from kfp_image_tuning.trainer.training import train
-from kfp_image_tuning.tuning.errors import StoreError, TrainingError
 from tests.trainer.digits import CLASSES, Images, digits, make_hyperparameters
 
 

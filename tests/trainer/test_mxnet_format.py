@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from kfp_image_tuning.trainer.model_files import describe_model, load_model, save_model
-from kfp_image_tuning.trainer.mxnet_arrays import read_arrays, write_arrays
-from kfp_image_tuning.trainer.mxnet_format import (
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.model.model_files import describe_model, load_model, save_model
+from kfp_image_tuning.model.mxnet_arrays import read_arrays, write_arrays
+from kfp_image_tuning.model.mxnet_format import (
     MXNetModel,
     fold_preprocessing,
     read_mxnet_model,
     write_files,
     write_mxnet_model,
 )
-from kfp_image_tuning.trainer.mxnet_symbol import array_shapes
-from kfp_image_tuning.trainer.network import ResNetV2, load_mxnet_arrays
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
-from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.model.mxnet_symbol import array_shapes
+from kfp_image_tuning.model.network import ResNetV2, load_mxnet_arrays
+from kfp_image_tuning.model.preprocessing import Preprocessing
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 SHAPE = (3, 12, 16)
 
@@ -170,10 +170,10 @@ DAMAGES = {
     ),
     "another epsilon": (edit_symbol('"eps": "2e-05"', '"eps": "0.001"'), "eps is 0.001, the algorithm's networks have"),
     "another output": (edit_symbol("SoftmaxOutput", "MAERegressionOutput"), "ends in MAERegressionOutput"),
-    "symbol without nodes": (write(SYMBOL, "{}"), "is no MXNet symbol"),
-    "symbol of nonsense": (write(SYMBOL, '{"nodes": [1], "heads": [["a"]]}'), "is no MXNet symbol"),
-    "symbol is no JSON": (write(SYMBOL, "{"), "is no JSON document"),
-    "symbol nested without end": (write(SYMBOL, "[" * 100_000), "is no JSON document"),
+    "symbol without nodes": (write(SYMBOL, "{}"), "is not an MXNet symbol"),
+    "symbol of nonsense": (write(SYMBOL, '{"nodes": [1], "heads": [["a"]]}'), "is not an MXNet symbol"),
+    "symbol is not JSON": (write(SYMBOL, "{"), "is not a JSON document"),
+    "symbol nested without end": (write(SYMBOL, "[" * 100_000), "is not a JSON document"),
     "shapes missing": (lambda folder: (folder / SHAPES).unlink(), "cannot be read (No such file or directory)"),
     "shapes of no images": (write(SHAPES, '[{"name": "data", "shape": [1, 10]}]'), "it must say what images"),
     "shapes of empty images": (write(SHAPES, '[{"name": "data", "shape": [1, 3, 0, 5]}]'), "it must say what images"),

@@ -11,20 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from kfp_image_tuning.trainer.augmentation import jitter_color, random_crop_and_flip, warp
-from kfp_image_tuning.trainer.measures import sum_loss
-from kfp_image_tuning.trainer.mxnet_arrays import read_arrays
-from kfp_image_tuning.trainer.mxnet_format import MXNetModel, read_mxnet_model, write_files
-from kfp_image_tuning.trainer.mxnet_symbol import array_shapes
-from kfp_image_tuning.trainer.network import (
+from kfp_image_tuning.model.mxnet_arrays import read_arrays
+from kfp_image_tuning.model.mxnet_format import MXNetModel, read_mxnet_model, write_files
+from kfp_image_tuning.model.mxnet_symbol import array_shapes
+from kfp_image_tuning.model.network import (
     ResNetV2,
     count_parameters,
     load_mxnet_arrays,
     mxnet_arrays,
 )
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
+from kfp_image_tuning.trainer.augmentation import jitter_color, random_crop_and_flip, warp
+from kfp_image_tuning.trainer.measures import sum_loss
 from kfp_image_tuning.trainer.optimizers import SGD, make_optimizer
 from kfp_image_tuning.trainer.schedule import LearningRateSchedule
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 TESTS = Path(__file__).parent.parent
 VECTORS = TESTS / "data" / "mxnet"

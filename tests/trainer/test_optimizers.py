@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kfp_image_tuning.trainer.network import ResNetV2
+from kfp_image_tuning.model.network import ResNetV2
 from kfp_image_tuning.trainer.optimizers import make_optimizer
 from tests.trainer.digits import make_hyperparameters
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kfp_image_tuning.core.errors import TrainingError
 from kfp_image_tuning.dataset.image_codec import encode_image
 from kfp_image_tuning.dataset.pixel_store import PixelStore
 from kfp_image_tuning.dataset.recordio import RecordWriter
+from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.trainer import sagemaker_channels, sagemaker_container
-from kfp_image_tuning.trainer.model_files import load_model
 from kfp_image_tuning.trainer.sagemaker_hosts import Hosts, launch_command
-from kfp_image_tuning.tuning.errors import TrainingError
 from tests.trainer.digits import (
     Images,
     make_hyperparameters,
@@ -197,7 +197,7 @@ def test_images_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (data / "train" / str(label) / "0.png").write_bytes(b"no image")
     (data / "train" / str(training_digits().labels[2]) / "2.png").unlink()
     assert sagemaker_container.train_in(root) == 1
-    assert f"{label}/0.png: is no JPEG, PNG" in failure(root)
+    assert f"{label}/0.png: is not a JPEG, PNG" in failure(root)
     assert "2.png: cannot be read (No such file" in failure(root)
     assert f"correct {data}/train_lst/train.lst, whose paths are relative to {data}/train" in failure(root)
 

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from kfp_image_tuning.trainer.model_files import load_model
+from kfp_image_tuning.model.model_files import load_model
 from tests.trainer.digits import validation_digits
 from tests.trainer.programs import TRAINER, accuracies, run
 

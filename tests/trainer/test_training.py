@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kfp_image_tuning.trainer.model_files import load_model
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.trainer.reports import EpochReport, StepReport, TrainingResult
 from kfp_image_tuning.trainer.training import train
-from kfp_image_tuning.tuning.errors import TrainingError
 from tests.trainer.digits import (
     CLASSES,
     Images,

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.pipelines.run_directory import RunDirectory, path_for_reader
+from kfp_image_tuning.cli.run_directory import RunDirectory, path_for_reader
+from kfp_image_tuning.evaluation.evaluation import Evaluation
 from kfp_image_tuning.report.wording import count
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import TuningResult
 
 _WIDTH = 18
 

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kfp_image_tuning.pipelines.commands import compile as compile_command
-from kfp_image_tuning.pipelines.commands import demo, evaluate, install, plan, prepare, report, run
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.cli import compile as compile_command
+from kfp_image_tuning.cli import demo, evaluate, install, plan, prepare, report, run
+from kfp_image_tuning.core.errors import ImageTuningError
 
 PROGRAM = "kfp-image-tuning"
 

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kfp_image_tuning.pipelines.commands.engine_options import ENGINES
+from kfp_image_tuning.cli.engine_options import ENGINES
 
 if TYPE_CHECKING:
-    from kfp_image_tuning.pipelines.workflow_size import WorkflowSize
+    from kfp_image_tuning.delivery.workflow_size import WorkflowSize
 
 _DESCRIPTION = """\
 Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Steps get the code of this release in one of
@@ -64,11 +64,11 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
     import yaml
 
-    from kfp_image_tuning.pipelines.delivery import compile_pipeline
+    from kfp_image_tuning.delivery.compilation import compile_pipeline
+    from kfp_image_tuning.delivery.specification import CompilationError
+    from kfp_image_tuning.delivery.values_file import read_values
+    from kfp_image_tuning.delivery.workflow_size import estimate_workflow_size
     from kfp_image_tuning.pipelines.image_tuning import PIPELINES
-    from kfp_image_tuning.pipelines.specification import CompilationError
-    from kfp_image_tuning.pipelines.values_file import read_values
-    from kfp_image_tuning.pipelines.workflow_size import estimate_workflow_size
 
     given = {name: getattr(arguments, name) for name in _DELIVERY}
     if problems := [f"--{name.replace('_', '-')}: is empty; leave it out" for name in _DELIVERY if given[name] == ""]:

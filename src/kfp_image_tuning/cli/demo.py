@@ -37,9 +37,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.pipelines.commands.run import run_and_tell
-    from kfp_image_tuning.pipelines.demo_images import write_demo_images
-    from kfp_image_tuning.pipelines.run_directory import RunDirectory, path_for_reader
+    from kfp_image_tuning.cli.demo_images import write_demo_images
+    from kfp_image_tuning.cli.run import run_and_tell
+    from kfp_image_tuning.cli.run_directory import RunDirectory, path_for_reader
 
     directory = RunDirectory(arguments.output)
     images = directory.path / "images"

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from itertools import chain
 from typing import Any
 
-from kfp_image_tuning.pipelines.commands import option_types
+from kfp_image_tuning.cli import option_types
 
 ENGINES = ("local", "katib", "sagemaker")
 
@@ -107,7 +107,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         type=option_types.options_object,
         metavar="FILE",
         help="""everything else: a JSON or YAML file, or JSON itself, such as '{"algorithm": "tpe", "pods":
-        {"memory": "16Gi", "queue": "gpus"}}'; the names stand in katib/options.py""",
+        {"memory": "16Gi", "queue": "gpus"}}'; docs/katib.md lists them""",
     )
     sagemaker = parser.add_argument_group("with --engine sagemaker: trials are training jobs in your AWS account")
     sagemaker.add_argument("--role", metavar="ARN", help="execution role of the training jobs; needed")
@@ -120,7 +120,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         type=option_types.options_object,
         metavar="FILE",
         help="""everything else: a JSON or YAML file, or JSON itself, such as '{"instance_type": "ml.g5.xlarge",
-        "spot": true}'; the names stand in components/sagemaker_tuning/options.py""",
+        "spot": true}'; docs/sagemaker.md lists them""",
     )
     sagemaker.add_argument(
         "--evaluate",
@@ -185,7 +185,7 @@ def missing_packages(options: Mapping[str, Any]) -> list[str]:
 
 
 def _put(document: Any, place: tuple[str, ...], value: Any) -> Any:
-    """A document with a value in its place; what is no object there stays, to be refused where forms are checked."""
+    """A document with a value in its place; what is not an object there stays, to be refused by the check of forms."""
     if not place:
         return value
     if not isinstance(document, Mapping):

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.pipelines.commands import pipeline_options
-from kfp_image_tuning.pipelines.commands.run import GATE_EXIT_CODE
+from kfp_image_tuning.cli import pipeline_options
+from kfp_image_tuning.cli.run import GATE_EXIT_CODE
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -27,7 +27,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.components.model_evaluation.launcher import launch
+    from kfp_image_tuning.steps.model_evaluation import launch
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     outcome = launch(

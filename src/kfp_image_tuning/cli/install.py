@@ -35,7 +35,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.pipelines.installation import Installation, InstallationError
+    from kfp_image_tuning.delivery.installation import Installation, InstallationError
 
     if find_spec("kubernetes") is None:
         raise InstallationError("needs the package kubernetes; pip install 'kfp-image-tuning[katib]'")

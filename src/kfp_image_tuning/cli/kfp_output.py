@@ -7,7 +7,7 @@ left out, but for the start of a step, which becomes a heading.
 import re
 from collections.abc import Iterator, Mapping
 
-from kfp_image_tuning.components.plain_errors import MARK, RULE
+from kfp_image_tuning.steps.plain_errors import MARK, RULE
 
 _TASK = re.compile(r"[\d:.]+ - INFO - Executing task .*?'([\w-]+)'")
 _RUNNER = re.compile(r"[\d:.]+ - (INFO|WARNING|ERROR) - ")

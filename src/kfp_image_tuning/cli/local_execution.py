@@ -1,4 +1,4 @@
-"""Run the pipeline with ``kfp.local``: ``python -m kfp_image_tuning.pipelines.local_execution``.
+"""Run the pipeline with ``kfp.local``: ``python -m kfp_image_tuning.cli.local_execution``.
 
 `local_run` starts this program, in a process group of its own. The first line on standard input is the request (JSON:
 ``pipeline_root``, ``engine``, ``parameters``, ``outputs_path``); then the stream stays open as long as the one who

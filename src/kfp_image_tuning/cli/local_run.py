@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from kfp_image_tuning.pipelines.kfp_output import OutputFilter
-from kfp_image_tuning.pipelines.run_directory import RunDirectory
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.cli.kfp_output import OutputFilter
+from kfp_image_tuning.cli.run_directory import RunDirectory
+from kfp_image_tuning.core.errors import ImageTuningError
 
 GRACE_SECONDS = 20.0
 _HEADINGS: Mapping[str, str] = {
@@ -99,7 +99,7 @@ def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None])
     """Run the program that runs the pipeline, to its end."""
     output = OutputFilter(_HEADINGS)
     process = subprocess.Popen(
-        [sys.executable, "-m", "kfp_image_tuning.pipelines.local_execution"],
+        [sys.executable, "-m", "kfp_image_tuning.cli.local_execution"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

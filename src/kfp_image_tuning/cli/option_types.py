@@ -19,7 +19,7 @@ def duration(text: str) -> float:
             seconds = float(text)
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is no duration; give seconds, or such as 10m, 2h, 1h30m"
+                f"{text!r} is not a duration; give seconds, or such as 10m, 2h, 1h30m"
             ) from None
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not more than 0 seconds")
@@ -36,7 +36,7 @@ def share(text: str) -> float:
     try:
         value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; give such as 0.97 or 97%") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share; give such as 0.97 or 97%") from None
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1; 0.97 is 97%")
     return value
@@ -64,7 +64,7 @@ def image_shape(text: str) -> str:
     if text == "auto" or re.fullmatch(r"[13],[1-9]\d*,[1-9]\d*", text):
         return text
     raise argparse.ArgumentTypeError(
-        f"{text!r} is no image shape; give channels,height,width such as 3,224,224, or auto"
+        f"{text!r} is not an image shape; give channels,height,width such as 3,224,224, or auto"
     )
 
 
@@ -101,7 +101,7 @@ def _read_object(text: str, place: str, example: str, *, yaml: bool) -> dict[str
             # Imported here: most commands need no YAML.
             from yaml import YAMLError, load
 
-            from kfp_image_tuning.pipelines.readable_yaml import YamlLoader
+            from kfp_image_tuning.delivery.readable_yaml import YamlLoader
 
             try:
                 document = load(text, YamlLoader)
@@ -110,7 +110,7 @@ def _read_object(text: str, place: str, example: str, *, yaml: bool) -> dict[str
         else:
             document = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{place}: is no {'YAML' if yaml else 'JSON'}: {error}") from None
+        raise argparse.ArgumentTypeError(f"{place}: is not valid {'YAML' if yaml else 'JSON'}: {error}") from None
     if not isinstance(document, dict):
         raise argparse.ArgumentTypeError(
             f"{place}: holds a {type(document).__name__}; an object is needed"
@@ -123,7 +123,7 @@ def _at_least(text: str, least: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if value < least:
         raise argparse.ArgumentTypeError(f"at least {least}, got {value}")
     return value

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kfp_image_tuning.pipelines.commands import engine_options, option_types
+from kfp_image_tuning.cli import engine_options, option_types
 
 PARAMETERS: Mapping[str, str] = {
     "data": "data_images",
@@ -63,7 +63,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--max-bad",
         type=option_types.share_or_number,
         metavar="N",
-        help="unreadable images that are borne: a number, or a share such as 5%% (default: 1%%)",
+        help="unreadable images that are tolerated: a number, or a share such as 5%% (default: 1%%)",
     )
 
 
@@ -121,7 +121,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         "--failed-trials",
         type=option_types.natural,
         metavar="N",
-        help="failed trials that are borne (default: a quarter of the trials, at least 3)",
+        help="failed trials that are tolerated (default: a quarter of the trials, at least 3)",
     )
     limits.add_argument(
         "--parallel",

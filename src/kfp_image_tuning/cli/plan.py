@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from kfp_image_tuning.pipelines.commands import pipeline_options
+from kfp_image_tuning.cli import pipeline_options
 
 _DESCRIPTION = """\
 Print what a search would do; trains nothing, sends nothing and costs nothing.
@@ -42,9 +42,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.pipelines.commands.engine_options import option_problems
-    from kfp_image_tuning.pipelines.prepared_data import prepared_for_plan
-    from kfp_image_tuning.tuning.errors import EngineError
+    from kfp_image_tuning.cli.engine_options import option_problems
+    from kfp_image_tuning.cli.prepared_data import prepared_for_plan
+    from kfp_image_tuning.core.errors import EngineError
 
     options = pipeline_options.given_options(arguments)
     if problems := option_problems(options):
@@ -60,11 +60,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _plan(options: dict[str, Any]) -> int:
-    from kfp_image_tuning.pipelines.commands.engine_options import katib_options
-    from kfp_image_tuning.pipelines.commands.search_settings import settings_from
-    from kfp_image_tuning.pipelines.prepared_data import describe_dataset
-    from kfp_image_tuning.pipelines.remote_plan import plan_elsewhere
-    from kfp_image_tuning.pipelines.search_plan import plan_lines
+    from kfp_image_tuning.cli.engine_options import katib_options
+    from kfp_image_tuning.cli.prepared_data import describe_dataset
+    from kfp_image_tuning.cli.remote_plan import plan_elsewhere
+    from kfp_image_tuning.cli.search_plan import plan_lines
+    from kfp_image_tuning.cli.search_settings import settings_from
 
     settings, data = settings_from(options), options.get("data")
     engine = pipeline_options.engine_of(options)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.pipelines.commands import option_types, pipeline_options
+from kfp_image_tuning.cli import option_types, pipeline_options
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -43,8 +43,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-    from kfp_image_tuning.pipelines.prepared_data import preparation_arguments
+    from kfp_image_tuning.cli.prepared_data import preparation_arguments
+    from kfp_image_tuning.preparation.preparation import prepare_dataset
 
     prepare_dataset(
         arguments.data,

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.sources.prepared_source import find_prepared
 
 
 def describe_dataset(data: str) -> Dataset:
@@ -45,9 +45,9 @@ def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str
     if "://" in data or (_local_folder(data) / DOCUMENT_NAME).is_file() or not Path(data).exists():
         yield data
         return
-    from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+    from kfp_image_tuning.preparation.preparation import prepare_dataset
 
-    show(f"{data}: is no prepared data set; its images are prepared for this plan, and nothing of it is kept")
+    show(f"{data}: is not a prepared data set; its images are prepared for this plan, and nothing of it is kept")
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
         prepare_dataset(data, Path(folder) / "dataset", progress=show, **preparation_arguments(options))
         yield str(Path(folder) / "dataset")
@@ -55,7 +55,7 @@ def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str
 
 def preparation_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """How images are prepared, by the command line's options; what is not given is what a run has."""
-    from kfp_image_tuning.components.data_preparation.settings import read_image_shape, read_max_bad
+    from kfp_image_tuning.preparation.settings import read_image_shape, read_max_bad
 
     validation, test = options.get("validation_fraction", 0.1), options.get("test_fraction", 0.1)
     return {

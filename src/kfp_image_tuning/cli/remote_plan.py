@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
-from kfp_image_tuning.dataset.object_store import is_remote
-from kfp_image_tuning.dataset.volume_claims import is_on_claim
-from kfp_image_tuning.pipelines.prepared_data import describe_dataset
-from kfp_image_tuning.pipelines.readable_yaml import dump_documents
-from kfp_image_tuning.pipelines.volume_data import seen_here
-from kfp_image_tuning.tuning.engine import Plan
-from kfp_image_tuning.tuning.search import DatasetSummary
+from kfp_image_tuning.cli.prepared_data import describe_dataset
+from kfp_image_tuning.cli.volume_data import seen_here
+from kfp_image_tuning.core.object_store import is_remote
+from kfp_image_tuning.core.volume_claims import is_on_claim
+from kfp_image_tuning.delivery.readable_yaml import dump_documents
+from kfp_image_tuning.engines.run import Plan
+from kfp_image_tuning.search.search import DatasetSummary
+from kfp_image_tuning.steps.tuning_settings import TuningSettings, summarize
 
 _NOT_READ = (
     "the data set on the volume cannot be read from here (--storage-mount says where it is seen): each trial takes "
@@ -54,8 +54,8 @@ def _unread(data: str) -> DatasetSummary:
 
 
 def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any]) -> Plan:
-    from kfp_image_tuning.components.katib_tuning.placement import Placement
-    from kfp_image_tuning.katib.planning import plan_search
+    from kfp_image_tuning.engines.katib.request.planning import plan_search
+    from kfp_image_tuning.steps.katib_placement import Placement
 
     is_on_volume = is_on_claim(data)
     is_unread = is_on_volume and not options.get("storage_mount")
@@ -73,8 +73,8 @@ def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any])
 
 
 def _plan_sagemaker(settings: TuningSettings, data: str, options: Mapping[str, Any]) -> Plan:
-    from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-    from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
+    from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+    from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
 
     dataset = describe_dataset(data)
     search = settings.to_search(dataset)

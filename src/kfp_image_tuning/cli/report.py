@@ -18,11 +18,11 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
+    from kfp_image_tuning.cli.run_directory import RunDirectory, RunDirectoryError
     from kfp_image_tuning.dataset.document import Dataset
-    from kfp_image_tuning.pipelines.run_directory import RunDirectory, RunDirectoryError
+    from kfp_image_tuning.evaluation.evaluation import Evaluation
     from kfp_image_tuning.report.page import write_report
-    from kfp_image_tuning.tuning.result import TuningResult
+    from kfp_image_tuning.search.result import TuningResult
 
     directory = RunDirectory(arguments.run)
     if not directory.result.is_file():

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kfp_image_tuning.pipelines.commands import pipeline_options
+from kfp_image_tuning.cli import pipeline_options
 
 if TYPE_CHECKING:
-    from kfp_image_tuning.pipelines.run_directory import RunDirectory
+    from kfp_image_tuning.cli.run_directory import RunDirectory
 
 _DESCRIPTION = """\
 Run the whole pipeline: prepare the images, search hyperparameters, evaluate the best model on images that no trial saw.
@@ -55,7 +55,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
     if not arguments.data and not arguments.resume:
         arguments.parser.error("--data is needed: the folder or archive that holds your images")
-    from kfp_image_tuning.pipelines.run_directory import RunDirectory
+    from kfp_image_tuning.cli.run_directory import RunDirectory
 
     options = pipeline_options.given_options(arguments)
     directory = RunDirectory(arguments.output)
@@ -76,9 +76,9 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
     Returns:
         The exit code.
     """
-    from kfp_image_tuning.pipelines.closing_screen import closing_lines
-    from kfp_image_tuning.pipelines.local_run import RunError, RunStopped, run_pipeline
-    from kfp_image_tuning.pipelines.run_directory import path_for_reader
+    from kfp_image_tuning.cli.closing_screen import closing_lines
+    from kfp_image_tuning.cli.local_run import RunError, RunStopped, run_pipeline
+    from kfp_image_tuning.cli.run_directory import path_for_reader
 
     complete = _check(options)
     earlier = directory.load_options() if directory.is_run else None
@@ -103,11 +103,11 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
 
 def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
-    from kfp_image_tuning.components.preflight.parameters import find_problems
-    from kfp_image_tuning.dataset.object_store import is_remote
-    from kfp_image_tuning.pipelines.commands.engine_options import missing_packages, option_problems
-    from kfp_image_tuning.pipelines.run_directory import RunDirectoryError
-    from kfp_image_tuning.tuning.errors import EngineError, ParameterError
+    from kfp_image_tuning.cli.engine_options import missing_packages, option_problems
+    from kfp_image_tuning.cli.run_directory import RunDirectoryError
+    from kfp_image_tuning.core.errors import EngineError, ParameterError
+    from kfp_image_tuning.core.object_store import is_remote
+    from kfp_image_tuning.steps.preflight.parameters import find_problems
 
     if "data" not in options:
         raise RunDirectoryError(
@@ -140,8 +140,8 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _data_in_place(options: Mapping[str, Any]) -> dict[str, str]:
     """Where an engine elsewhere reads a data set that is prepared already, and need not be brought there."""
-    from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
-    from kfp_image_tuning.dataset.object_store import is_remote
+    from kfp_image_tuning.core.object_store import is_remote
+    from kfp_image_tuning.preparation.sources.prepared_source import find_prepared
 
     data, engine = options["data"], pipeline_options.engine_of(options)
     if on_volume := _data_on_volume(options):
@@ -156,9 +156,9 @@ def _data_in_place(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _data_on_volume(options: Mapping[str, Any]) -> dict[str, str]:
     """Where trials and this machine see data on a volume claim; nothing if they lie elsewhere."""
-    from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared
-    from kfp_image_tuning.dataset.volume_claims import is_on_claim
-    from kfp_image_tuning.pipelines.volume_data import seen_here, storage_of
+    from kfp_image_tuning.cli.volume_data import seen_here, storage_of
+    from kfp_image_tuning.core.volume_claims import is_on_claim
+    from kfp_image_tuning.preparation.sources.prepared_source import find_prepared
 
     data = options["data"]
     if not is_on_claim(data):

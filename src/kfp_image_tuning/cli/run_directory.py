@@ -21,9 +21,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.dataset.document_schema import find_violations
-from kfp_image_tuning.tuning.errors import DocumentError, ImageTuningError
-from kfp_image_tuning.tuning.json_files import read_json, write_json
+from kfp_image_tuning.core.document_schema import find_violations
+from kfp_image_tuning.core.errors import DocumentError, ImageTuningError
+from kfp_image_tuning.core.json_files import read_json, write_json
 
 SCHEMA_VERSION = 1
 PATIENCE_SECONDS = 30.0
@@ -66,7 +66,7 @@ class RunDirectory:
         """Refuse a folder that holds anything.
 
         Raises:
-            RunDirectoryError: If it does, or is no folder.
+            RunDirectoryError: If it does, or is not a folder.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunDirectoryError(f"{self.path}: is a file; give a new folder as output")
@@ -118,7 +118,7 @@ class RunDirectory:
         schema = json.loads((Path(__file__).parent / "run.schema.json").read_text(encoding="utf-8"))
         if violations := find_violations(document, schema):
             raise DocumentError(
-                f"{self._description}: is no description of a run ({'; '.join(violations)}); start a new one in "
+                f"{self._description}: is not a description of a run ({'; '.join(violations)}); start a new one in "
                 "another folder"
             )
         return document

@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.hyperparameter_table import format_value
-from kfp_image_tuning.tuning.search import DATA_FACTS, Search
+from kfp_image_tuning.search.hyperparameter_table import format_value
+from kfp_image_tuning.search.search import DATA_FACTS, Search
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
 def plan_lines(settings: TuningSettings, dataset: Dataset | None, initial_model: str | None = None) -> list[str]:
@@ -63,7 +63,7 @@ def _describe_images(dataset: Dataset) -> list[str]:
 
 def _engine_lines(search: Search, dataset: Dataset, initial_model: str | None) -> list[str]:
     # Imported here: the engine brings in Optuna, which a plan without images does not need.
-    from kfp_image_tuning.components.local_tuning.engine import LocalEngine
+    from kfp_image_tuning.engines.local.engine import LocalEngine
 
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
@@ -73,7 +73,7 @@ def _engine_lines(search: Search, dataset: Dataset, initial_model: str | None) -
 
 def _limits(settings: TuningSettings) -> list[str]:
     budget = settings.to_budget()
-    limits = [f"{budget.max_trials} trials", f"{budget.failures_borne} failed trials are borne"]
+    limits = [f"{budget.max_trials} trials", f"{budget.failures_tolerated} failed trials are tolerated"]
     if budget.max_seconds is not None:
         limits.append(f"{budget.max_seconds:g} s")
     if budget.target_objective is not None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.components.tuning_settings import TuningSettings
-from kfp_image_tuning.pipelines.commands.pipeline_options import to_shared_parameters
+from kfp_image_tuning.cli.pipeline_options import to_shared_parameters
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
 def settings_from(options: Mapping[str, Any]) -> TuningSettings:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.katib.request.locations import Location
 
 
 def storage_of(data: str, options: Mapping[str, Any]) -> str:

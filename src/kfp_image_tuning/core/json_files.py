@@ -1,4 +1,4 @@
-"""Reading and writing the documents that pass between rooms: JSON objects, written atomically."""
+"""Reading and writing the documents that pass between packages: JSON objects, written atomically."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.tuning.errors import DocumentError
+from kfp_image_tuning.core.errors import DocumentError
 
 
 def read_json(path: Path) -> dict[str, Any]:

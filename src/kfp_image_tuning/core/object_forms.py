@@ -121,3 +121,14 @@ def _describe(hint: Any) -> str:
     if origin is Mapping:
         return "an object" if arguments[1] is Any else f"an object, of {_describe(arguments[1])} each"
     return "an object" if is_dataclass(hint) else _FORMS[hint]
+
+
+def restore_whole_numbers(value: Any) -> Any:
+    """A JSON value with whole numbers as such, which KFP has made floats of."""
+    if isinstance(value, Mapping):
+        return {name: restore_whole_numbers(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [restore_whole_numbers(part) for part in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from kfp_image_tuning.dataset.store_address import (
+from kfp_image_tuning.core.errors import StoreError
+from kfp_image_tuning.core.store_address import (
     ARTIFACT_STORE_KEYS,
     KUBEFLOW_ADDRESS,
     KUBEFLOW_SECRET,
@@ -25,8 +26,7 @@ from kfp_image_tuning.dataset.store_address import (
     StoreAddress,
     find_address,
 )
-from kfp_image_tuning.dataset.store_failures import describe_failure
-from kfp_image_tuning.tuning.errors import StoreError
+from kfp_image_tuning.core.store_failures import describe_failure
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, S3Credential

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from kfp_image_tuning.tuning import stop_program
+from kfp_image_tuning.core import stop_program
 
 RENEWAL_SECONDS = 60.0
 """Signatures and tokens in a request get old: AWS takes one for five minutes."""

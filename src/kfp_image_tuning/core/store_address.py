@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from kfp_image_tuning.tuning.errors import StoreError
+from kfp_image_tuning.core.errors import StoreError
 
 KUBEFLOW_SECRET = "mlpipeline-minio-artifact"
 """The secret of Kubeflow's own store, in every namespace that runs pipelines."""
@@ -224,7 +224,7 @@ def _checked(endpoint: str, source: str) -> str:
         is_right = False
     if not is_right:
         raise StoreError(
-            f"{source}: {_shown(endpoint)!r} is no address of an object store; give http://HOST:PORT or https://HOST"
+            f"{source}: {_shown(endpoint)!r} is not an address of an object store; give http://HOST:PORT or https://HOST"
         )
     if parts.username or parts.password or parts.query:
         raise StoreError(

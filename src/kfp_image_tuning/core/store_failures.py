@@ -10,7 +10,7 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from kfp_image_tuning.dataset.store_address import KUBEFLOW_ADDRESS, StoreAddress
+from kfp_image_tuning.core.store_address import KUBEFLOW_ADDRESS, StoreAddress
 
 PROBE_SECONDS = 3.0
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kfp_image_tuning.tuning.errors import StoreError
+from kfp_image_tuning.core.errors import StoreError
 
 SCHEME = "pvc://"
 CLAIMS_VARIABLE = "KFP_IMAGE_TUNING_CLAIMS"

@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from kfp_image_tuning.dataset.document_schema import find_violations
-from kfp_image_tuning.dataset.durable_file import write_durably
+from kfp_image_tuning.core.document_schema import find_violations
+from kfp_image_tuning.core.durable_file import write_durably
+from kfp_image_tuning.core.errors import DatasetError, DocumentError
 from kfp_image_tuning.dataset.recordio import read_index, scan_offsets
-from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
 
 DOCUMENT_NAME = "dataset.json"
 SCHEMA_VERSION = 1
@@ -206,7 +206,7 @@ class Dataset:
             text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise DatasetError(
-                f"{directory}: holds no {DOCUMENT_NAME}, so it is no data set or its preparation did not finish; "
+                f"{directory}: holds no {DOCUMENT_NAME}, so it is not a data set or its preparation did not finish; "
                 "run kfp-image-tuning prepare with this folder as output"
             ) from None
         except OSError as error:
@@ -214,7 +214,7 @@ class Dataset:
         try:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise DocumentError(f"{path}: is no JSON ({error}); prepare the data set again") from None
+            raise DocumentError(f"{path}: is not valid JSON ({error}); prepare the data set again") from None
         return cls.from_document(document, Path(directory))
 
     @classmethod

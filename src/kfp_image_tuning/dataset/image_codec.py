@@ -26,7 +26,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError
 
 Pixels = NDArray[np.uint8]
 
@@ -70,7 +70,7 @@ def read_image_header(data: bytes) -> ImageHeader:
             lie at the end.
 
     Raises:
-        DatasetError: If it is no image of a known format, or larger than `MAXIMUM_PIXELS`.
+        DatasetError: If it is not an image of a known format, or larger than `MAXIMUM_PIXELS`.
     """
     header = _jpeg_header(data)
     if header is not None:
@@ -206,7 +206,7 @@ def _open(data: bytes) -> Image.Image:
             return Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
         raise DatasetError(
-            f"is no JPEG, PNG, WebP, BMP, TIFF or GIF, or its header is damaged (starts with {data[:8]!r}); "
+            f"is not a JPEG, PNG, WebP, BMP, TIFF or GIF, or its header is damaged (starts with {data[:8]!r}); "
             "convert it to PNG or leave it out"
         ) from None
     except Image.DecompressionBombError:

@@ -27,10 +27,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.dataset.durable_file import bring_names_to_disk, write_durably
+from kfp_image_tuning.core.durable_file import bring_names_to_disk, write_durably
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.pixel_store_building import build_store
 from kfp_image_tuning.dataset.stored_size import StoredSize
-from kfp_image_tuning.tuning.errors import DatasetError
 
 FORM_VERSION = 1
 """Goes up when the same records would be decoded to other pixels."""

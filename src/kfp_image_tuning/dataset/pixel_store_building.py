@@ -23,11 +23,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.dataset.cores import available_cores
+from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.core.processors import available_cores
 from kfp_image_tuning.dataset.image_codec import Pixels, decode_image, read_image_header, resize_image
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader
 from kfp_image_tuning.dataset.stored_size import StoredSize
-from kfp_image_tuning.tuning.errors import DatasetError
 
 CHUNK_BYTES = 8 << 20
 BYTES_WORTH_A_WORKER = 8 << 20
@@ -241,7 +241,9 @@ def _read_label(record: ImageRecord, labels: int) -> tuple[float, ...] | int:
             raise DatasetError(f"has {len(record.labels)} labels, the first one {labels}; write the records again")
         return record.labels
     if len(record.labels) != 1 or record.labels[0] < 0 or not float(record.labels[0]).is_integer():
-        raise DatasetError(f"has the label {record.labels}, which is no class number from 0; write the records again")
+        raise DatasetError(
+            f"has the label {record.labels}, which is not a class number from 0; write the records again"
+        )
     return int(record.labels[0])
 
 

@@ -27,7 +27,7 @@ from typing import Self
 
 import numpy as np
 
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError
 
 MAGIC = 0xCED7230A
 MAXIMUM_PART_BYTES = (1 << 29) - 1
@@ -77,7 +77,7 @@ class ImageRecord:
         """
         if len(payload) < _IMAGE_HEADER.size:
             raise DatasetError(
-                f"a record of {len(payload)} bytes is no image record, whose header has {_IMAGE_HEADER.size} bytes; "
+                f"a record of {len(payload)} bytes is not an image record, whose header has {_IMAGE_HEADER.size}; "
                 "write the file with im2rec or kfp-image-tuning prepare"
             )
         count, label, identifier, _ = _IMAGE_HEADER.unpack_from(payload)

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import SPLIT_NAMES, Duplicates, LabelConflict, LeftOut
-from kfp_image_tuning.tuning.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,17 @@ from typing import Any
 
 import yaml
 
-from kfp_image_tuning.code_archive.config_map import MOUNT_PATH, config_map_name
-from kfp_image_tuning.pipelines.declared_packages import declared_kfp, declared_packages
-from kfp_image_tuning.pipelines.delivery_options import Delivery
-from kfp_image_tuning.pipelines.leaner_specification import make_leaner, strip_source
-from kfp_image_tuning.pipelines.pod_prelude import build_prelude
-from kfp_image_tuning.pipelines.readable_yaml import dump_documents
-from kfp_image_tuning.pipelines.resource_checks import find_broken_amounts
-from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
-from kfp_image_tuning.pipelines.values import Values
-from kfp_image_tuning.pipelines.values_compilation import apply_values, defaults_of
-from kfp_image_tuning.pipelines.workflow_size import check_workflow_size
+from kfp_image_tuning.core.installed_code import MOUNT_PATH, config_map_name
+from kfp_image_tuning.delivery.declared_packages import declared_kfp, declared_packages
+from kfp_image_tuning.delivery.delivery_options import Delivery
+from kfp_image_tuning.delivery.leaner_specification import make_leaner, strip_source
+from kfp_image_tuning.delivery.pod_prelude import build_prelude
+from kfp_image_tuning.delivery.readable_yaml import dump_documents
+from kfp_image_tuning.delivery.resource_checks import find_broken_amounts
+from kfp_image_tuning.delivery.specification import CompilationError, check_specification
+from kfp_image_tuning.delivery.values import Values
+from kfp_image_tuning.delivery.values_compilation import apply_values, defaults_of
+from kfp_image_tuning.delivery.workflow_size import check_workflow_size
 
 EXTRAS_NAME = "INSTALLED_EXTRAS"
 """The constant of a ``component.py`` that names the extras of this project whose packages the component needs."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from importlib.metadata import requires
 
-DISTRIBUTION = "kfp-image-tuning"
+from kfp_image_tuning.core.installed_code import DISTRIBUTION
 
 _EXTRA = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Self
 
-from kfp_image_tuning.pipelines.specification import CompilationError
+from kfp_image_tuning.delivery.specification import CompilationError
 
 _REFERENCE = re.compile(r"[^\s{}$]+")
 _CREDENTIALS = re.compile(r"\w+://[^/@\s]+@")
@@ -83,19 +83,19 @@ class Delivery:
 
     def _misfits(self) -> list[str]:
         problems = [
-            f"{name}: {value!r} is no image reference; give one such as registry/name:tag"
+            f"{name}: {value!r} is not an image reference; give one such as registry/name:tag"
             for name, value in (("image", self.image), ("base image", self.base_image))
             if value and not _REFERENCE.fullmatch(value)
         ]
         if self.index_url and not re.fullmatch(r"https?://[^\s{}$]+", self.index_url):
             problems.append(
-                f"package index: {_plain(self.index_url)!r} is no address; give one such as https://index.example/simple"
+                f"package index: {_plain(self.index_url)!r} is not an address; give one such as https://index.example/simple"
             )
         if self.trusted_host and not re.fullmatch(r"[\w.-]+(:\d+)?", self.trusted_host):
-            problems.append(f"trusted host: {self.trusted_host!r} is no host; give one such as index.example:8080")
+            problems.append(f"trusted host: {self.trusted_host!r} is not a host; give one such as index.example:8080")
         if self.package and (self.package.startswith("-") or re.search(r"[\n\r\t{}$]", self.package)):
             problems.append(
-                f"package: {_plain(self.package)!r} is no requirement; give one such as kfp-image-tuning==0.1.0, or "
+                f"package: {_plain(self.package)!r} is not a requirement; give one such as kfp-image-tuning==0.1.0, or "
                 "the address of a wheel"
             )
         problems += [

@@ -8,14 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kfp_image_tuning.code_archive.config_map import (
-    DIGEST_ANNOTATION,
-    NAME_LABEL,
-    build_config_map,
-    config_map_name,
-)
-from kfp_image_tuning.code_archive.package_archive import DISTRIBUTION
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.installed_code import DISTRIBUTION, config_map_name
+from kfp_image_tuning.delivery.config_map import DIGEST_ANNOTATION, NAME_LABEL, build_config_map
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

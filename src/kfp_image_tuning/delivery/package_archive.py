@@ -4,20 +4,18 @@ The same sources give the same files in the same order, with fixed times and mod
 files that these read, and a version for `importlib.metadata`.
 """
 
-import importlib.util
 import io
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from kfp_image_tuning.tuning.errors import ImageTuningError
+import kfp_image_tuning
+from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.installed_code import DISTRIBUTION
 
-DISTRIBUTION = "kfp-image-tuning"
 PACKAGE = "kfp_image_tuning"
-ROOMS = ("code_archive", "components", "dataset", "katib", "pipelines", "report", "trainer", "tuning")
-"""The folders of the package; a namespace package does not know its own."""
-
 SUFFIXES = (".py", ".json", ".css", ".js", ".html", ".sh")
 MAXIMUM_BYTES = 1024 * 1024
 """Kubernetes' limit on the values of a ConfigMap together."""
@@ -34,8 +32,8 @@ class ArchiveError(ImageTuningError):
 
 
 def collect_files() -> dict[str, bytes]:
-    """Content by path in the archive (``kfp_image_tuning/tuning/errors.py``), sorted."""
-    files = {f"{PACKAGE}/{name}": path.read_bytes() for room in ROOMS for name, path in _files_of(room)}
+    """Content by path in the archive (``kfp_image_tuning/core/errors.py``), sorted."""
+    files = {f"{PACKAGE}/{name}": path.read_bytes() for name, path in _files()}
     folder = f"{PACKAGE}-{version(DISTRIBUTION)}.dist-info"
     files[f"{folder}/METADATA"] = (
         f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {version(DISTRIBUTION)}\n".encode()
@@ -73,12 +71,11 @@ def read_archive(packed: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in sorted(archive.namelist())}
 
 
-def _files_of(room: str) -> Iterator[tuple[str, Path]]:
-    found = importlib.util.find_spec(f"{PACKAGE}.{room}")
-    if found is None or not found.submodule_search_locations:
-        raise ArchiveError(f"{PACKAGE}.{room}: is not there; install {DISTRIBUTION} again")
-    folder = Path(found.submodule_search_locations[0])
-    for path in folder.rglob("*"):
-        name = f"{room}/{path.relative_to(folder).as_posix()}"
-        if path.suffix in SUFFIXES and path.is_file() and not name.startswith(_NOT_CARRIED):
-            yield name, path
+def _files() -> Iterator[tuple[str, Path]]:
+    folder = Path(kfp_image_tuning.__file__).parent
+    # os.walk follows the links to components and pipelines; Path.rglob does not.
+    for place, _, names in os.walk(folder, followlinks=True):
+        for path in (Path(place) / name for name in names):
+            name = path.relative_to(folder).as_posix()
+            if path.suffix in SUFFIXES and not name.startswith(_NOT_CARRIED):
+                yield name, path

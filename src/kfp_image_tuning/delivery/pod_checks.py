@@ -110,6 +110,6 @@ def _variable_problems(container: Document, settings: Document) -> Iterator[str]
         names += [pair["envVar"] for entry in settings.get(field, ()) for pair in entry["keyToEnv"]]
     for name, times in Counter(names).items():
         if not _VARIABLE.fullmatch(name):
-            yield f"{name!r} is no name of an environment variable: letters, digits, _, - and ., no digit first"
+            yield f"{name!r} is not a name of an environment variable: letters, digits, _, - and ., no digit first"
         if times > 1:
             yield f"environment variable {name} is set {times} times; set it once"

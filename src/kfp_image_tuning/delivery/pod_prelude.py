@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from importlib.resources import files
 
-from kfp_image_tuning.code_archive.config_map import ARCHIVE_PATH, config_map_name, install_command
+from kfp_image_tuning.core.installed_code import ARCHIVE_PATH, config_map_name, install_command
 
 _START = "start_step.sh"
 _SCRATCH = "scratch=$(mktemp -d)\n"
@@ -22,7 +22,7 @@ if [ ! -f {archive} ]; then
 fi
 {scratch}\
 python3 -m zipfile -e {archive} "$scratch/code"
-. "$scratch/code/kfp_image_tuning/pipelines/{start}"
+. "$scratch/code/kfp_image_tuning/delivery/{start}"
 {installs}
 export PYTHONPATH="$scratch/code${{PYTHONPATH:+:$PYTHONPATH}}"
 exec "$0" "$@"
@@ -61,7 +61,7 @@ def build_prelude(packages: Sequence[str], kfp: str, *, from_config_map: bool) -
 
 
 def _start_script() -> str:
-    return (files("kfp_image_tuning.pipelines") / _START).read_text(encoding="utf-8")
+    return (files("kfp_image_tuning.delivery") / _START).read_text(encoding="utf-8")
 
 
 def _without_comments(script: str) -> str:

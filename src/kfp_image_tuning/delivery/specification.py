@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kfp_image_tuning.pipelines.pod_checks import find_broken_pods
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.delivery.pod_checks import find_broken_pods
 
 MAXIMUM_PARAMETER_BYTES = 10_000
 """The backend's default limit on all of a run's parameters together, as JSON."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
-from kfp_image_tuning.pipelines.delivery_options import Delivery
+from kfp_image_tuning.delivery.delivery_options import Delivery
 
 AccessMode = Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from kfp_image_tuning.katib.pod_rules import find_broken_fragment
-from kfp_image_tuning.katib.quantities import parse_quantity
-from kfp_image_tuning.pipelines.values import Retries, StepSettings, Values
+from kfp_image_tuning.delivery.values import Retries, StepSettings, Values
+from kfp_image_tuning.engines.katib.request.pod_rules import find_broken_fragment
+from kfp_image_tuning.engines.katib.request.quantities import parse_quantity
 
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
@@ -76,7 +76,7 @@ def _labels(settings: StepSettings) -> Iterator[str]:
     yield from (f"labels.{problem}" for problem in _label_problems(settings.labels))
     for name in settings.annotations:
         if not _LABEL_NAME.fullmatch(name):
-            yield f"annotations: {name!r} is no name of an annotation, such as example.com/team"
+            yield f"annotations: {name!r} is not a name of an annotation, such as example.com/team"
 
 
 def _limits(settings: StepSettings) -> Iterator[str]:
@@ -104,7 +104,7 @@ def _retry_problems(retries: Retries) -> Iterator[str]:
 
 def _label_problems(labels: Mapping[str, str]) -> list[str]:
     return [
-        f"{name}: {value!r} is no label; name and value have up to 63 letters, digits, inner -, _ and ."
+        f"{name}: {value!r} is not a label; name and value have up to 63 letters, digits, inner -, _ and ."
         for name, value in labels.items()
         if not (_LABEL_NAME.fullmatch(name) and _LABEL_VALUE.fullmatch(value))
     ]
@@ -112,10 +112,10 @@ def _label_problems(labels: Mapping[str, str]) -> list[str]:
 
 def _name_problems(name: str, place: str) -> Iterator[str]:
     if not _NAME.fullmatch(name):
-        yield f"{place}: {name!r} is no name in Kubernetes: lower-case letters, digits, inner dashes and dots"
+        yield f"{place}: {name!r} is not a name in Kubernetes: lower-case letters, digits, inner dashes and dots"
 
 
 def _amount_problems(amount: str, place: str) -> Iterator[str]:
     found = parse_quantity(amount)
     if found is None or found <= 0:
-        yield f"{place}: {amount!r} is no amount of bytes in Kubernetes; write 500Mi, 16Gi"
+        yield f"{place}: {amount!r} is not an amount of bytes in Kubernetes; write 500Mi, 16Gi"

@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.dataset.volume_claims import CLAIMS_VARIABLE, SCHEME
-from kfp_image_tuning.pipelines.pod_checks import executors_of
-from kfp_image_tuning.pipelines.specification import CompilationError
-from kfp_image_tuning.pipelines.values import Retries, StepSettings, Values
-from kfp_image_tuning.pipelines.values_entries import pod_entries
-from kfp_image_tuning.tuning.object_forms import hint_at_nearest
+from kfp_image_tuning.core.object_forms import hint_at_nearest
+from kfp_image_tuning.core.volume_claims import CLAIMS_VARIABLE, SCHEME
+from kfp_image_tuning.delivery.pod_checks import executors_of
+from kfp_image_tuning.delivery.specification import CompilationError
+from kfp_image_tuning.delivery.values import Retries, StepSettings, Values
+from kfp_image_tuning.delivery.values_entries import pod_entries
 
 STEP_OF_COMPONENT: Mapping[str, str] = {
     "preflight": "preflight",

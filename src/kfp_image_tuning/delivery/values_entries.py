@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.pipelines.values import KeySource, StepSettings
+from kfp_image_tuning.delivery.values import KeySource, StepSettings
 
 Document = dict[str, Any]
 

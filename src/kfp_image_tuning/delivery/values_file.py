@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from kfp_image_tuning.pipelines.readable_yaml import YamlLoader
-from kfp_image_tuning.pipelines.specification import CompilationError
-from kfp_image_tuning.pipelines.values import Values
-from kfp_image_tuning.pipelines.values_checks import find_broken_settings
-from kfp_image_tuning.tuning.object_forms import build_object, find_misfits
+from kfp_image_tuning.core.object_forms import build_object, find_misfits
+from kfp_image_tuning.delivery.readable_yaml import YamlLoader
+from kfp_image_tuning.delivery.specification import CompilationError
+from kfp_image_tuning.delivery.values import Values
+from kfp_image_tuning.delivery.values_checks import find_broken_settings
 
 _AMOUNTS = (
     "steps ask for no CPU, memory or accelerators of their own; a LimitRange of the namespace does, and with Katib "
@@ -45,7 +45,7 @@ def read_values(path: Path) -> Values:
     except UnicodeDecodeError:
         raise CompilationError(f"{path}: is no text in UTF-8; give a YAML file") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise CompilationError(f"{path}: is no YAML: {' '.join(str(error).split())}") from None
+        raise CompilationError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
     return values_from(document if document is not None else {}, str(path))
 
 
@@ -100,7 +100,7 @@ def _key_problems(value: object, place: str) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, item in value.items():
             if not isinstance(name, str):
-                yield f"{place or 'the file'}: the name {name!r} is no text; write it in quotes"
+                yield f"{place or 'the file'}: the name {name!r} is not text; write it in quotes"
             else:
                 yield from _key_problems(item, f"{place}.{name}".lstrip("."))
     elif isinstance(value, list):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.pipelines.specification import CompilationError
+from kfp_image_tuning.delivery.specification import CompilationError
 
 Document = Mapping[str, Any]
 

@@ -1,6 +1,6 @@
 """Writes ``manifests/kubeflow``: the archive of this package, and the kustomization that makes the ConfigMap of it.
 
-    python -m kfp_image_tuning.pipelines.write_manifest manifests/kubeflow
+    python -m kfp_image_tuning.delivery.write_manifest manifests/kubeflow
 
 An archive that holds the same files stays as it is: compression libraries pack them differently.
 """
@@ -10,9 +10,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.code_archive.config_map import KEY, build_config_map, config_map_name
-from kfp_image_tuning.code_archive.package_archive import build_archive, collect_files, read_archive
-from kfp_image_tuning.pipelines.readable_yaml import dump_documents
+from kfp_image_tuning.core.installed_code import KEY, config_map_name
+from kfp_image_tuning.delivery.config_map import build_config_map
+from kfp_image_tuning.delivery.package_archive import build_archive, collect_files, read_archive
+from kfp_image_tuning.delivery.readable_yaml import dump_documents
 
 
 def build_kustomization() -> dict[str, Any]:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from kfp_image_tuning.tuning.result import Trial, find_best_trial
+from kfp_image_tuning.search.result import Trial, find_best_trial
 
 if TYPE_CHECKING:
-    from kfp_image_tuning.tuning.engine import TrialUpdate
-    from kfp_image_tuning.tuning.search import Search
+    from kfp_image_tuning.engines.run import TrialUpdate
+    from kfp_image_tuning.search.search import Search
 
 QUIET_SECONDS, QUIET_SHARE, LONGEST_QUIET = 10.0, 0.05, 300.0
 """After so long without a line, one is shown that says what is going on; later in a long search after this share of its

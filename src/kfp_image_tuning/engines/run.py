@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
-from kfp_image_tuning.tuning.progress import Progress
-from kfp_image_tuning.tuning.result import SearchStatus, Trial, TuningResult, find_best_trial
-from kfp_image_tuning.tuning.search import Search
-from kfp_image_tuning.tuning.signals import stop_on_signals
+from kfp_image_tuning.core.errors import EngineError, ImageTuningError
+from kfp_image_tuning.core.signals import stop_on_signals
+from kfp_image_tuning.engines.progress import Progress
+from kfp_image_tuning.search.result import SearchStatus, Trial, TuningResult, find_best_trial
+from kfp_image_tuning.search.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,7 @@ class _Run:
             EngineError: If no trial left a model.
         """
         failed = [trial for trial in self.trials.values() if trial.status == "failed"]
-        if find_best_trial(tuple(self.trials.values())) is None or len(failed) > self.search.budget.failures_borne:
+        if find_best_trial(tuple(self.trials.values())) is None or len(failed) > self.search.budget.failures_tolerated:
             status = "failed"
         result = self.save(status, reason, details)
         best = result.best_trial

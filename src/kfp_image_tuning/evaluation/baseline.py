@@ -3,11 +3,11 @@
 import tempfile
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.remote import RemoteSource
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.dataset.object_store import is_remote
-from kfp_image_tuning.dataset.volume_claims import mounted_path
-from kfp_image_tuning.tuning.errors import DocumentError
+from kfp_image_tuning.core.errors import DocumentError
+from kfp_image_tuning.core.object_store import is_remote
+from kfp_image_tuning.core.remote_source import RemoteSource
+from kfp_image_tuning.core.volume_claims import mounted_path
+from kfp_image_tuning.evaluation.evaluation import Evaluation
 
 
 def load_baseline(place: str) -> Evaluation:
@@ -17,7 +17,7 @@ def load_baseline(place: str) -> Evaluation:
         place: A path, or an ``s3://``, ``gs://``, ``minio://`` or ``https://`` address.
 
     Raises:
-        DocumentError: If there is none, or it is no evaluation of a known version and form.
+        DocumentError: If there is none, or it is not an evaluation of a known version and form.
         DatasetError: If the store does not deliver.
     """
     place = mounted_path(place)

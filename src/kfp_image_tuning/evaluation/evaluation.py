@@ -17,9 +17,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.components.model_evaluation.mistakes import Mistake, find_mistakes
-from kfp_image_tuning.components.model_evaluation.prediction import Predictions, Progress, Skipped, predict_split
-from kfp_image_tuning.components.model_evaluation.scoring import (
+from kfp_image_tuning.core.document_schema import find_violations
+from kfp_image_tuning.core.errors import DatasetError, DocumentError
+from kfp_image_tuning.core.json_files import read_json, write_json
+from kfp_image_tuning.dataset.document import Dataset, Split
+from kfp_image_tuning.evaluation.mistakes import Mistake, find_mistakes
+from kfp_image_tuning.evaluation.prediction import Predictions, Progress, Skipped, predict_split
+from kfp_image_tuning.evaluation.scoring import (
     CalibrationBin,
     ClassScore,
     RocCurve,
@@ -28,13 +32,9 @@ from kfp_image_tuning.components.model_evaluation.scoring import (
     find_answers,
     score,
 )
-from kfp_image_tuning.components.model_evaluation.significance import Interval
-from kfp_image_tuning.components.model_evaluation.verdict import Check, Verdict
-from kfp_image_tuning.dataset.document import Dataset, Split
-from kfp_image_tuning.dataset.document_schema import find_violations
-from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
-from kfp_image_tuning.tuning.json_files import read_json, write_json
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.evaluation.significance import Interval
+from kfp_image_tuning.evaluation.verdict import Check, Verdict
+from kfp_image_tuning.search.result import TuningResult
 
 SCHEMA_VERSION = 1
 BATCH_SIZE = 256
@@ -274,8 +274,8 @@ def evaluate_model(
         DocumentError: If a document has an unknown version or form.
     """
     # Imported here: reading and judging evaluations must not wait for torch.
+    from kfp_image_tuning.model.model_files import WEIGHTS_NAME, load_model
     from kfp_image_tuning.trainer.devices import default_device
-    from kfp_image_tuning.trainer.model_files import WEIGHTS_NAME, load_model
 
     dataset = Dataset.load(dataset_directory)
     images = dataset.split(split)
@@ -374,7 +374,7 @@ def unpack_answers(text: str, images: int, answers_per_image: int) -> NDArray[np
     try:
         packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
     except ValueError as error:
-        raise DocumentError(f"evaluation document: right_answers is no base64 ({error}); evaluate again") from None
+        raise DocumentError(f"evaluation document: right_answers is not base64 ({error}); evaluate again") from None
     if len(packed) != (count + 7) // 8:
         raise DocumentError(
             f"evaluation document: right_answers holds {len(packed)} bytes, {count} answers need {(count + 7) // 8}; "

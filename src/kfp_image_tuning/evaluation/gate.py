@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.components.model_evaluation.significance import mcnemar_p, paired_mean_p, two_proportion_p
-from kfp_image_tuning.components.model_evaluation.verdict import Check, Verdict
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.evaluation.evaluation import Evaluation
+from kfp_image_tuning.evaluation.significance import mcnemar_p, paired_mean_p, two_proportion_p
+from kfp_image_tuning.evaluation.verdict import Check, Verdict
 
 SIGNIFICANCE = 0.05
 """A model that is no better passes with this probability."""
@@ -36,7 +36,7 @@ def judge(evaluation: Evaluation, *, min_accuracy: float | None = None, baseline
         The verdict; it is passed if there is no requirement.
 
     Raises:
-        GateError: If ``min_accuracy`` is no share, or the baseline is for another task.
+        GateError: If ``min_accuracy`` is not a share, or the baseline is for another task.
     """
     checks = []
     if min_accuracy is not None:

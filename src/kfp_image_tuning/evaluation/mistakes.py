@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.components.model_evaluation.prediction import Location, Predictions
 from kfp_image_tuning.dataset.document import Dataset, Split
 from kfp_image_tuning.dataset.image_codec import decode_image, encode_image, resize_image
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader, read_list
+from kfp_image_tuning.evaluation.prediction import Location, Predictions
 
 MISTAKES = 24
 THUMBNAIL_PIXELS = 112

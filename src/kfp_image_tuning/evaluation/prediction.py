@@ -15,11 +15,11 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.components.model_evaluation.scoring import Labels
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import Dataset, Split
 from kfp_image_tuning.dataset.image_codec import Pixels, decode_image, resize_image
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.evaluation.scoring import Labels
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 
 class Classifier(Protocol):
-    """What is evaluated, such as `kfp_image_tuning.trainer.model_files.ImageClassifier`."""
+    """What is evaluated, such as `kfp_image_tuning.model.model_files.ImageClassifier`."""
 
     @property
     def classes(self) -> Sequence[str]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.components.model_evaluation.significance import Interval, mean_interval, wilson_interval
-from kfp_image_tuning.tuning.errors import DatasetError, TrainingError
+from kfp_image_tuning.core.errors import DatasetError, TrainingError
+from kfp_image_tuning.evaluation.significance import Interval, mean_interval, wilson_interval
 
 CALIBRATION_BINS = 15
 TOP_K = 5
@@ -140,7 +140,7 @@ def score(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) 
         classes: The C classes' names.
 
     Raises:
-        DatasetError: If there are no images, or a label is no class.
+        DatasetError: If there are no images, or a label is not a class.
         TrainingError: If probabilities are not numbers: the model has diverged.
     """
     _check(labels, probabilities, classes)

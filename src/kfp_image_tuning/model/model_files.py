@@ -18,12 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from kfp_image_tuning.dataset.document_schema import find_violations
-from kfp_image_tuning.dataset.durable_file import write_durably
-from kfp_image_tuning.trainer.network import ResNetV2, load_mxnet_arrays, mxnet_arrays
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
-from kfp_image_tuning.tuning.errors import DocumentError, TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.core.document_schema import find_violations
+from kfp_image_tuning.core.durable_file import write_durably
+from kfp_image_tuning.core.errors import DocumentError, TrainingError
+from kfp_image_tuning.model.network import ResNetV2, load_mxnet_arrays, mxnet_arrays
+from kfp_image_tuning.model.preprocessing import Preprocessing
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 SCHEMA_VERSION = 1
 DOCUMENT_NAME = "model.json"
@@ -237,7 +237,7 @@ def read_document(path: Path) -> ModelDocument:
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read ({error.strerror}); give the folder of a trained model") from None
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"{path}: is no JSON ({error}); train again") from None
+        raise DocumentError(f"{path}: is not valid JSON ({error}); train again") from None
     return ModelDocument.from_document(document, path)
 
 

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from kfp_image_tuning.dataset.object_store import is_remote, open_place, without_credentials
-from kfp_image_tuning.dataset.volume_claims import mounted_path
-from kfp_image_tuning.tuning.errors import TrainingError
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.core.object_store import is_remote, open_place, without_credentials
+from kfp_image_tuning.core.volume_claims import mounted_path
 
 OUR_FILES = ("model.json", "model.safetensors")
 PART = re.compile(r"model\.json|model\.safetensors|model-shapes\.json|image-classification-(symbol\.json|\d+\.params)")
@@ -92,5 +92,5 @@ def _write(chunks: Iterable[bytes], path: Path, name: str) -> None:
         for chunk in chunks:
             size += len(chunk)
             if size > LARGEST_MODEL:
-                raise TrainingError(f"{name}: is larger than {LARGEST_MODEL >> 30} GiB; it is no model")
+                raise TrainingError(f"{name}: is larger than {LARGEST_MODEL >> 30} GiB; it is not a model")
             file.write(chunk)

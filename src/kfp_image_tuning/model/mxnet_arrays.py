@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.tuning.errors import TrainingError
+from kfp_image_tuning.core.errors import TrainingError
 
 _LIST_MARK = 0x112
 _ARRAY_MARK = 0xF993FAC9
@@ -110,7 +110,7 @@ class _Reader:
         try:
             return self._bytes(length).decode()
         except UnicodeDecodeError:
-            raise self._refusal("a name is no UTF-8 text") from None
+            raise self._refusal("a name is not UTF-8 text") from None
 
     def _take(self, form: str) -> tuple[int, ...]:
         return struct.unpack(f"<{form}", self._bytes(struct.calcsize(f"<{form}")))

@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.trainer.mxnet_arrays import read_arrays, write_arrays
-from kfp_image_tuning.trainer.mxnet_symbol import (
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.model.model_files import load_model
+from kfp_image_tuning.model.mxnet_arrays import read_arrays, write_arrays
+from kfp_image_tuning.model.mxnet_symbol import (
     EPSILON,
     MULTI_LABEL_OUTPUT,
     SINGLE_LABEL_OUTPUT,
     array_shapes,
     symbol_text,
 )
-from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, mxnet_arrays
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
-from kfp_image_tuning.tuning.errors import TrainingError
+from kfp_image_tuning.model.network import UNITS_PER_STAGE, mxnet_arrays
+from kfp_image_tuning.model.preprocessing import Preprocessing
 
 PREFIX = "image-classification"
 SYMBOL_FILE = f"{PREFIX}-symbol.json"
@@ -187,7 +187,7 @@ def _read_json(path: Path) -> Any:
             f"{path}: cannot be read ({error.strerror}); the algorithm's model.tar.gz holds it beside the parameters"
         ) from None
     except (ValueError, RecursionError):
-        raise TrainingError(f"{path}: is no JSON document; get it again from the algorithm's model.tar.gz") from None
+        raise TrainingError(f"{path}: is not a JSON document; get it again from the algorithm's model.tar.gz") from None
 
 
 def _read_image_shape(path: Path) -> tuple[int, int, int]:
@@ -227,7 +227,7 @@ def _read_symbol(path: Path) -> bool:
             if found != expected
         ]
     except (LookupError, TypeError, AttributeError, ValueError):
-        raise TrainingError(f"{path}: is no MXNet symbol; get it again from the algorithm's model.tar.gz") from None
+        raise TrainingError(f"{path}: is not an MXNet symbol; get it again from the algorithm's model.tar.gz") from None
     if output not in (SINGLE_LABEL_OUTPUT, MULTI_LABEL_OUTPUT):
         problems.append(f"{path}: ends in {output}; {SINGLE_LABEL_OUTPUT} or {MULTI_LABEL_OUTPUT} is expected")
     if problems:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from kfp_image_tuning.trainer.network import UNITS_PER_STAGE, ResNetV2, mxnet_name
+from kfp_image_tuning.model.network import UNITS_PER_STAGE, ResNetV2, mxnet_name
 
 EPSILON = 2e-5
 """Batch normalization's, everywhere."""

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameter_table import LARGE_IMAGE_LAYERS, SMALL_IMAGE_LAYERS
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.search.hyperparameter_table import LARGE_IMAGE_LAYERS, SMALL_IMAGE_LAYERS
 
 UNITS_PER_STAGE: Mapping[int, tuple[int, ...]] = {
     18: (2, 2, 2, 2),

@@ -14,12 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from kfp_image_tuning.components.data_preparation.image_reference import (
-    WHOLE_FILE,
-    ImageReference,
-    ScratchImages,
-    UnreadableImageError,
-)
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.image_codec import (
     ImageHeader,
     Pixels,
@@ -28,7 +23,12 @@ from kfp_image_tuning.dataset.image_codec import (
     read_image_header,
     resize_image,
 )
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.sources.image_reference import (
+    WHOLE_FILE,
+    ImageReference,
+    ScratchImages,
+    UnreadableImageError,
+)
 
 HEADER_BYTES = 1 << 13
 DIGEST_BYTES = 1 << 13

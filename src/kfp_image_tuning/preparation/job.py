@@ -9,7 +9,11 @@ and seed alone, not on the number of workers or the order of files.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from kfp_image_tuning.components.data_preparation.conversion import (
+from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.core.progress_lines import Progress
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, SPLIT_NAMES, Dataset, LeftOut, Source
+from kfp_image_tuning.dataset.splits import LabelledImage, SplitPlan, plan_splits, rank_of
+from kfp_image_tuning.preparation.conversion import (
     Conversion,
     ConversionTask,
     ScannedImage,
@@ -17,17 +21,13 @@ from kfp_image_tuning.components.data_preparation.conversion import (
     convert_images,
     scan_images,
 )
-from kfp_image_tuning.components.data_preparation.pixel_groups import identify_pixels, sizes_of_mixed_formats
-from kfp_image_tuning.components.data_preparation.progress import Progress
-from kfp_image_tuning.components.data_preparation.settings import Settings
-from kfp_image_tuning.components.data_preparation.sources import LabelledImages
-from kfp_image_tuning.components.data_preparation.split_writer import SplitImage, write_split
-from kfp_image_tuning.components.data_preparation.storage_form import StorageForm, choose_storage_form
-from kfp_image_tuning.components.data_preparation.workers import Workers
-from kfp_image_tuning.components.data_preparation.workspace import Workspace
-from kfp_image_tuning.dataset.document import DOCUMENT_NAME, SPLIT_NAMES, Dataset, LeftOut, Source
-from kfp_image_tuning.dataset.splits import LabelledImage, SplitPlan, plan_splits, rank_of
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.pixel_groups import identify_pixels, sizes_of_mixed_formats
+from kfp_image_tuning.preparation.settings import Settings
+from kfp_image_tuning.preparation.sources.sources import LabelledImages
+from kfp_image_tuning.preparation.split_writer import SplitImage, write_split
+from kfp_image_tuning.preparation.storage_form import StorageForm, choose_storage_form
+from kfp_image_tuning.preparation.workers import Workers
+from kfp_image_tuning.preparation.workspace import Workspace
 
 IMAGES_AT_A_TIME = 32
 HEADERS_AT_A_TIME = 256

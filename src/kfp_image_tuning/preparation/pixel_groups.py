@@ -8,9 +8,9 @@ candidates; only those are decoded once more and compared by SHA-256.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from kfp_image_tuning.components.data_preparation.conversion import ScannedImage, StoredImage, digest_pixels
-from kfp_image_tuning.components.data_preparation.image_reference import ImageReference
-from kfp_image_tuning.components.data_preparation.workers import Workers
+from kfp_image_tuning.preparation.conversion import ScannedImage, StoredImage, digest_pixels
+from kfp_image_tuning.preparation.sources.image_reference import ImageReference
+from kfp_image_tuning.preparation.workers import Workers
 
 IMAGES_AT_A_TIME = 32
 

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.job import PreparationJob, Say
-from kfp_image_tuning.components.data_preparation.prepared_source import find_prepared, take_over
-from kfp_image_tuning.components.data_preparation.settings import Settings
-from kfp_image_tuning.components.data_preparation.sources import open_source, remote_identity
-from kfp_image_tuning.components.data_preparation.storage_form import Encoding
-from kfp_image_tuning.components.data_preparation.workers import Workers, refuse_in_starting_worker
-from kfp_image_tuning.components.data_preparation.workspace import Workspace
-from kfp_image_tuning.dataset.cores import available_cores
+from kfp_image_tuning.core.errors import DatasetError, ImageTuningError
+from kfp_image_tuning.core.object_store import is_remote
+from kfp_image_tuning.core.processors import available_cores
+from kfp_image_tuning.core.volume_claims import is_on_claim, mounted_path
 from kfp_image_tuning.dataset.document import SPLIT_NAMES, Dataset, Source
-from kfp_image_tuning.dataset.object_store import is_remote
-from kfp_image_tuning.dataset.volume_claims import is_on_claim, mounted_path
-from kfp_image_tuning.tuning.errors import DatasetError, ImageTuningError
+from kfp_image_tuning.preparation.job import PreparationJob, Say
+from kfp_image_tuning.preparation.settings import Settings
+from kfp_image_tuning.preparation.sources.prepared_source import find_prepared, take_over
+from kfp_image_tuning.preparation.sources.sources import open_source, remote_identity
+from kfp_image_tuning.preparation.storage_form import Encoding
+from kfp_image_tuning.preparation.workers import Workers, refuse_in_starting_worker
+from kfp_image_tuning.preparation.workspace import Workspace
 
 STAMP_NAME = ".preparation"
 IMAGES_WORTH_A_WORKER = 64

@@ -6,9 +6,9 @@ import math
 import re
 from dataclasses import dataclass
 
-from kfp_image_tuning.components.data_preparation.storage_form import Encoding, check_storage_form
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.splits import read_fractions
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.storage_form import Encoding, check_storage_form
 
 PREPARATION_VERSION = 2
 """Counts up when the same images and settings come to give other bytes."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kfp_image_tuning.components.data_preparation.conversion import StoredImage
 from kfp_image_tuning.dataset.document import Shard, Split
 from kfp_image_tuning.dataset.recordio import ImageRecord, ListEntry, RecordWriter, write_list
+from kfp_image_tuning.preparation.conversion import StoredImage
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self, TypeVar
 
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")

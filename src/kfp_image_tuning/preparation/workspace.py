@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kfp_image_tuning.core.durable_file import bring_names_to_disk
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME
-from kfp_image_tuning.dataset.durable_file import bring_names_to_disk
-from kfp_image_tuning.tuning.errors import DatasetError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -51,7 +51,7 @@ class Workspace:
     def __enter__(self) -> Self:
         if self.output.exists() and not _is_data_set(self.output) and not _is_empty_folder(self.output):
             raise DatasetError(
-                f"{self.output}: is there already and is no data set, so it is not replaced; "
+                f"{self.output}: is there already and is not a data set, so it is not replaced; "
                 "give a new or empty folder as output"
             )
         try:

@@ -11,9 +11,9 @@ from kfp_image_tuning.report.charts_search import describe, range_axis
 from kfp_image_tuning.report.importance import unit_position
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.plot import accuracy_axis, path, picture
-from kfp_image_tuning.tuning.hyperparameter_table import USED_BY_OPTIMIZER
-from kfp_image_tuning.tuning.ranges import Range
-from kfp_image_tuning.tuning.result import Trial
+from kfp_image_tuning.search.hyperparameter_table import USED_BY_OPTIMIZER
+from kfp_image_tuning.search.ranges import Range
+from kfp_image_tuning.search.result import Trial
 
 HEIGHT, TOP, BOTTOM = 360.0, 44.0, 24.0
 SPACING, SIDE = 116.0, 66.0

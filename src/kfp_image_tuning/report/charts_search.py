@@ -17,8 +17,8 @@ from kfp_image_tuning.report.plot import (
     picture,
 )
 from kfp_image_tuning.report.wording import percent, value
-from kfp_image_tuning.tuning.ranges import CategoricalRange, Range
-from kfp_image_tuning.tuning.result import Trial, TrialStatus, find_best_trial
+from kfp_image_tuning.search.ranges import CategoricalRange, Range
+from kfp_image_tuning.search.result import Trial, TrialStatus, find_best_trial
 
 STATUS_WORDS: Mapping[TrialStatus, str] = {
     "completed": "completed",

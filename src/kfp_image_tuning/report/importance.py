@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kfp_image_tuning.tuning.ranges import CategoricalRange, Range
-from kfp_image_tuning.tuning.result import Trial
+from kfp_image_tuning.search.ranges import CategoricalRange, Range
+from kfp_image_tuning.search.result import Trial
 
 LEAST_TRIALS = 10
 LEAST_EXPLAINED = 0.1

@@ -1,7 +1,7 @@
 """HTML and SVG as values that cannot be written wrongly: every text is escaped on its way in.
 
 `Markup` is text that is HTML already; whatever else is put into an element is escaped. Class names and file names come
-from users' data, so nothing in this room builds HTML in any other way.
+from users' data, so nothing in this package builds HTML in any other way.
 """
 
 from collections.abc import Iterable

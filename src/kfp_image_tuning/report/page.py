@@ -12,16 +12,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.core.durable_file import write_durably
+from kfp_image_tuning.core.errors import DocumentError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.dataset.durable_file import write_durably
 from kfp_image_tuning.report.blocks import card, note, section
 from kfp_image_tuning.report.markup import Content, Markup, element, join
 from kfp_image_tuning.report.section_answer import answer, headline, page_header
 from kfp_image_tuning.report.section_data import data_section
 from kfp_image_tuning.report.section_quality import quality_section
 from kfp_image_tuning.report.section_search import search_section, trials_section
-from kfp_image_tuning.tuning.errors import DocumentError
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.search.result import TuningResult
 
 EVALUATION_VERSION = 1
 SECTIONS = (

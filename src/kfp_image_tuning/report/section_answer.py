@@ -10,9 +10,9 @@ from kfp_image_tuning.report.importance import unit_position
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.plot import legend
 from kfp_image_tuning.report.wording import count, duration, moment, percent, points, value
-from kfp_image_tuning.tuning.ranges import CategoricalRange
-from kfp_image_tuning.tuning.result import Trial, TuningResult
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.search.ranges import CategoricalRange
+from kfp_image_tuning.search.result import Trial, TuningResult
+from kfp_image_tuning.search.search_space import SearchSpace
 
 Evaluation = Mapping[str, Any]
 

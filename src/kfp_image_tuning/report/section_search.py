@@ -17,10 +17,10 @@ from kfp_image_tuning.report.importance import LEAST_EXPLAINED, LEAST_TRIALS, Im
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.plot import accuracy_axis, legend
 from kfp_image_tuning.report.wording import count, duration, percent, value
-from kfp_image_tuning.tuning.hyperparameter_table import USED_BY_OPTIMIZER
-from kfp_image_tuning.tuning.ranges import CategoricalRange, Range
-from kfp_image_tuning.tuning.result import Trial, TuningResult
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.search.hyperparameter_table import USED_BY_OPTIMIZER
+from kfp_image_tuning.search.ranges import CategoricalRange, Range
+from kfp_image_tuning.search.result import Trial, TuningResult
+from kfp_image_tuning.search.search_space import SearchSpace
 
 NOTHING = "\N{EN DASH}"
 STRATEGIES = {

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from kfp_image_tuning.tuning.errors import BudgetError
-from kfp_image_tuning.tuning.result import Trial
+from kfp_image_tuning.core.errors import BudgetError
+from kfp_image_tuning.search.result import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class Budget:
     Attributes:
         max_trials: Trials in all, whatever becomes of them; at least 1.
         parallel_trials: Trials at a time; None: as many as the engine has room for.
-        max_failed_trials: Failed trials that are borne; one more ends the search. None: a quarter of ``max_trials``,
-            at least 3.
+        max_failed_trials: Failed trials that are tolerated; one more ends the search. None: a quarter of
+            ``max_trials``, at least 3.
         max_seconds: Wall time of the search in seconds; None: no limit. Trials that run when it is over keep their
             best epoch.
         target_objective: Objective at which the search is good enough, 0 to 1; None: never.
@@ -57,7 +57,7 @@ class Budget:
             raise BudgetError.from_problems(problems)
 
     @property
-    def failures_borne(self) -> int:
+    def failures_tolerated(self) -> int:
         """Failed trials that do not end the search."""
         return max(3, self.max_trials // 4) if self.max_failed_trials is None else self.max_failed_trials
 
@@ -72,10 +72,9 @@ class Budget:
         failed = [trial for trial in finished if trial.status == "failed"]
         if self.max_seconds is not None and seconds >= self.max_seconds:
             return f"the time limit of {self.max_seconds:g} s is reached"
-        if len(failed) > self.failures_borne:
-            return (
-                f"{len(failed)} trials failed, {self.failures_borne} are borne; the last: {failed[-1].failure_reason}"
-            )
+        if len(failed) > self.failures_tolerated:
+            count = f"{len(failed)} trials failed, {self.failures_tolerated} are tolerated"
+            return f"{count}; the last: {failed[-1].failure_reason}"
         best = max((t.objective for t in finished if t.objective is not None), default=None)
         if self.target_objective is not None and best is not None and best >= self.target_objective:
             return f"the target {self.target_objective:g} is reached"

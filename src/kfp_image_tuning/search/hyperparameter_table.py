@@ -2,7 +2,7 @@
 
 Every row (Amazon SageMaker developer guide, "Image Classification Hyperparameters") is a `Rule` in ``RULES``. The
 service passes every value as text; `parse_value` and `format_value` lead from that form to Python's and back. What the
-values mean, their defaults and the rules between them stand in `kfp_image_tuning.tuning.hyperparameters`.
+values mean, their defaults and the rules between them stand in `kfp_image_tuning.search.hyperparameters`.
 """
 
 import math
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.object_forms import hint_at_nearest
+from kfp_image_tuning.core.errors import HyperparameterError
+from kfp_image_tuning.core.object_forms import hint_at_nearest
 
 Optimizer = Literal["sgd", "adam", "rmsprop", "nag"]
 Value = int | float | str | bool | tuple[int, ...] | None
@@ -157,7 +157,7 @@ def parse_value(name: str, value: object) -> Value:
     """
     if name not in RULES:
         raise HyperparameterError(
-            f"{name}: is no hyperparameter of the image classification algorithm{hint_at_nearest(name, RULES)}"
+            f"{name}: is not a hyperparameter of the image classification algorithm{hint_at_nearest(name, RULES)}"
         )
     if value is None:
         return None

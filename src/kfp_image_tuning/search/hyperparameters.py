@@ -1,7 +1,7 @@
 """The hyperparameter contract of Amazon SageMaker's built-in Image Classification (MXNet) algorithm.
 
 `Hyperparameters` holds one trial's full configuration: every row of AWS's table
-(`kfp_image_tuning.tuning.hyperparameter_table`) is one field with the table's default. A value of this class is valid
+(`kfp_image_tuning.search.hyperparameter_table`) is one field with the table's default. A value of this class is valid
 by construction: whatever the algorithm would refuse is refused here, all of it at once, also what does not go together.
 
 The service passes every hyperparameter as a string; `Hyperparameters.from_strings` and `Hyperparameters.to_strings`
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameter_table import (
+from kfp_image_tuning.core.errors import HyperparameterError
+from kfp_image_tuning.search.hyperparameter_table import (
     LARGE_IMAGE_LAYERS,
     RULES,
     SMALL_IMAGE_LAYERS,

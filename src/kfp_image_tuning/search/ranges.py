@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from kfp_image_tuning.tuning.errors import SearchSpaceError
+from kfp_image_tuning.core.errors import SearchSpaceError
 
 Scaling = Literal["linear", "logarithmic", "reverse_logarithmic", "logarithmic_from_zero"]
 """How equal steps are laid over a range.

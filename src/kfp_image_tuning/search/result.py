@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from kfp_image_tuning.tuning.errors import DocumentError
-from kfp_image_tuning.tuning.json_files import read_json, write_json
+from kfp_image_tuning.core.errors import DocumentError
+from kfp_image_tuning.core.json_files import read_json, write_json
 
 SCHEMA_VERSION = 1
 
@@ -158,7 +158,7 @@ class TuningResult:
         """Read the JSON form.
 
         Raises:
-            DocumentError: If it is no result document, or of a version that this release does not know.
+            DocumentError: If it is not a result document, or of a version that this release does not know.
         """
         version = document.get("schema_version")
         if version != SCHEMA_VERSION:

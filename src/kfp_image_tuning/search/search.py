@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import HyperparameterError, SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameter_table import Value, is_active
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
-from kfp_image_tuning.tuning.ranges import CategoricalRange
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.core.errors import HyperparameterError, SearchSpaceError
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.hyperparameter_table import Value, is_active
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
+from kfp_image_tuning.search.ranges import CategoricalRange
+from kfp_image_tuning.search.search_space import SearchSpace
 
 Strategy = Literal["bayesian", "random", "grid", "hyperband"]
 """Amazon SageMaker's names: a model of what worked (TPE on the local engine), chance, every combination, or many cheap

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
-from kfp_image_tuning.tuning.errors import HyperparameterError, SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameter_table import RULES, Optimizer, Value, format_value, is_active, parse_value
-from kfp_image_tuning.tuning.hyperparameters import defaults, find_problems
-from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
+from kfp_image_tuning.core.errors import HyperparameterError, SearchSpaceError
+from kfp_image_tuning.search.hyperparameter_table import RULES, Optimizer, Value, format_value, is_active, parse_value
+from kfp_image_tuning.search.hyperparameters import defaults, find_problems
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
 
 Preset = Literal["documented", "practical"]
 
@@ -313,7 +313,7 @@ def _default_scaling(name: str, bounds: Mapping[str, Any], current: Range | None
 def _range_problems(name: str, values: Range) -> list[str]:
     """What of a range lies outside what the algorithm accepts."""
     if name not in RULES:
-        return [f"{name}: is no hyperparameter of the image classification algorithm"]
+        return [f"{name}: is not a hyperparameter of the image classification algorithm"]
     ends = values.values if isinstance(values, CategoricalRange) else (values.minimum, values.maximum)
     refused = [end for end in ends if not RULES[name].accepts(end)]
     if not refused:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
-from kfp_image_tuning.components.data_preparation.settings import read_image_shape, read_max_bad
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.preparation.preparation import prepare_dataset
+from kfp_image_tuning.preparation.settings import read_image_shape, read_max_bad
 
 DATASET_FOLDER = "dataset"
 """Where the data set lies in the work directory."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
-from kfp_image_tuning.dataset.store_address import find_address
-from kfp_image_tuning.dataset.volume_claims import find_mounted, is_on_claim
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.options import TITLE, KatibOptions
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.object_forms import find_misfits
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbers
+from kfp_image_tuning.core.store_address import find_address
+from kfp_image_tuning.core.volume_claims import find_mounted, is_on_claim
+from kfp_image_tuning.engines.katib.request.locations import Location
+from kfp_image_tuning.engines.katib.request.options import TITLE, KatibOptions
+from kfp_image_tuning.search.search import Search
 
 _DECIDED_HERE = ("data", "models", "run")
 _IDENTITY_LENGTH = 16

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from kfp_image_tuning.components.katib_tuning.placement import Placement
-from kfp_image_tuning.components.tuning_outcome import TuningOutcome
-from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.core.console import say
+from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.katib.dataset_transfer import bring_dataset
-from kfp_image_tuning.katib.engine import KatibEngine
+from kfp_image_tuning.engines.katib.session.dataset_transfer import bring_dataset
+from kfp_image_tuning.engines.katib.session.engine import KatibEngine
+from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.report.page import write_report
-from kfp_image_tuning.tuning.console import say
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.steps.katib_placement import Placement
+from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
+from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
 
 def launch(

@@ -5,17 +5,17 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from kfp_image_tuning.components.local_tuning.engine import LocalEngine
-from kfp_image_tuning.components.local_tuning.interim_results import InterimResults, find_interim_place
-from kfp_image_tuning.components.tuning_outcome import TuningOutcome
-from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.core.console import say
+from kfp_image_tuning.core.errors import EngineError, StoreError
+from kfp_image_tuning.core.object_store import without_credentials
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.dataset.object_store import without_credentials
+from kfp_image_tuning.engines.local.engine import LocalEngine
+from kfp_image_tuning.engines.local.interim_results import InterimResults, find_interim_place
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.model.model_source import local_model
 from kfp_image_tuning.report.page import write_report
-from kfp_image_tuning.trainer.model_source import local_model
-from kfp_image_tuning.tuning.console import say
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError, StoreError
+from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
+from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
 SEARCH_FOLDER = "search"
 """Where the search's state lies in the work directory."""

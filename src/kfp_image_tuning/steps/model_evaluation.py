@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation, evaluate_model
-from kfp_image_tuning.components.model_evaluation.gate import judge
-from kfp_image_tuning.components.model_evaluation.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
+from kfp_image_tuning.core.console import say
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.evaluation.baseline import load_baseline
+from kfp_image_tuning.evaluation.evaluation import Evaluation, evaluate_model
+from kfp_image_tuning.evaluation.gate import judge
 from kfp_image_tuning.report.page import write_report
-from kfp_image_tuning.tuning.console import say
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
 
 
 @dataclass(frozen=True)

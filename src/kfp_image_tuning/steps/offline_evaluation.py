@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from kfp_image_tuning.core.errors import TrainingError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 
 def convert_archive(archive: Path, dataset: Dataset, validation_accuracy: float, directory: Path) -> None:
@@ -25,11 +25,11 @@ def convert_archive(archive: Path, dataset: Dataset, validation_accuracy: float,
     # Imported here: a batch transform does without torch.
     from torch import from_numpy
 
-    from kfp_image_tuning.trainer.model_files import DOCUMENT_NAME, ModelDocument, load_model, save_model
-    from kfp_image_tuning.trainer.model_source import local_model
-    from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model
-    from kfp_image_tuning.trainer.network import ResNetV2, load_mxnet_arrays
-    from kfp_image_tuning.trainer.preprocessing import Preprocessing
+    from kfp_image_tuning.model.model_files import DOCUMENT_NAME, ModelDocument, load_model, save_model
+    from kfp_image_tuning.model.model_source import local_model
+    from kfp_image_tuning.model.mxnet_format import read_mxnet_model
+    from kfp_image_tuning.model.network import ResNetV2, load_mxnet_arrays
+    from kfp_image_tuning.model.preprocessing import Preprocessing
 
     with local_model(archive) as folder:
         if (folder / DOCUMENT_NAME).is_file():

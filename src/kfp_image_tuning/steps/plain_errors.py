@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.core.errors import ImageTuningError
 
 RULE = "=" * 79
 """Above and below the last words."""

@@ -6,38 +6,38 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
-from kfp_image_tuning.components.model_evaluation.evaluation import (
-    Evaluation,
-    ModelSummary,
-    evaluate_model,
-    evaluate_predictions,
-    fingerprint_split,
-)
-from kfp_image_tuning.components.model_evaluation.launcher import EvaluationOutcome, conclude, show_progress
-from kfp_image_tuning.components.sagemaker_evaluation.batch_transform import (
+from kfp_image_tuning.core.console import say
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.engines.sagemaker.aws.training_image import training_image
+from kfp_image_tuning.engines.sagemaker.request.job_names import tuning_job_name
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.transform.batch_transform import (
     MAX_SECONDS,
     USUAL_MACHINE,
     TransformEnd,
     TransformPlan,
     run_transform,
 )
-from kfp_image_tuning.components.sagemaker_evaluation.offline import convert_archive
-from kfp_image_tuning.components.sagemaker_evaluation.transform_images import (
+from kfp_image_tuning.engines.sagemaker.transform.transform_images import (
     SentImage,
     collect_predictions,
     send_images,
 )
-from kfp_image_tuning.components.sagemaker_tuning.job_names import tuning_job_name
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
-from kfp_image_tuning.components.sagemaker_tuning.training_image import training_image
-from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.console import say
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import Trial, TuningResult
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.evaluation.baseline import load_baseline
+from kfp_image_tuning.evaluation.evaluation import (
+    Evaluation,
+    ModelSummary,
+    evaluate_model,
+    evaluate_predictions,
+    fingerprint_split,
+)
+from kfp_image_tuning.search.result import Trial, TuningResult
+from kfp_image_tuning.search.search import Search
+from kfp_image_tuning.steps.model_evaluation import EvaluationOutcome, conclude, show_progress
+from kfp_image_tuning.steps.offline_evaluation import convert_archive
 
 ARCHIVE_NAME = "model.tar.gz"
 MODES = ("transform", "offline")

@@ -4,19 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kfp_image_tuning.components.sagemaker_tuning.channels import channel_uri
-from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
-from kfp_image_tuning.components.tuning_outcome import TuningOutcome
-from kfp_image_tuning.components.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.core.console import say
+from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.engines.sagemaker.request.channels import channel_uri
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
 from kfp_image_tuning.report.page import write_report
-from kfp_image_tuning.tuning.console import say
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
+from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
 ARCHIVE_NAME = "model.tar.gz"
 CHANNEL_SPLITS = ("train", "validation")

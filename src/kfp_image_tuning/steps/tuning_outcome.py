@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.search.result import TuningResult
 
 
 @dataclass(frozen=True)

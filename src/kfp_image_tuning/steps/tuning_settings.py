@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.object_forms import restore_whole_numbers
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import ImageTuningError
-from kfp_image_tuning.tuning.search import DatasetSummary, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import DatasetSummary, Search
+from kfp_image_tuning.search.search_space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class TuningSettings:
         max_seconds: Wall time of the search; 0: no limit.
         target_accuracy: Validation accuracy that is good enough; 0: none.
         max_trials_without_improvement: Trials in a row without a better one; 0: no limit.
-        max_failed_trials: Failed trials that are borne; -1: the budget's default.
+        max_failed_trials: Failed trials that are tolerated; -1: the budget's default.
         stop_bad_trials: Whether bad trials are ended early.
         seed: Seed of the search and of training.
     """
@@ -163,14 +164,3 @@ def summarize(dataset: Dataset) -> DatasetSummary:
         image_shape=dataset.image_shape,
         multi_label=dataset.multi_label,
     )
-
-
-def restore_whole_numbers(value: Any) -> Any:
-    """A JSON value with whole numbers as such, which KFP has made floats of."""
-    if isinstance(value, Mapping):
-        return {name: restore_whole_numbers(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [restore_whole_numbers(part) for part in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value

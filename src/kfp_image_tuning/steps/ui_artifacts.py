@@ -9,8 +9,8 @@ import math
 from bisect import bisect_left
 from itertools import accumulate, pairwise
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.components.model_evaluation.scoring import RocPoint
+from kfp_image_tuning.evaluation.evaluation import Evaluation
+from kfp_image_tuning.evaluation.scoring import RocPoint
 
 MATRIX_LIMIT = 15
 ROC_LIMIT = 40

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kfp_image_tuning.dataset.cores import available_cores
+from kfp_image_tuning.core.processors import available_cores
 from kfp_image_tuning.trainer import sagemaker_container
 
 

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from kfp_image_tuning.core.errors import DatasetError, TrainingError
 from kfp_image_tuning.dataset.image_codec import read_image_header
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader, RecordWriter
-from kfp_image_tuning.tuning.errors import DatasetError, TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 
 def pack_manifest(

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 Indices = NDArray[np.int64]
 

@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 
-from kfp_image_tuning.dataset.durable_file import bring_names_to_disk, write_durably
-from kfp_image_tuning.trainer.model_files import DOCUMENT_NAME, WEIGHTS_NAME, ModelDocument, load_model, save_model
-from kfp_image_tuning.trainer.network import ResNetV2
+from kfp_image_tuning.core.durable_file import bring_names_to_disk, write_durably
+from kfp_image_tuning.core.errors import DocumentError, TrainingError
+from kfp_image_tuning.model.model_files import DOCUMENT_NAME, WEIGHTS_NAME, ModelDocument, load_model, save_model
+from kfp_image_tuning.model.network import ResNetV2
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.optimizers import MXNetOptimizer
 from kfp_image_tuning.trainer.reports import EpochReport, Outcome, TrainingResult
-from kfp_image_tuning.tuning.errors import DocumentError, TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 SCHEMA_VERSION = 1
 STATE_NAME = "training.json"

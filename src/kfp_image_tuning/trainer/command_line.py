@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kfp_image_tuning.core.errors import HyperparameterError, ImageTuningError, TrainingError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.dataset.pixel_store import PixelStore
+from kfp_image_tuning.search.hyperparameter_table import RULES, USED_BY_OPTIMIZER, format_value
+from kfp_image_tuning.search.hyperparameters import Hyperparameters, defaults, required_names
 from kfp_image_tuning.trainer.image_lists import check_resize, pack_images
-from kfp_image_tuning.tuning.errors import HyperparameterError, ImageTuningError, TrainingError
-from kfp_image_tuning.tuning.hyperparameter_table import RULES, USED_BY_OPTIMIZER, format_value
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters, defaults, required_names
 
 DESCRIPTION = """\
 Train one image classifier, as Amazon SageMaker's built-in Image Classification algorithm would.
@@ -216,7 +216,7 @@ def _read_object(path: Path) -> dict[str, object]:
     except OSError as error:
         raise HyperparameterError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError) as error:
-        raise HyperparameterError(f"{path}: is no JSON ({error})") from None
+        raise HyperparameterError(f"{path}: is not valid JSON ({error})") from None
     if not isinstance(values, dict):
         raise HyperparameterError(f'{path}: must be a JSON object such as {{"num_layers": "20"}}')
     return values
@@ -262,7 +262,7 @@ def _export_parser() -> argparse.ArgumentParser:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model, write_mxnet_model
+    from kfp_image_tuning.model.mxnet_format import read_mxnet_model, write_mxnet_model
 
     paths = write_mxnet_model(options.model_dir, options.output)
     # What cannot be read back is told here and not by whoever gets the files.

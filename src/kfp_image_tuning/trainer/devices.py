@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
-from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from kfp_image_tuning.core.errors import DatasetError, HyperparameterError
 from kfp_image_tuning.dataset.image_codec import read_image_header
 from kfp_image_tuning.dataset.recordio import ImageRecord, ListEntry, RecordWriter, read_list
-from kfp_image_tuning.tuning.errors import DatasetError, HyperparameterError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 PROBLEMS_SHOWN = 20
 

@@ -1,7 +1,7 @@
 """What a training starts from: nothing, a pretrained network whose last layer is new, or a whole model.
 
 A model is one of ours or of the built-in algorithm (its three MXNet files), in any form that
-`kfp_image_tuning.trainer.model_source` takes. There is no hub: the weights come from where the user says.
+`kfp_image_tuning.model.model_source` takes. There is no hub: the weights come from where the user says.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kfp_image_tuning.dataset.object_store import without_credentials
-from kfp_image_tuning.trainer.model_files import DOCUMENT_NAME, load_model
-from kfp_image_tuning.trainer.model_source import local_model
-from kfp_image_tuning.trainer.mxnet_format import read_mxnet_model
-from kfp_image_tuning.trainer.network import LAST_LAYER, ResNetV2, load_mxnet_arrays, mxnet_arrays, mxnet_name
-from kfp_image_tuning.trainer.preprocessing import Preprocessing
-from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.core.object_store import without_credentials
+from kfp_image_tuning.model.model_files import DOCUMENT_NAME, load_model
+from kfp_image_tuning.model.model_source import local_model
+from kfp_image_tuning.model.mxnet_format import read_mxnet_model
+from kfp_image_tuning.model.network import LAST_LAYER, ResNetV2, load_mxnet_arrays, mxnet_arrays, mxnet_name
+from kfp_image_tuning.model.preprocessing import Preprocessing
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 
 @dataclass(frozen=True)

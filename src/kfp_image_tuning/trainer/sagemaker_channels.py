@@ -18,11 +18,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from kfp_image_tuning.core.errors import DatasetError, TrainingError
 from kfp_image_tuning.dataset.recordio import scan_offsets
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.augmented_manifest import pack_manifest
 from kfp_image_tuning.trainer.image_lists import check_resize, pack_images
-from kfp_image_tuning.tuning.errors import DatasetError, TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 CHANNELS = ("train", "validation")
 MODEL = "model"

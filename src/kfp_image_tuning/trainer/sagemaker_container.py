@@ -28,10 +28,10 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
+from kfp_image_tuning.core.errors import ImageTuningError, TrainingError
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.sagemaker_channels import CHANNELS, MODEL, bring_channels
 from kfp_image_tuning.trainer.sagemaker_hosts import Hosts, launch_command
-from kfp_image_tuning.tuning.errors import ImageTuningError, TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 LONGEST_FAILURE = 1024
 """SageMaker shows the first 1024 characters."""
@@ -156,7 +156,7 @@ def _parse(text: str | bytes, place: object) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TrainingError(f"{place}: is no JSON ({error}); SageMaker writes it") from None
+        raise TrainingError(f"{place}: is not valid JSON ({error}); SageMaker writes it") from None
 
 
 def _fail(root: Path, reason: str) -> int:

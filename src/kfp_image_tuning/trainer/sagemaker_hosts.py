@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from kfp_image_tuning.tuning.errors import TrainingError
+from kfp_image_tuning.core.errors import TrainingError
 
 MASTER_PORT = "29500"
 

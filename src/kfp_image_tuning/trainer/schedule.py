@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 
 
 class LearningRateSchedule:

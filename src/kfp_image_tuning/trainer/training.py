@@ -1,4 +1,4 @@
-"""One trial, from images and hyperparameters to the best epoch's model: the loop that all else in this room serves.
+"""One trial, from images and hyperparameters to the best epoch's model: the loop that all else in this package serves.
 
     train → for each epoch: steps over shuffled batches → validation → report, best model, checkpoint → go on?
 
@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
+from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.model.model_files import describe_model, save_model
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.augmentation import augment, central_crop
 from kfp_image_tuning.trainer.batches import BatchReader, Indices, LabelledImages, check_images, training_batches
 from kfp_image_tuning.trainer.checkpoints import Checkpoints, Progress
 from kfp_image_tuning.trainer.devices import Precision, Processes, default_device, training_mode
 from kfp_image_tuning.trainer.initial_model import start_network
 from kfp_image_tuning.trainer.measures import Measures, RunningMeasures, class_weights, sum_loss
-from kfp_image_tuning.trainer.model_files import describe_model, save_model
 from kfp_image_tuning.trainer.optimizers import make_optimizer
 from kfp_image_tuning.trainer.reports import EpochReport, Outcome, StepReport, TrainingResult
 from kfp_image_tuning.trainer.schedule import LearningRateSchedule, should_stop_early
-from kfp_image_tuning.tuning.errors import TrainingError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 __all__ = ["EpochReport", "StepReport", "TrainingResult", "train"]
 

@@ -1,8 +1,8 @@
 """Argo's part: the order of tasks, groups of tasks, loops, conditions, exit handlers, repeated pods, the writes.
 
-Recorded: an exit task's status; a skipped ``dsl.If`` is no failure; a deleted pod comes again; after a write that the
-Workflow is too large for, the run is FAILED while its pods go on. From reading: tasks after a skipped one are skipped,
-and after a failed task nothing new starts in its group but exit tasks.
+Recorded: an exit task's status; a skipped ``dsl.If`` is not a failure; a deleted pod comes again; after a write that
+the Workflow is too large for, the run is FAILED while its pods go on. From reading: tasks after a skipped one are
+skipped, and after a failed task nothing new starts in its group but exit tasks.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.quantities import parse_quantity
+from kfp_image_tuning.engines.katib.request.quantities import parse_quantity
 from tests.emulators.kfp_backend.resources import make_resources
 
 Document = dict[str, Any]

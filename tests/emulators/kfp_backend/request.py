@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from kfp_image_tuning.pipelines.specification import CompilationError, check_specification
+from kfp_image_tuning.delivery.specification import CompilationError, check_specification
 
 Document = dict[str, Any]
 MAXIMUM_PARAMETER_BYTES = 10_000

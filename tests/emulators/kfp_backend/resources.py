@@ -1,15 +1,15 @@
 """A container's resources as KFP's driver makes them of a specification.
 
 From reading (``initPodSpecPatch``, ``resolvePodSpecInputRuntimeParameter`` of KFP 2.17's driver): the value of an input
-is read as a text, so that a number counts as empty; an empty amount of CPU or memory, or one that is no quantity, ends
-the step before its pod is made; an accelerator without a type or a count is left out without a word.
+is read as a text, so that a number counts as empty; an empty amount of CPU or memory, or one that is not a quantity,
+ends the step before its pod is made; an accelerator without a type or a count is left out without a word.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.katib.quantities import parse_quantity
+from kfp_image_tuning.engines.katib.request.quantities import parse_quantity
 
 Document = dict[str, Any]
 _INPUT = re.compile(r"\$.inputs.parameters\['(.+?)'\]")

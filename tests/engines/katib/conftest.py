@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.components.model_evaluation.digits import write_digits
+from tests.evaluation.digits import write_digits
 
 
 @pytest.fixture(scope="session")

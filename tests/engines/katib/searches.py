@@ -1,11 +1,11 @@
-"""Searches and options for the tests of this room."""
+"""Searches and options for the tests of this engine."""
 
 from typing import Any
 
-from kfp_image_tuning.katib.options import KatibOptions, TrialPodOptions
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.search import DatasetSummary, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.engines.katib.request.options import KatibOptions, TrialPodOptions
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import DatasetSummary, Search
+from kfp_image_tuning.search.search_space import SearchSpace
 
 DATASET = DatasetSummary(
     fingerprint="sha256:0123",

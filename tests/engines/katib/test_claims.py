@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.katib.claims import merge_claims
-from kfp_image_tuning.katib.experiment import build_experiments
-from kfp_image_tuning.katib.validation import find_problems
-from tests.katib.searches import make_options, make_search
+from kfp_image_tuning.engines.katib.request.claims import merge_claims
+from kfp_image_tuning.engines.katib.request.experiment import build_experiments
+from kfp_image_tuning.engines.katib.request.validation import find_problems
+from tests.engines.katib.searches import make_options, make_search
 
 
 def on_claim(name: str, claim: str, **source: Any) -> dict[str, Any]:

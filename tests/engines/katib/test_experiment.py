@@ -7,16 +7,16 @@ import kubernetes_validate
 import pytest
 from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alpha1TrainJob
 
-from kfp_image_tuning.code_archive.config_map import MOUNT_PATH, config_map_name
-from kfp_image_tuning.katib.algorithms import ALGORITHMS, choose_eta, count_hyperband_trials
-from kfp_image_tuning.katib.experiment import METRICS_FILTER, OBJECTIVE_METRIC, build_experiments
-from kfp_image_tuning.katib.names import LONGEST_EXPERIMENT_NAME, base_name, fingerprint_of
-from kfp_image_tuning.katib.options import KatibOptions, TrialPodOptions
-from kfp_image_tuning.katib.planning import plan_search
-from kfp_image_tuning.katib.trial_pod import TRIAL_PACKAGES
-from kfp_image_tuning.katib.validation import find_problems
-from kfp_image_tuning.tuning.errors import BudgetError, EngineError, ImageTuningError, SearchSpaceError
-from tests.katib.searches import make_options, make_search
+from kfp_image_tuning.core.errors import BudgetError, EngineError, ImageTuningError, SearchSpaceError
+from kfp_image_tuning.core.installed_code import MOUNT_PATH, config_map_name
+from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, choose_eta, count_hyperband_trials
+from kfp_image_tuning.engines.katib.request.experiment import METRICS_FILTER, OBJECTIVE_METRIC, build_experiments
+from kfp_image_tuning.engines.katib.request.names import LONGEST_EXPERIMENT_NAME, base_name, fingerprint_of
+from kfp_image_tuning.engines.katib.request.options import KatibOptions, TrialPodOptions
+from kfp_image_tuning.engines.katib.request.planning import plan_search
+from kfp_image_tuning.engines.katib.request.trial_pod import TRIAL_PACKAGES
+from kfp_image_tuning.engines.katib.request.validation import find_problems
+from tests.engines.katib.searches import make_options, make_search
 
 FULL_PODS: dict[str, Any] = {
     "gpus": 2,
@@ -187,8 +187,8 @@ def test_hyperband_takes_the_eta_that_fits(epochs: int, limit: int, eta: int) ->
         ({}, {"algorithm": "cma"}, SearchSpaceError, "'cma' is none of Katib's"),
         ({"changes": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0}},
          {"algorithm": "cmaes"}, EngineError, "at least 2 numeric parameters"),
-        ({}, {"data": "https://host/data"}, EngineError, "no place that a pod can reach"),
-        ({}, {"data": "s3://key:secret@bucket/x"}, EngineError, "no place"),
+        ({}, {"data": "https://host/data"}, EngineError, "is not a place that a pod can reach"),
+        ({}, {"data": "s3://key:secret@bucket/x"}, EngineError, "is not a place"),
         ({}, {"data": "s3://a/b", "models": "gs://a/b"}, EngineError, "stores of two kinds"),
         ({}, {"pods": {"user": 0}}, EngineError, "0 is root"),
         ({}, {"pods": {"nodes": 2}}, EngineError, "a Job trains on one machine"),

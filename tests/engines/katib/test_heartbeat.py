@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.katib.heartbeat import FILE_NAME, Heartbeat, OrphanWatch
-from kfp_image_tuning.katib.model_store import ModelStore
-from kfp_image_tuning.tuning.errors import StoreError
-from tests.katib.searches import make_options
+from kfp_image_tuning.core.errors import StoreError
+from kfp_image_tuning.engines.katib.pod.heartbeat import FILE_NAME, Heartbeat, OrphanWatch
+from kfp_image_tuning.engines.katib.session.model_store import ModelStore
+from tests.engines.katib.searches import make_options
 
 MINUTE = 60.0
 TIMEOUT = 30 * MINUTE

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.dataset.object_store import open_place
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.model_store import MODEL_FILES, ModelStore
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.object_store import open_place
+from kfp_image_tuning.engines.katib.request.locations import Location
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
+from kfp_image_tuning.engines.katib.session.model_store import MODEL_FILES, ModelStore
 from tests.emulators.object_store import object_store
 
 Leave = Callable[[str, tuple[str, ...]], str]

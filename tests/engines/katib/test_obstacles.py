@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.katib.obstacles import (
+from kfp_image_tuning.engines.katib.session.obstacles import (
     has_pods,
     is_on_lost_node,
     last_lines,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.object_forms import find_misfits
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.object_forms import find_misfits
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
 
 
 def test_options_in_the_documentation_are_known() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "katib.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "katib.md").read_text(encoding="utf-8")
     examples = [json.loads(found.replace("…", "x")) for found in re.findall(r"[`'](\{\".*?\})[`']", text)]
     assert len(examples) > 12
     for example in examples:

@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from kfp_image_tuning.katib.algorithms import ALGORITHMS
-from kfp_image_tuning.katib.parameters import choose_parameters, decode_trial, encode_trial
-from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.ranges import ContinuousRange, IntegerRange
-from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES
+from kfp_image_tuning.core.errors import HyperparameterError
+from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS
+from kfp_image_tuning.engines.katib.request.parameters import choose_parameters, decode_trial, encode_trial
+from kfp_image_tuning.search.ranges import ContinuousRange, IntegerRange
+from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES
 
 NUMBERS = {
     "linear": ContinuousRange(0.0, 0.9),

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.katib.experiment import PlannedExperiment, build_experiments, search_name
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.model_store import ModelStore
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.katib.record_file import RecordFile
-from kfp_image_tuning.katib.search_record import ExperimentRecord, SearchRecord
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import DocumentError
-from kfp_image_tuning.tuning.result import Epoch, Trial, TrialStatus
+from kfp_image_tuning.core.errors import DocumentError
+from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment, build_experiments, search_name
+from kfp_image_tuning.engines.katib.request.locations import Location
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
+from kfp_image_tuning.engines.katib.session.model_store import ModelStore
+from kfp_image_tuning.engines.katib.session.record_file import RecordFile
+from kfp_image_tuning.engines.katib.session.search_record import ExperimentRecord, SearchRecord
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus
 from tests.emulators.object_store import object_store
-from tests.katib.searches import make_options, make_search
+from tests.engines.katib.searches import make_options, make_search
 
 
 def plan(**wishes: Any) -> PlannedExperiment:

@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.code_archive.config_map import KEY, MOUNT_PATH
-from kfp_image_tuning.code_archive.package_archive import build_archive
-from kfp_image_tuning.components.tuning_settings import summarize
+from kfp_image_tuning.core.errors import EngineError, StoreError
+from kfp_image_tuning.core.installed_code import KEY, MOUNT_PATH
+from kfp_image_tuning.core.object_store import open_place
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.dataset.object_store import open_place
-from kfp_image_tuning.katib.dataset_transfer import fetch_dataset
-from kfp_image_tuning.katib.experiment import METRICS_FILTER, build_experiments
-from kfp_image_tuning.katib.heartbeat import FILE_NAME
-from kfp_image_tuning.katib.trial import TrialSettings, training_command
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import EngineError, StoreError
-from kfp_image_tuning.tuning.search import Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.delivery.package_archive import build_archive
+from kfp_image_tuning.engines.katib.pod.heartbeat import FILE_NAME
+from kfp_image_tuning.engines.katib.pod.trial import TrialSettings, training_command
+from kfp_image_tuning.engines.katib.request.experiment import METRICS_FILTER, build_experiments
+from kfp_image_tuning.engines.katib.session.dataset_transfer import fetch_dataset
+from kfp_image_tuning.model.model_files import load_model
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import Search
+from kfp_image_tuning.search.search_space import SearchSpace
+from kfp_image_tuning.steps.tuning_settings import summarize
 from tests.emulators.katib_pods import collect_metrics, make_trial_job, wrap_command
 from tests.emulators.object_store import object_store
-from tests.katib.searches import make_options
+from tests.engines.katib.searches import make_options
 
 ASSIGNMENTS = {
     "learning_rate": "0.01",

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.katib.experiment import build_experiments
-from kfp_image_tuning.katib.pod_rules import kubernetes_types
-from kfp_image_tuning.katib.quantities import canonical_quantity
-from kfp_image_tuning.katib.validation import check_experiment, find_problems, find_update_problems
-from kfp_image_tuning.tuning.errors import EngineError
-from tests.katib.kubernetes_fields import TABLE, make_table
-from tests.katib.searches import make_options, make_search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.katib.request.experiment import build_experiments
+from kfp_image_tuning.engines.katib.request.pod_rules import kubernetes_types
+from kfp_image_tuning.engines.katib.request.quantities import canonical_quantity
+from kfp_image_tuning.engines.katib.request.validation import check_experiment, find_problems, find_update_problems
+from tests.engines.katib.searches import make_options, make_search
+from tools.kubernetes_fields import TABLE, make_table
 
 
 def make_experiment() -> dict[str, Any]:
@@ -53,7 +53,7 @@ VIOLATIONS: list[tuple[str, Any, str]] = [
     ("spec/parallelTrialCount", 21, "more than maxTrialCount, 20"),
     ("spec/maxFailedTrialCount", -1, "at least 0"),
     ("spec/maxFailedTrialCount", 21, "more than maxTrialCount, 20"),
-    ("spec/maxTrials", 3, "no field of an Experiment"),
+    ("spec/maxTrials", 3, "is not a field of an Experiment"),
     ("spec/resumePolicy", "Always", "must be one of Never"),
     ("spec/objective", ..., "spec.objective: is missing"),
     ("spec/objective/type", "max", "minimize or maximize"),
@@ -91,7 +91,7 @@ VIOLATIONS: list[tuple[str, Any, str]] = [
     (f"{SOURCE}/filter/metricsFormat", [1], "metricsFormat[0]: must be text"),
     ("spec", [], "spec: must be an object"),
     ("spec/parameters/0/feasibleSpace/min", "2", "must be below max"),
-    ("spec/parameters/0/feasibleSpace/min", "low", "is no double"),
+    ("spec/parameters/0/feasibleSpace/min", "low", "is not a double"),
     ("spec/parameters/0/feasibleSpace/max", ..., "needs min and max"),
     ("spec/parameters/0/feasibleSpace/step", "0", "must be above 0"),
     ("spec/parameters/0/feasibleSpace/list", ["1"], "list: is not for double"),
@@ -102,8 +102,8 @@ VIOLATIONS: list[tuple[str, Any, str]] = [
     ("spec/parameters/7/feasibleSpace/list", [], "needs one"),
     ("spec/parameters/7/feasibleSpace/list", ["sgd", "sgd"], "each value only once"),
     ("spec/trialTemplate", ..., "trialTemplate: is missing"),
-    ("spec/trialTemplate/retained", True, "no field of a trial template"),
-    ("spec/trialTemplate/primaryContainerName", "main", "is no container of the trial's pod"),
+    ("spec/trialTemplate/retained", True, "is not a field of a trial template"),
+    ("spec/trialTemplate/primaryContainerName", "main", "is not a container of the trial's pod"),
     ("spec/trialTemplate/configMap", {"configMapName": "x"}, "either trialSpec or configMap"),
     ("spec/trialTemplate/trialParameters", ..., "trialParameters: is missing"),
     ("spec/trialTemplate/trialParameters/0/name", "x{y}", "a name without braces"),
@@ -120,9 +120,9 @@ VIOLATIONS: list[tuple[str, Any, str]] = [
     (f"{POD}/nodeSelector", {}, "is empty and would be lost"),
     (f"{POD}/hostNetwork", False, "would be lost"),
     (f"{POD}/volumes/1/emptyDir/sizeLimit", "1.5Gi", '"1536Mi"'),
-    (f"{POD}/volumes/1/emptyDir/sizeLimit", "much", "no amount"),
+    (f"{POD}/volumes/1/emptyDir/sizeLimit", "much", "is not an amount"),
     (f"{POD}/volumes/1/name", "scratch", "stands there twice"),
-    (f"{CONTAINER}/volumeMounts/0/name", "nothing", "which is no volume"),
+    (f"{CONTAINER}/volumeMounts/0/name", "nothing", "which is not a volume"),
     (f"{CONTAINER}/volumeMounts/0/mountPath", "/trial/data", "two volumes at /trial/data"),
     (f"{CONTAINER}/env/1/value", "", "is empty and would be lost"),
     (f"{CONTAINER}/resources/requests/nvidia.com~gpu", "0", "it must equal the limit"),
@@ -134,7 +134,7 @@ VIOLATIONS: list[tuple[str, Any, str]] = [
     (f"{CONTAINER}/command", ["sh", "-c", "python $(which y)"], "Kubernetes would replace"),
     ("spec/metricsCollectorSpec/collector/kind", "Stdout", "collector.kind: must be one of"),
     (f"{SOURCE}/filter/metricsFormat", ["([a-z]+)="], "needs two groups"),
-    (f"{SOURCE}/filter/metricsFormat", ["(a)(b"], "no regular expression"),
+    (f"{SOURCE}/filter/metricsFormat", ["(a)(b"], "is not a regular expression"),
     (f"{SOURCE}/filter/metricsFormat", ["(a);(b)"], "semicolon"),
 ]  # fmt: skip
 
@@ -249,7 +249,8 @@ def test_documents_are_made_and_checked_without_a_kubernetes_client() -> None:
     import subprocess
     import sys
 
-    rooms = "import kfp_image_tuning.katib.planning, sys; print(sorted(m for m in sys.modules if m in " + (
-        "('kubernetes', 'torch', 'kfp', 'numpy', 'obstore')))"
+    rooms = (
+        "import kfp_image_tuning.engines.katib.request.planning, sys; print(sorted(m for m in sys.modules if m in "
+        + ("('kubernetes', 'torch', 'kfp', 'numpy', 'obstore')))")
     )
     assert subprocess.run([sys.executable, "-c", rooms], capture_output=True, text=True, check=True).stdout == "[]\n"

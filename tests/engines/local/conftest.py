@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from kfp_image_tuning.components.data_preparation.preparation import prepare_dataset
+from kfp_image_tuning.preparation.preparation import prepare_dataset
 from tests.trainer.digits import digits
 
 

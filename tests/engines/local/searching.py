@@ -1,6 +1,6 @@
-"""Searches for the tests of this room, in this process or as a program that a test may kill.
+"""Searches for the tests of this engine, in this process or as a program that a test may kill.
 
-``python -m tests.components.local_tuning.searching DATASET OUTPUT SETTINGS`` writes ``OUTPUT/result.json`` and
+``python -m tests.engines.local.searching DATASET OUTPUT SETTINGS`` writes ``OUTPUT/result.json`` and
 ``OUTPUT/model``.
 """
 
@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.local_tuning.engine import LocalEngine
-from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.result import Epoch, Trial, TuningResult
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.local.engine import LocalEngine
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.search.result import Epoch, Trial, TuningResult
+from kfp_image_tuning.search.search import Search
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 QUICK_SPACE = {"mini_batch_size": {"min": 8, "max": 60}}
 """240 images leave no updates to larger mini-batches."""

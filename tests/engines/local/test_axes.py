@@ -2,10 +2,10 @@
 
 import pytest
 
-from kfp_image_tuning.components.local_tuning.axes import KNOWN_TO_WORK, OUTSIDE, Axis, make_axis
-from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, IntegerRange
-from kfp_image_tuning.tuning.search import Search
-from tests.tuning.searches import make_search
+from kfp_image_tuning.engines.local.axes import KNOWN_TO_WORK, OUTSIDE, Axis, make_axis
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange
+from kfp_image_tuning.search.search import Search
+from tests.search.searches import make_search
 
 
 def all_axes(search: Search) -> list[tuple[str, str, Axis]]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.local_tuning.early_stopping import find_reason_to_stop, find_rungs
-from kfp_image_tuning.components.local_tuning.records import Point, Record
-from kfp_image_tuning.tuning.result import Epoch
-from kfp_image_tuning.tuning.search import Search
-from tests.components.local_tuning.searching import make_trial
-from tests.tuning.searches import make_search
+from kfp_image_tuning.engines.local.early_stopping import find_reason_to_stop, find_rungs
+from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.search.result import Epoch
+from kfp_image_tuning.search.search import Search
+from tests.engines.local.searching import make_trial
+from tests.search.searches import make_search
 
 CURVES = Path(__file__).parents[2] / "data" / "local_tuning_curves.json"
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kfp_image_tuning.components.local_tuning.engine import LocalEngine
-from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME
-from kfp_image_tuning.components.local_tuning.trial_files import KEPT_MODELS
-from kfp_image_tuning.trainer.model_files import load_model
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError, SearchSpaceError
-from kfp_image_tuning.tuning.result import TuningResult
-from tests.components.local_tuning.searching import (
+from kfp_image_tuning.core.errors import EngineError, SearchSpaceError
+from kfp_image_tuning.engines.local.engine import LocalEngine
+from kfp_image_tuning.engines.local.journal import JOURNAL_NAME
+from kfp_image_tuning.engines.local.trial_files import KEPT_MODELS
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.model.model_files import load_model
+from kfp_image_tuning.search.result import TuningResult
+from tests.engines.local.searching import (
     QUICK_SPACE,
     make_engine,
     make_search,
@@ -258,7 +258,7 @@ def test_workers_that_do_not_start_end_the_search_with_their_log(
 @contextlib.contextmanager
 def searching_process(dataset: Path, output: Path, settings: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
     """A search in a process of its own."""
-    program = [sys.executable, "-m", "tests.components.local_tuning.searching", dataset, output, json.dumps(settings)]
+    program = [sys.executable, "-m", "tests.engines.local.searching", dataset, output, json.dumps(settings)]
     with subprocess.Popen(program, cwd=ROOT) as process:
         try:
             yield process
@@ -290,7 +290,7 @@ def workers_of(process: int) -> set[int]:
     for children in Path(f"/proc/{process}/task").glob("*/children"):
         for child in map(int, children.read_text().split()):
             with contextlib.suppress(OSError):
-                if b"local_tuning.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"engines.local.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.add(child)
     return found
 

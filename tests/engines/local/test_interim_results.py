@@ -10,20 +10,20 @@ from pathlib import Path
 import obstore
 import pytest
 
-from kfp_image_tuning.components.local_tuning.interim_results import (
+from kfp_image_tuning.core.object_store import StorePlace, open_place
+from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.engines.local.interim_results import (
     SCHEMA_VERSION,
     STATE_NAME,
     InterimResults,
     find_interim_place,
 )
-from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME, Journal, read_records
-from kfp_image_tuning.components.local_tuning.launcher import launch
-from kfp_image_tuning.components.local_tuning.records import Record
-from kfp_image_tuning.components.tuning_outcome import TuningOutcome
-from kfp_image_tuning.components.tuning_settings import TuningSettings
-from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.dataset.object_store import StorePlace, open_place
-from kfp_image_tuning.tuning.result import TuningResult
+from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, Journal, read_records
+from kfp_image_tuning.engines.local.records import Record
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.local_tuning import launch
+from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tests.emulators.object_store import object_store
 
 RUN = "5f2c9c1e-5f0c-4f8e-9a51-8f1f3a2b7c60"
@@ -35,7 +35,7 @@ SEARCH = TuningSettings(
     seed=3,
     stop_bad_trials=False,
 )
-HERE = "tests.components.local_tuning.test_interim_results"
+HERE = "tests.engines.local.test_interim_results"
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME, Journal
-from kfp_image_tuning.components.local_tuning.records import Point, Record
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import DocumentError, EngineError
-from kfp_image_tuning.tuning.result import Epoch
-from tests.components.local_tuning.searching import make_trial
-from tests.tuning.searches import make_search
+from kfp_image_tuning.core.errors import DocumentError, EngineError
+from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, Journal
+from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import Epoch
+from tests.engines.local.searching import make_trial
+from tests.search.searches import make_search
 
 
 def write_trials(journal: Journal) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.local_tuning.engine import LocalEngine
-from kfp_image_tuning.components.local_tuning.launcher import launch
-from kfp_image_tuning.components.tuning_settings import TuningSettings
-from kfp_image_tuning.tuning.errors import EngineError, TrainingError
-from kfp_image_tuning.tuning.result import TuningResult
-from tests.components.local_tuning.searching import make_search
+from kfp_image_tuning.core.errors import EngineError, TrainingError
+from kfp_image_tuning.engines.local.engine import LocalEngine
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.local_tuning import launch
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
+from tests.engines.local.searching import make_search
 
 
 @pytest.mark.parametrize("work", ["", "work"])

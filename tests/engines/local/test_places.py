@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.local_tuning import places
-from kfp_image_tuning.components.local_tuning.places import Place, count_gpus, find_places
+from kfp_image_tuning.engines.local import places
+from kfp_image_tuning.engines.local.places import Place, count_gpus, find_places
 
 
 @pytest.mark.parametrize(

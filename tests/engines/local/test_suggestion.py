@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.local_tuning.records import Record
-from kfp_image_tuning.components.local_tuning.suggestion import make_grid, suggest
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameter_table import USED_BY_OPTIMIZER, is_active
-from kfp_image_tuning.tuning.search import Search
-from tests.components.local_tuning.searching import make_trial
-from tests.tuning.searches import make_search
+from kfp_image_tuning.core.errors import SearchSpaceError
+from kfp_image_tuning.engines.local.records import Record
+from kfp_image_tuning.engines.local.suggestion import make_grid, suggest
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.hyperparameter_table import USED_BY_OPTIMIZER, is_active
+from kfp_image_tuning.search.search import Search
+from tests.engines.local.searching import make_trial
+from tests.search.searches import make_search
 
 STRATEGIES = ("bayesian", "random", "hyperband")
 MODES = ("conditional", "flat")

@@ -4,10 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.search.search import Search
 
 
 def main() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 
-from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Setback
-from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
-from kfp_image_tuning.tuning.errors import EngineError
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials, small_search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Setback
+from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials, small_search
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.sagemaker_tuning.calls import Patience, Setback
-from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import TuningResult
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials, run_on, small_search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws.calls import Patience, Setback
+from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import TuningResult
 from tests.emulators.recorded_curves import recorded_curve
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.emulators.training_jobs import NO_CAPACITY, CurveRunner
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials, run_on, small_search
 
 CREATE = "CreateHyperParameterTuningJob"
 STOP = "StopHyperParameterTuningJob"

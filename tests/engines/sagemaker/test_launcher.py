@@ -10,18 +10,18 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-from kfp_image_tuning.components.sagemaker_tuning.launcher import launch, send_dataset
-from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
-from kfp_image_tuning.components.sagemaker_tuning.storage import Storage, bucket_folder
-from kfp_image_tuning.components.tuning_settings import TuningSettings
+from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
-from kfp_image_tuning.tuning.result import TuningResult
-from tests.components.model_evaluation.digits import write_digits
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials
+from kfp_image_tuning.engines.sagemaker.aws.storage import Storage, bucket_folder
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.sagemaker_tuning import launch, send_dataset
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tests.emulators.real_training import TrainingRunner
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials
+from tests.evaluation.digits import write_digits
 
 ACCOUNT = Account(
     role="arn:aws:iam::123456789012:role/tuning",

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.sagemaker_tuning.options import InstanceConfig
-from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.search import DatasetSummary, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials, small_search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.request.options import InstanceConfig
+from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import DatasetSummary, Search
+from kfp_image_tuning.search.search_space import SearchSpace
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials, small_search
 
 
 def test_summary_names_job_image_data_definitions_and_cost() -> None:
@@ -96,8 +96,8 @@ def test_region_comes_from_the_environment_or_is_asked_for() -> None:
 
 def test_planning_imports_no_cloud_library() -> None:
     code = (
-        "import sys; import kfp_image_tuning.components.sagemaker_tuning.planning, "
-        "kfp_image_tuning.components.sagemaker_tuning.engine; "
+        "import sys; import kfp_image_tuning.engines.sagemaker.request.planning, "
+        "kfp_image_tuning.engines.sagemaker.tuning.engine; "
         "print([m for m in ('boto3', 'botocore', 'sagemaker', 'torch', 'kfp', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,17 +13,17 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
+from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.image_codec import encode_image
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import TuningResult
-from kfp_image_tuning.tuning.search import DatasetSummary, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, credentials
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.search.search import DatasetSummary, Search
+from kfp_image_tuning.search.search_space import SearchSpace
 from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials
 from tests.trainer.digits import Images, digits, write_records
 
 ROLE = "arn:aws:iam::123456789012:role/tuning"

@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.sagemaker_tuning.job_names import request_hash
-from kfp_image_tuning.components.sagemaker_tuning.options import (
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.object_forms import find_misfits
+from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, training_image
+from kfp_image_tuning.engines.sagemaker.request.job_names import request_hash
+from kfp_image_tuning.engines.sagemaker.request.options import (
     InstanceConfig,
     SageMakerOptions,
     WarmStart,
 )
-from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import exact_text
-from kfp_image_tuning.components.sagemaker_tuning.request import build_request
-from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, training_image
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.object_forms import find_misfits
-from kfp_image_tuning.tuning.search import DatasetSummary, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, small_search
+from kfp_image_tuning.engines.sagemaker.request.parameter_ranges import exact_text
+from kfp_image_tuning.engines.sagemaker.request.request import build_request
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import DatasetSummary, Search
+from kfp_image_tuning.search.search_space import SearchSpace
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, small_search
 
 
 def flat(**options: Any) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.tuning.result import Trial, TuningResult
-from kfp_image_tuning.tuning.search import Search
-from tests.components.sagemaker_tuning.tuning_jobs import CREDENTIALS, OPTIONS, run_on, small_search
+from kfp_image_tuning.search.result import Trial, TuningResult
+from kfp_image_tuning.search.search import Search
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, run_on, small_search
 
 Moment = Callable[[list[str], Path], bool]
 """Whether a moment has come, from the calls of this launcher and the folder of its result."""
@@ -25,7 +25,7 @@ def start(emulator: SageMakerEmulator, search: Search, folder: Path) -> subproce
     options = replace(OPTIONS, endpoint_url=emulator.url, run="pipeline-1/tune")
     document = {"options": options.to_document(), "search": search.to_document()}
     (folder / "search.json").write_text(json.dumps(document))
-    command = [sys.executable, "-m", "tests.components.sagemaker_tuning.launcher_process"]
+    command = [sys.executable, "-m", "tests.engines.sagemaker.launcher_process"]
     return subprocess.Popen(
         [*command, str(folder / "search.json"), str(folder / "result.json")],
         env=os.environ | CREDENTIALS,

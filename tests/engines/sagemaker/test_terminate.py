@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.components.sagemaker_tuning.test_restarts import finished
-from tests.components.sagemaker_tuning.tuning_jobs import CREDENTIALS, OPTIONS, small_search
 from tests.emulators.pod_end import PodProcesses
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.test_restarts import finished
+from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, small_search
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 2.0])
@@ -20,7 +20,7 @@ def test_tuning_job_is_stopped_though_the_container_is_gone_soon(seconds: float,
         options = replace(OPTIONS, endpoint_url=emulator.url, run="pipeline-1/tune")
         document = {"options": options.to_document(), "search": small_search(trials=500).to_document()}
         (tmp_path / "search.json").write_text(json.dumps(document))
-        command = [sys.executable, "-m", "tests.components.sagemaker_tuning.launcher_process"]
+        command = [sys.executable, "-m", "tests.engines.sagemaker.launcher_process"]
         command += [str(tmp_path / "search.json"), str(tmp_path / "result.json")]
         pod = PodProcesses(command, CREDENTIALS, tmp_path / "log")
         deadline = time.monotonic() + 60

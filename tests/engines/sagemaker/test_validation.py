@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.sagemaker_tuning.options import InstanceConfig, WarmStart
-from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
-from kfp_image_tuning.components.sagemaker_tuning.request import build_request
-from kfp_image_tuning.components.sagemaker_tuning.validation import check_request
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import BudgetError, EngineError
-from kfp_image_tuning.tuning.search import Search
-from tests.components.sagemaker_tuning.tuning_jobs import OPTIONS, small_search
+from kfp_image_tuning.core.errors import BudgetError, EngineError
+from kfp_image_tuning.engines.sagemaker.request.options import InstanceConfig, WarmStart
+from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
+from kfp_image_tuning.engines.sagemaker.request.request import build_request
+from kfp_image_tuning.engines.sagemaker.request.validation import check_request
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.search import Search
 from tests.emulators.sagemaker_checks import check_tuning_job
+from tests.engines.sagemaker.tuning_jobs import OPTIONS, small_search
 
 GRID = {"learning_rate": [0.1, 0.01], "mini_batch_size": [16, 32], "optimizer": ["sgd", "nag"], "momentum": 0.9}
 GRID |= {"weight_decay": 1e-4}
@@ -66,7 +66,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("nobody to share with", FLAT, {"shard_data": True, "record_shards": 4}, r"there is one machine, nothing to share"),
     ("auto without autotune", FLAT, {"auto_parameters": ("epochs",)}, r"epochs can be left .* set autotune"),
     ("tags", FLAT, {"tags": {f"tag-{n}": "x" for n in range(50)}}, r"Tags: must be at most 50 entries, got 51"),
-    ("channel elsewhere", FLAT, {"channels": {"train": "/data/train.rec"}}, r"train: '/data/train.rec' is no S3 loc"),
+    ("channel elsewhere", FLAT, {"channels": {"train": "/data/train.rec"}}, r"train: '/data/train.rec' is not an S3"),
     ("auto without a hint", FLAT, {"auto_parameters": ("momentum", "epochs"), "autotune": True},
      r"momentum is not fixed in the search space"),
     ("reserved tag", FLAT, {"tags": {"aws:team": "x"}}, r"starts with aws:, which is reserved"),
@@ -108,7 +108,7 @@ EDITED: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("batch", lambda r: _statics(r).update(num_training_samples="100"), "512 is more than the 100 training images"),
     ("pretrained", lambda r: _statics(r).update(use_pretrained_model="1"), "pretrained networks take 3,224,224 only"),
     ("static and tuned", lambda r: _statics(r).update(eps="0.1"), "eps: is both tuned and fixed to '0.1'"),
-    ("unknown hyperparameter", lambda r: _statics(r).update(dropout="0.1"), "dropout: is no hyperparameter"),
+    ("unknown hyperparameter", lambda r: _statics(r).update(dropout="0.1"), "dropout: is not a hyperparameter"),
     ("no classes", lambda r: _statics(r).pop("num_classes"), "num_classes: is required by the algorithm"),
     ("metric", lambda r: r["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"].update(Type="Minimize"),
      "tuned for validation:accuracy"),

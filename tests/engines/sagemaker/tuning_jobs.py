@@ -1,4 +1,4 @@
-"""A small search on SageMaker for the tests of this room, and an emulator to run it on."""
+"""A small search on SageMaker for the tests of this engine, and an emulator to run it on."""
 
 import os
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from kfp_image_tuning.components.sagemaker_tuning.engine import SageMakerEngine
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.engine import run_search
-from kfp_image_tuning.tuning.result import TuningResult
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.search.search import Search
 from tests.emulators.sagemaker import SageMakerEmulator
-from tests.tuning.searches import make_search
+from tests.search.searches import make_search
 
 OPTIONS = SageMakerOptions(
     role="arn:aws:iam::123456789012:role/tuning",

@@ -11,14 +11,14 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-from kfp_image_tuning.components.tuning_settings import TuningSettings
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.result import Trial, TuningResult
-from tests.components.model_evaluation.digits import write_digits
-from tests.components.sagemaker_tuning.tuning_jobs import credentials
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.search.result import Trial, TuningResult
+from kfp_image_tuning.steps.sagemaker_evaluation import launch
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import credentials
+from tests.evaluation.digits import write_digits
 
 ROLE = "arn:aws:iam::123456789012:role/tuning-execution"
 BUCKET = "images"

@@ -3,9 +3,9 @@
 import json
 import sys
 
-from kfp_image_tuning.components.plain_errors import plain_errors
-from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.steps.plain_errors import plain_errors
+from kfp_image_tuning.steps.sagemaker_evaluation import launch
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from kfp_image_tuning.components.sagemaker_evaluation.transform_images import parse_prediction
-from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
-from tests.components.model_evaluation.digits import write_digits
-from tests.components.sagemaker_evaluation.conftest import BUCKET, Found
+from kfp_image_tuning.core.errors import EngineError, ImageTuningError
+from kfp_image_tuning.engines.sagemaker.transform.transform_images import parse_prediction
+from kfp_image_tuning.evaluation.evaluation import Evaluation
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker_transform.conftest import BUCKET, Found
+from tests.evaluation.digits import write_digits
 
 
 class FirstByte:
@@ -130,7 +130,7 @@ def test_job_that_takes_too_long_is_stopped(found: Found, storage_url: str) -> N
     ("account", "wishes", "reason"),
     [
         ({"role": ""}, {}, "role is required and missing"),
-        ({"bucket": "No Bucket"}, {}, "'No Bucket' is no bucket's name"),
+        ({"bucket": "No Bucket"}, {}, "'No Bucket' is not a bucket's name"),
         ({"more": {"instnce_type": "x"}}, {}, "instnce_type is unknown; did you mean instance_type"),
         ({}, {"machine": "ml.toaster"}, "TransformResources.InstanceType: must be one of the service's"),
         ({}, {"mode": "endpoint"}, "'endpoint' is none of transform, offline"),

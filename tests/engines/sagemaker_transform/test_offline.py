@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation, evaluate_model
-from kfp_image_tuning.components.sagemaker_evaluation.launcher import launch
-from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-from kfp_image_tuning.trainer.mxnet_format import write_mxnet_model
-from kfp_image_tuning.tuning.errors import ImageTuningError
-from tests.components.model_evaluation.digits import CLASSES, train_on, write_digits
-from tests.components.sagemaker_evaluation.conftest import Found, pack
+from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.evaluation.evaluation import Evaluation, evaluate_model
+from kfp_image_tuning.model.mxnet_format import write_mxnet_model
+from kfp_image_tuning.steps.sagemaker_evaluation import launch
+from tests.engines.sagemaker_transform.conftest import Found, pack
+from tests.evaluation.digits import CLASSES, train_on, write_digits
 
 NOWHERE = Account(role="", bucket="", region="", run="", run_id="", more={})
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.model_evaluation.evaluation import Evaluation
-from tests.components.model_evaluation.digits import write_digits
-from tests.components.sagemaker_evaluation.conftest import BUCKET, OPTIONS, Found
-from tests.components.sagemaker_tuning.tuning_jobs import CREDENTIALS
+from kfp_image_tuning.evaluation.evaluation import Evaluation
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import CREDENTIALS
+from tests.engines.sagemaker_transform.conftest import BUCKET, OPTIONS, Found
+from tests.evaluation.digits import write_digits
 
 Moment = Callable[[list[str], Any], bool]
 """Whether a moment has come, from the calls of this process and the client of S3."""
@@ -37,7 +37,7 @@ def start(found: Found, emulator: SageMakerEmulator, folder: Path, poll_seconds:
         [
             sys.executable,
             "-m",
-            "tests.components.sagemaker_evaluation.launcher_process",
+            "tests.engines.sagemaker_transform.launcher_process",
             json.dumps({"account": account, "arguments": arguments}),
         ],
         env=kept | CREDENTIALS | found.variables(emulator),

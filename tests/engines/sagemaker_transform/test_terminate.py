@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.components.sagemaker_evaluation.conftest import Found
-from tests.components.sagemaker_tuning.tuning_jobs import CREDENTIALS
 from tests.emulators.pod_end import PodProcesses
 from tests.emulators.sagemaker import SageMakerEmulator
+from tests.engines.sagemaker.tuning_jobs import CREDENTIALS
+from tests.engines.sagemaker_transform.conftest import Found
 
 CASES = [(0.2, "DescribeTransformJob"), (0.5, "DescribeTransformJob"), (0.9, "DescribeTransformJob")]
 CASES += [(2.0, "DescribeTransformJob"), (0.5, "CreateTransformJob")]
@@ -25,7 +25,7 @@ def test_transform_job_is_stopped_though_the_container_is_gone_soon(
         account, arguments = found.component_inputs(tmp_path / "pod")
         account["more"] = {"poll_seconds": 600.0}
         document: dict[str, Any] = {"account": account, "arguments": arguments}
-        command = [sys.executable, "-m", "tests.components.sagemaker_evaluation.launcher_process", json.dumps(document)]
+        command = [sys.executable, "-m", "tests.engines.sagemaker_transform.launcher_process", json.dumps(document)]
         pod = PodProcesses(command, {**CREDENTIALS, **found.variables(emulator)}, tmp_path / "log")
         deadline = time.monotonic() + 60
         while not emulator.count(moment):

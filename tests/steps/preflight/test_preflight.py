@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.components.preflight.launcher import launch
-from kfp_image_tuning.components.preflight.parameters import find_problems
-from kfp_image_tuning.pipelines.command_line import main
-from kfp_image_tuning.tuning.errors import ParameterError
+from kfp_image_tuning.cli.command_line import main
+from kfp_image_tuning.core.errors import ParameterError
+from kfp_image_tuning.steps.preflight.launcher import launch
+from kfp_image_tuning.steps.preflight.parameters import find_problems
 
 GOOD: dict[str, dict[str, Any]] = {
     "local": {},
@@ -34,9 +34,9 @@ def test_defaults_are_fine(engine: str) -> None:
         ("local", "data_images", "", "is empty; give the folder"),
         ("local", "data_images", "  ", "nothing but blanks"),
         ("local", "data_images", " s3://bucket/images", "has blanks around it"),
-        ("local", "data_images", "s3://my bucket/images", "is no address"),
-        ("local", "data_images", "photos", "no absolute path"),
-        ("local", "data_images", "~/photos", "no absolute path"),
+        ("local", "data_images", "s3://my bucket/images", "is not an address"),
+        ("local", "data_images", "photos", "is not an absolute path"),
+        ("local", "data_images", "~/photos", "is not an absolute path"),
         ("local", "data_images", "s3://${BUCKET}/images", "shell variable"),
         ("local", "data_image_shape", "3x224x224", "is neither auto nor"),
         ("local", "data_validation_fraction", 20, "did you mean 0.2?"),
@@ -50,25 +50,25 @@ def test_defaults_are_fine(engine: str) -> None:
         ("local", "tune_work_directory", "/work/[[RunUUID]]", "write {run}"),
         ("local", "eval_min_accuracy", 95, "did you mean 0.95?"),
         ("local", "tune_initial_model", " ", "nothing but blanks"),
-        ("local", "data_cpu", "4 cores", "is no number of processors; write 4"),
+        ("local", "data_cpu", "4 cores", "is not a number of processors; write 4"),
         ("local", "data_cpu", "", "write a number such as 4"),
         ("local", "data_cpu", "16Gi", "write 16"),
         ("local", "data_cpu", "64000", "write a number such as 4"),
-        ("local", "tune_memory", "16gb", "is no amount of memory; write 16Gi"),
+        ("local", "tune_memory", "16gb", "is not an amount of memory; write 16Gi"),
         ("local", "tune_memory", "512 MB", "write 512Mi"),
         ("local", "tune_memory", "16", "is 16 bytes, in which nothing runs; write 16Gi"),
         ("local", "tune_memory", "", "write 16Gi, or 0"),
-        ("local", "tune_accelerator", "A100", "is no resource of a node"),
+        ("local", "tune_accelerator", "A100", "is not a resource of a node"),
         ("local", "tune_accelerator", "nvidia.com/gpu", "tune_accelerator_count: is 0, so no nvidia.com/gpu"),
         ("local", "tune_accelerator_count", "1", "tune_accelerator is empty"),
-        ("local", "tune_accelerator_count", "one", "is no whole number"),
+        ("local", "tune_accelerator_count", "one", "is not a whole number"),
         ("katib", "eval_memory", "-1Gi", "eval_memory"),
         ("sagemaker", "eval_cpu", "1.5.2", "eval_cpu"),
         ("katib", "tune_data", " ", "nothing but blanks"),
-        ("katib", "tune_storage", "https://host/folder", "no place that a pod can reach"),
+        ("katib", "tune_storage", "https://host/folder", "is not a place that a pod can reach"),
         ("katib", "tune_katib_options", {"algoritm": "tpe"}, "algoritm"),
         ("sagemaker", "tune_role", "tuning", "arn:aws"),
-        ("sagemaker", "tune_bucket", "My Bucket", "no bucket's name"),
+        ("sagemaker", "tune_bucket", "My Bucket", "is not a bucket's name"),
         ("sagemaker", "tune_sagemaker_options", {"instance": "ml.g5.xlarge"}, "instance"),
         ("sagemaker", "eval_mode", "online", "none of transform, offline"),
         ("sagemaker", "eval_instance_type", "m5.xlarge", "ml.m5.xlarge"),

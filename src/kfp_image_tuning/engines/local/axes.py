@@ -10,9 +10,9 @@ overlap counts, and without one the range is taken as it is.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kfp_image_tuning.tuning.hyperparameter_table import Value
-from kfp_image_tuning.tuning.ranges import ContinuousRange, IntegerRange
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.search.hyperparameter_table import Value
+from kfp_image_tuning.search.ranges import ContinuousRange, IntegerRange
+from kfp_image_tuning.search.search import Search
 
 OUTSIDE = 0.06
 """Share of a coordinate that lies outside the interval known to work."""

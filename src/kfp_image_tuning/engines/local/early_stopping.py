@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from kfp_image_tuning.components.local_tuning.records import Point, Record
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.search.search import Search
 
 HOPELESS = 0.5
 """Share of what others have learned."""

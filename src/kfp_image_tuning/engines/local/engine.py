@@ -15,18 +15,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.local_tuning.early_stopping import find_reason_to_stop
-from kfp_image_tuning.components.local_tuning.journal import Journal
-from kfp_image_tuning.components.local_tuning.places import find_places
-from kfp_image_tuning.components.local_tuning.records import Point, Record
-from kfp_image_tuning.components.local_tuning.suggestion import make_grid, seed_of, suggest
-from kfp_image_tuning.components.local_tuning.trial_files import TrialFiles
-from kfp_image_tuning.components.local_tuning.workers import News, Worker, WorkerPool
+from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import Epoch, Trial, TrialStatus, find_best_trial
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.local.early_stopping import find_reason_to_stop
+from kfp_image_tuning.engines.local.journal import Journal
+from kfp_image_tuning.engines.local.places import find_places
+from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.engines.local.suggestion import make_grid, seed_of, suggest
+from kfp_image_tuning.engines.local.trial_files import TrialFiles
+from kfp_image_tuning.engines.local.workers import News, Worker, WorkerPool
+from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus, find_best_trial
+from kfp_image_tuning.search.search import Search
 
 LONGEST_SILENCE = 0.5
 """Seconds without an update, at most: so quickly a time limit or a signal acts."""

@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.local_tuning.journal import JOURNAL_NAME, read_records
-from kfp_image_tuning.components.local_tuning.records import describe_records
-from kfp_image_tuning.dataset.object_store import StorePlace, is_remote, open_place, without_credentials
-from kfp_image_tuning.dataset.store_address import find_address
-from kfp_image_tuning.tuning.errors import StoreError
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import StoreError
+from kfp_image_tuning.core.object_store import StorePlace, is_remote, open_place, without_credentials
+from kfp_image_tuning.core.store_address import find_address
+from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, read_records
+from kfp_image_tuning.engines.local.records import describe_records
+from kfp_image_tuning.search.search import Search
 
 SCHEMA_VERSION = 1
 FOLDER_NAME = "search-state"

@@ -14,10 +14,10 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.local_tuning.records import Point, Record
-from kfp_image_tuning.tuning.errors import DocumentError, EngineError
-from kfp_image_tuning.tuning.result import Epoch, Trial
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import DocumentError, EngineError
+from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.search.result import Epoch, Trial
+from kfp_image_tuning.search.search import Search
 
 SCHEMA_VERSION = 1
 JOURNAL_NAME = "journal.jsonl"

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.dataset.cores import available_cores
+from kfp_image_tuning.core.processors import available_cores
 
 DEVICE_FILES = Path("/dev")
 
@@ -43,5 +43,5 @@ def count_gpus(device_files: Path = DEVICE_FILES) -> int:
     if visible is None:
         return sum(path.name.removeprefix("nvidia").isdigit() for path in device_files.glob("nvidia[0-9]*"))
     names = [name.strip() for name in visible.split(",")]
-    # CUDA takes the names up to the first that is no device.
+    # CUDA takes the names up to the first that is not a device.
     return next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kfp_image_tuning.tuning.result import Trial, find_best_trial
+from kfp_image_tuning.search.result import Trial, find_best_trial
 
 
 @dataclass(frozen=True)

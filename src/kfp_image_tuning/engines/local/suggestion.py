@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kfp_image_tuning.components.local_tuning.axes import Axis, make_axis
-from kfp_image_tuning.components.local_tuning.records import Record
-from kfp_image_tuning.tuning.errors import SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameter_table import Value
-from kfp_image_tuning.tuning.ranges import CategoricalRange
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import SearchSpaceError
+from kfp_image_tuning.engines.local.axes import Axis, make_axis
+from kfp_image_tuning.engines.local.records import Record
+from kfp_image_tuning.search.hyperparameter_table import Value
+from kfp_image_tuning.search.ranges import CategoricalRange
+from kfp_image_tuning.search.search import Search
 
 if TYPE_CHECKING:
     import optuna

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kfp_image_tuning.components.local_tuning.records import Record
-from kfp_image_tuning.tuning.result import merit
+from kfp_image_tuning.engines.local.records import Record
+from kfp_image_tuning.search.result import merit
 
 KEPT_MODELS = 3
 """Models of finished trials that stay on disk: a large network's takes 200 MB."""

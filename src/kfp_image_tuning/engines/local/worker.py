@@ -1,6 +1,6 @@
 """A worker process: opens the images once, then trains one trial after the other.
 
-``python -m kfp_image_tuning.components.local_tuning.worker`` speaks lines of JSON with the process that started it:
+``python -m kfp_image_tuning.engines.local.worker`` speaks lines of JSON with the process that started it:
 orders on standard input, news on standard output. When standard input ends, the worker ends, wherever it is: no worker
 outlives its search. What training prints, and what a crash leaves behind, goes to the log of the trial.
 """
@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from kfp_image_tuning.core.errors import ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.dataset.pixel_store import PixelStore
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.training import EpochReport, StepReport, TrainingResult, train
-from kfp_image_tuning.tuning.errors import ImageTuningError
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
 
 POINT_STEPS = 20
 """Every so many steps of the first epoch the search is asked whether to go on. A number of steps, not of seconds, so
@@ -162,7 +162,7 @@ def run_trial(
 ) -> None:
     """Train, and tell how it goes and ends.
 
-    An error that is no user's leaves the process in an unknown state (a GPU's memory, half an update): it ends.
+    An error that is not a user's leaves the process in an unknown state (a GPU's memory, half an update): it ends.
     """
     try:
         trial = _Trial(connection, order)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.local_tuning.places import Place
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.local.places import Place
 
-PROGRAM = "kfp_image_tuning.components.local_tuning.worker"
+PROGRAM = "kfp_image_tuning.engines.local.worker"
 LOG_NAME = "workers.log"
 STARTS = 3
 """Workers that may end one after another before one is ready."""

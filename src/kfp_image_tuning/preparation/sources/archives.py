@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from kfp_image_tuning.components.data_preparation.image_reference import (
+from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.dataset.document import LeftOut
+from kfp_image_tuning.preparation.sources.image_reference import (
     MAXIMUM_IMAGE_BYTES,
     ImageReference,
     ScratchImages,
     is_image_name,
 )
-from kfp_image_tuning.dataset.document import LeftOut
-from kfp_image_tuning.tuning.errors import DatasetError
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAXIMUM_MEMBERS = 20_000_000

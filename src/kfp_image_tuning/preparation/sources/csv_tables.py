@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.folders import SPLIT_WORDS
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import LeftOut
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.sources.folders import SPLIT_WORDS
 
 PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path", "filepath")
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "category", "target")
@@ -52,7 +52,7 @@ def read_csv(path: Path, name: str, left_out: list[LeftOut]) -> list[TableRow]:
     except UnicodeDecodeError as error:
         raise DatasetError(f"{name}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except csv.Error as error:
-        raise DatasetError(f"{name}: is no CSV ({error}); write it as path,label[,split]") from None
+        raise DatasetError(f"{name}: is not a CSV ({error}); write it as path,label[,split]") from None
     except OSError as error:
         raise DatasetError(f"{name}: cannot be read ({error.strerror}); check the path and its permissions") from None
     if not rows:
@@ -99,7 +99,7 @@ def read_split(text: str, place: str) -> str | None:
     """The split that a cell names; nothing is none.
 
     Raises:
-        DatasetError: If it is no split.
+        DatasetError: If it is not a split.
     """
     word = text.strip().lower()
     if word and word not in SPLIT_WORDS:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.image_reference import ImageReference
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import LeftOut
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.sources.image_reference import ImageReference
 
 SPLIT_WORDS = {
     "train": "train",

@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError
 
 MAXIMUM_IMAGE_BYTES = 256 << 20
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})

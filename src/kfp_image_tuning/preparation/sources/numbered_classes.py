@@ -7,8 +7,8 @@ that an image keeps its number as label.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kfp_image_tuning.components.data_preparation.image_reference import ImageReference
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.preparation.sources.image_reference import ImageReference
 
 
 def name_numbered_classes(

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kfp_image_tuning.components.data_preparation.csv_tables import (
+from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.dataset.document import LeftOut
+from kfp_image_tuning.preparation.sources.csv_tables import (
     LABEL_COLUMNS,
     SPLIT_COLUMNS,
     read_split,
     split_labels,
 )
-from kfp_image_tuning.components.data_preparation.folders import split_named_in
-from kfp_image_tuning.components.data_preparation.image_reference import ImageReference, ScratchImages
-from kfp_image_tuning.dataset.document import LeftOut
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.sources.folders import split_named_in
+from kfp_image_tuning.preparation.sources.image_reference import ImageReference, ScratchImages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ def read_parquet(path: Path, name: str, scratch: ScratchImages, left_out: list[L
         left_out: Gets the rows without image or label.
 
     Raises:
-        DatasetError: If it is no Parquet file of images, or pyarrow is not installed.
+        DatasetError: If it is not a Parquet file of images, or pyarrow is not installed.
     """
     try:
         import pyarrow as pa
@@ -120,7 +120,7 @@ def _read_rows(
 
 
 def _read_labels(label: Any, name: str) -> tuple[str, ...]:
-    """A label cell: a name, a number, or a list of either; nothing is no label."""
+    """A label cell: a name, a number, or a list of either; an empty one is no label."""
     if label is None or isinstance(label, str):
         return split_labels(label or "")
     # Hugging Face marks unlabelled images by -1.

@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.remote import RemoteSource
-from kfp_image_tuning.components.data_preparation.workspace import Workspace
+from kfp_image_tuning.core.errors import DatasetError, DocumentError
+from kfp_image_tuning.core.object_store import is_remote
+from kfp_image_tuning.core.remote_source import RemoteSource
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
-from kfp_image_tuning.dataset.object_store import is_remote
-from kfp_image_tuning.tuning.errors import DatasetError, DocumentError
+from kfp_image_tuning.preparation.workspace import Workspace
 
 
 def find_prepared(data: str) -> Dataset | None:
@@ -32,7 +32,9 @@ def find_prepared(data: str) -> Dataset | None:
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise DocumentError(f"{source.uri}/{DOCUMENT_NAME}: is no JSON ({error}); prepare the data set again") from None
+        raise DocumentError(
+            f"{source.uri}/{DOCUMENT_NAME}: is not valid JSON ({error}); prepare the data set again"
+        ) from None
     return Dataset.from_document(document, Path(data))
 
 

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from kfp_image_tuning.components.data_preparation.folders import split_named_in
-from kfp_image_tuning.components.data_preparation.image_reference import ImageReference, ScratchImages
+from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.sources.folders import split_named_in
+from kfp_image_tuning.preparation.sources.image_reference import ImageReference, ScratchImages
 
 
 def read_records(path: Path, name: str, scratch: ScratchImages) -> list[ImageReference]:

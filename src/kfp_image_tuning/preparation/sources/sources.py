@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kfp_image_tuning.components.data_preparation.archives import ARCHIVE_SUFFIXES, read_archive
-from kfp_image_tuning.components.data_preparation.csv_tables import TableRow, read_csv
-from kfp_image_tuning.components.data_preparation.folders import label_by_folder, walk_files
-from kfp_image_tuning.components.data_preparation.image_reference import (
+from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.core.object_store import is_remote
+from kfp_image_tuning.core.processors import available_cores
+from kfp_image_tuning.core.remote_source import RemoteObject, RemoteSource, listing_identity
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset, LeftOut
+from kfp_image_tuning.preparation.sources.archives import ARCHIVE_SUFFIXES, read_archive
+from kfp_image_tuning.preparation.sources.csv_tables import TableRow, read_csv
+from kfp_image_tuning.preparation.sources.folders import label_by_folder, walk_files
+from kfp_image_tuning.preparation.sources.image_reference import (
     ImageReference,
     ScratchImages,
     is_image_name,
 )
-from kfp_image_tuning.components.data_preparation.numbered_classes import name_numbered_classes
-from kfp_image_tuning.components.data_preparation.parquet_tables import read_parquet
-from kfp_image_tuning.components.data_preparation.record_files import read_records
-from kfp_image_tuning.components.data_preparation.remote import RemoteObject, RemoteSource, listing_identity
-from kfp_image_tuning.dataset.cores import available_cores
-from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset, LeftOut
-from kfp_image_tuning.dataset.object_store import is_remote
-from kfp_image_tuning.tuning.errors import DatasetError
+from kfp_image_tuning.preparation.sources.numbered_classes import name_numbered_classes
+from kfp_image_tuning.preparation.sources.parquet_tables import read_parquet
+from kfp_image_tuning.preparation.sources.record_files import read_records
 
 FILES_AT_A_TIME = 64
 WHOLE_AT_ONCE_BYTES = 1 << 20
@@ -247,7 +247,7 @@ def _find_kind(name: str) -> str | None:
 def _kind_of_file(name: str, place: str) -> str:
     kind = _find_kind(name)
     if kind is None:
-        raise DatasetError(f"{place}: is no known source of images by its name; give {_FORMS}")
+        raise DatasetError(f"{place}: is not a known source of images by its name; give {_FORMS}")
     return kind
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.components.data_preparation.sources import remote_identity
-from kfp_image_tuning.components.preflight.parameters import find_problems
-from kfp_image_tuning.components.preflight.places import RUN_MARK, WORK_DIRECTORIES
-from kfp_image_tuning.dataset.object_store import is_remote
-from kfp_image_tuning.dataset.volume_claims import is_on_claim
-from kfp_image_tuning.tuning.errors import ImageTuningError, ParameterError
+from kfp_image_tuning.core.errors import ImageTuningError, ParameterError
+from kfp_image_tuning.core.object_store import is_remote
+from kfp_image_tuning.core.volume_claims import is_on_claim
+from kfp_image_tuning.preparation.sources.sources import remote_identity
+from kfp_image_tuning.steps.preflight.parameters import find_problems
+from kfp_image_tuning.steps.preflight.places import RUN_MARK, WORK_DIRECTORIES
 
 
 @dataclass(frozen=True)

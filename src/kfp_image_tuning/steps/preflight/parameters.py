@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kfp_image_tuning.components.preflight.places import Problem, find_place_problems, find_text_problems
-from kfp_image_tuning.components.preflight.resources import find_resource_problems
-from kfp_image_tuning.components.tuning_settings import TuningSettings, summarize
+from kfp_image_tuning.core.errors import ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset, ResizePolicy, Shard, Source, Split
-from kfp_image_tuning.tuning.errors import ImageTuningError
-from kfp_image_tuning.tuning.search import DATA_FACTS, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.search.search import DATA_FACTS, Search
+from kfp_image_tuning.search.search_space import SearchSpace
+from kfp_image_tuning.steps.preflight.places import Problem, find_place_problems, find_text_problems
+from kfp_image_tuning.steps.preflight.resources import find_resource_problems
+from kfp_image_tuning.steps.tuning_settings import TuningSettings, summarize
 
 Result = TypeVar("Result")
 
@@ -75,7 +75,7 @@ def _share_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _preparation_sentences(values: Mapping[str, Any]) -> list[str]:
-    from kfp_image_tuning.components.data_preparation.settings import Settings, read_image_shape, read_max_bad
+    from kfp_image_tuning.preparation.settings import Settings, read_image_shape, read_max_bad
 
     sentences: list[str] = []
     shape = _try(lambda: read_image_shape(values.get("data_image_shape", "auto")), sentences)
@@ -144,11 +144,11 @@ def _evaluation_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Pr
         yield Problem("eval_mode", f"{mode!r} is none of {', '.join(MODES)}; choose one of them")
     machine = values.get("eval_instance_type", "ml.m5.xlarge")
     if not re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9]+", machine):
-        yield Problem("eval_instance_type", f"{machine!r} is no type of machine; give one such as ml.m5.xlarge")
+        yield Problem("eval_instance_type", f"{machine!r} is not a type of machine; give one such as ml.m5.xlarge")
     baseline = values.get("eval_baseline", "")
     if baseline and ("://" in baseline or Path(baseline).is_file()):
         # Imported here: it takes half a second, and few runs have a baseline.
-        from kfp_image_tuning.components.model_evaluation.baseline import load_baseline
+        from kfp_image_tuning.evaluation.baseline import load_baseline
 
         sentences: list[str] = []
         _try(lambda: load_baseline(baseline), sentences)
@@ -158,8 +158,8 @@ def _evaluation_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Pr
 
 
 def _plan_katib(search: Search, _dataset: Dataset, values: Mapping[str, Any], in_pod: bool) -> None:
-    from kfp_image_tuning.components.katib_tuning.placement import Placement
-    from kfp_image_tuning.katib.planning import plan_search
+    from kfp_image_tuning.engines.katib.request.planning import plan_search
+    from kfp_image_tuning.steps.katib_placement import Placement
 
     placement = Placement(
         storage=values.get("tune_storage", ""),
@@ -173,8 +173,8 @@ def _plan_katib(search: Search, _dataset: Dataset, values: Mapping[str, Any], in
 
 
 def _plan_sagemaker(search: Search, dataset: Dataset, values: Mapping[str, Any], in_pod: bool) -> None:
-    from kfp_image_tuning.components.sagemaker_tuning.job_options import Account
-    from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
+    from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+    from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
 
     more = values.get("tune_sagemaker_options", {})
     region = values.get("tune_region", "")
@@ -204,7 +204,7 @@ _PLANS: Mapping[str, Callable[[Search, Dataset, Mapping[str, Any], bool], None]]
 
 
 def _shapes(values: Mapping[str, Any]) -> Sequence[tuple[int, int, int]]:
-    from kfp_image_tuning.components.data_preparation.settings import read_image_shape
+    from kfp_image_tuning.preparation.settings import read_image_shape
 
     try:
         shape = read_image_shape(values.get("data_image_shape", "auto"))

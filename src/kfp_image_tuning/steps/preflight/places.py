@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.dataset.volume_claims import is_on_claim, mounted_path
-from kfp_image_tuning.tuning.errors import StoreError
+from kfp_image_tuning.core.errors import StoreError
+from kfp_image_tuning.core.volume_claims import is_on_claim, mounted_path
 
 PLACES = ("data_images", "tune_initial_model", "eval_baseline")
 """Parameters that may be a path as well as an address."""
@@ -76,9 +76,9 @@ def find_place_problems(values: Mapping[str, Any], *, in_pod: bool) -> Iterator[
             scheme, _, rest = place.partition("://")
             host = rest.partition("/")[0]
             if not host or re.search(r"\s", place if scheme.startswith("http") else host):
-                yield Problem(name, f"{scheme}://{host.rpartition('@')[2]} is no address; check it for blanks")
+                yield Problem(name, f"{scheme}://{host.rpartition('@')[2]} is not an address; check it for blanks")
         elif in_pod and not place.startswith("/"):
-            yield Problem(name, f"{place!r} is no absolute path, and a pod knows no other; begin it with /")
+            yield Problem(name, f"{place!r} is not an absolute path, and a pod knows no other; begin it with /")
         elif not in_pod and name in PLACES and not Path(place).expanduser().exists():
             yield Problem(name, f"{place}: there is no such file or folder; check the path")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kfp_image_tuning.katib.quantities import parse_quantity
+from kfp_image_tuning.engines.katib.request.quantities import parse_quantity
 
 STEPS = ("data", "tune", "eval")
 """Prefixes in the run form."""
@@ -40,7 +40,7 @@ def _cpu_problems(name: str, text: str) -> Iterator[tuple[str, str]]:
     if amount is None or amount > _MANY_PROCESSORS:
         number = _NUMBER.search(text)
         example = f"write {number[0]}" if number and amount is None else "write a number such as 4, or 500m for a half"
-        yield name, f"{text!r} is no number of processors; {example}; 0 for no limit"
+        yield name, f"{text!r} is not a number of processors; {example}; 0 for no limit"
 
 
 def _memory_problems(name: str, text: str) -> Iterator[tuple[str, str]]:
@@ -50,7 +50,7 @@ def _memory_problems(name: str, text: str) -> Iterator[tuple[str, str]]:
     number = _NUMBER.search(text)
     unit = "Mi" if number and re.search(r"m", text, re.IGNORECASE) else "Gi"
     example = f"{Decimal(number[0])}{unit}" if number and Decimal(number[0]) else "16Gi"
-    found = "is no amount of memory" if amount is None else f"is {amount:f} bytes, in which nothing runs"
+    found = "is not an amount of memory" if amount is None else f"is {amount:f} bytes, in which nothing runs"
     yield name, f"{text!r} {found}; write {example}, or 0 for no limit"
 
 
@@ -59,11 +59,11 @@ def _accelerator_problems(name: str, values: Mapping[str, Any]) -> Iterator[tupl
     if kind and not _ACCELERATOR.fullmatch(kind):
         yield (
             name,
-            f"{kind!r} is no resource of a node; write it as `kubectl describe node` does under Allocatable, such as "
-            "nvidia.com/gpu",
+            f"{kind!r} is not a resource of a node; write it as `kubectl describe node` does under Allocatable, "
+            "such as nvidia.com/gpu",
         )
     if not _COUNT.fullmatch(count):
-        yield f"{name}_count", f"{count!r} is no whole number; write how many, such as 1, or 0 for none"
+        yield f"{name}_count", f"{count!r} is not a whole number; write how many, such as 1, or 0 for none"
     elif kind and count == "0":
         yield f"{name}_count", f"is 0, so no {kind} would be there; write how many, or leave {name} empty"
     elif not kind and count != "0":

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from kfp_image_tuning.tuning.errors import ImageTuningError
+from kfp_image_tuning.core.errors import ImageTuningError
 
 if TYPE_CHECKING:
-    from kfp_image_tuning.katib.model_store import ModelStore
+    from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 
 FILE_NAME = "heartbeat.json"
 BEAT_SECONDS = 60.0
@@ -115,7 +115,7 @@ class OrphanWatch:
     def silence(self, now: float, wall_clock: float) -> float:
         """Look once; for how long there has been no sign if that is too long, or 0.
 
-        Without a file, or a store that answers, nothing is known of the launcher: that is no silence.
+        Without a file, or a store that answers, nothing is known of the launcher: that is not silence.
 
         Args:
             now: By a clock that never jumps.

@@ -1,4 +1,4 @@
-"""One trial, in its pod: ``python -m kfp_image_tuning.katib.trial``.
+"""One trial, in its pod: ``python -m kfp_image_tuning.engines.katib.pod.trial``.
 
 Turns what Katib assigned into hyperparameters, brings the data, runs the trainer, and leaves the model where the search
 collects it. The trainer's lines go through untouched, since Katib collects the objective from them. When the trial is
@@ -17,11 +17,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from kfp_image_tuning.dataset.object_store import PATIENT_RETRIES, open_place
-from kfp_image_tuning.katib.dataset_transfer import fetch_dataset
-from kfp_image_tuning.katib.heartbeat import FILE_NAME, OrphanWatch
-from kfp_image_tuning.katib.parameters import decode_trial
-from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
+from kfp_image_tuning.core.errors import EngineError, ImageTuningError
+from kfp_image_tuning.core.object_store import PATIENT_RETRIES, open_place
+from kfp_image_tuning.engines.katib.pod.heartbeat import FILE_NAME, OrphanWatch
+from kfp_image_tuning.engines.katib.request.parameters import decode_trial
+from kfp_image_tuning.engines.katib.session.dataset_transfer import fetch_dataset
 
 TRAINER = "kfp_image_tuning.trainer"
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.katib.algorithms import ALGORITHMS, smallest_bracket
+from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, smallest_bracket
 
 
 def find_broken_algorithm_rules(spec: Mapping[str, Any]) -> Iterator[str]:

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kfp_image_tuning.tuning.errors import BudgetError
-from kfp_image_tuning.tuning.search import Strategy
+from kfp_image_tuning.core.errors import BudgetError
+from kfp_image_tuning.search.search import Strategy
 
 Prior = Literal["uniform", "log_uniform", "list"]
 """How an algorithm treats a number: as its distribution says where it knows both, otherwise always in this way."""

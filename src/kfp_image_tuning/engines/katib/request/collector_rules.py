@@ -51,5 +51,5 @@ def _find_in_filter(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        return f"is no regular expression ({error})"
+        return f"is not a regular expression ({error})"
     return "" if groups >= 2 else "needs two groups, for the metric's name and its value"

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from kfp_image_tuning.katib.algorithms import (
+from kfp_image_tuning.core.errors import BudgetError, SearchSpaceError
+from kfp_image_tuning.engines.katib.request.algorithms import (
     ALGORITHMS,
     STRATEGY_ALGORITHMS,
     choose_eta,
     smallest_bracket,
 )
-from kfp_image_tuning.katib.names import (
+from kfp_image_tuning.engines.katib.request.names import (
     COUNTS,
     FINGERPRINT_ANNOTATION,
     base_name,
@@ -24,15 +25,19 @@ from kfp_image_tuning.katib.names import (
     fingerprint_of,
     labels_of,
 )
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.katib.parameters import TunedParameter, choose_parameters, count_combinations, encode_trial
-from kfp_image_tuning.katib.trial_pod import build_environment
-from kfp_image_tuning.katib.trial_template import build_trial_template
-from kfp_image_tuning.tuning.errors import BudgetError, SearchSpaceError
-from kfp_image_tuning.tuning.hyperparameter_table import Value
-from kfp_image_tuning.tuning.ranges import IntegerRange
-from kfp_image_tuning.tuning.search import DATA_FACTS, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
+from kfp_image_tuning.engines.katib.request.parameters import (
+    TunedParameter,
+    choose_parameters,
+    count_combinations,
+    encode_trial,
+)
+from kfp_image_tuning.engines.katib.request.trial_pod import build_environment
+from kfp_image_tuning.engines.katib.request.trial_template import build_trial_template
+from kfp_image_tuning.search.hyperparameter_table import Value
+from kfp_image_tuning.search.ranges import IntegerRange
+from kfp_image_tuning.search.search import DATA_FACTS, Search
+from kfp_image_tuning.search.search_space import SearchSpace
 
 API_VERSION = "kubeflow.org/v1beta1"
 OBJECTIVE_METRIC = "Validation-accuracy"
@@ -40,7 +45,7 @@ OBJECTIVE_METRIC = "Validation-accuracy"
 ``Epoch[3] Validation-accuracy=0.9312``. The names that Katib's filter reads hold no colon."""
 TRAINING_METRIC = "Train-accuracy"
 METRICS_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d+(\.\d+)?([Ee][+-]?\d+)?)"
-"""Katib's own filter, but with a digit at least: the collector dies of a value that is no number, such as ``nan``."""
+"""Katib's own filter, but with a digit at least: the collector dies of what is not a number, such as ``nan``."""
 USUAL_PARALLEL_TRIALS = 3
 """Katib's own default."""
 MEDIAN_STOP_TRIALS = 3
@@ -256,8 +261,8 @@ def _build(
     spec: dict[str, Any] = {
         "maxTrialCount": counts.trials,
         "parallelTrialCount": counts.parallel,
-        # Katib gives up at this number, we at one more than are borne.
-        "maxFailedTrialCount": min(budget.failures_borne + 1, counts.trials),
+        # Katib gives up at this number, we at one more than are tolerated.
+        "maxFailedTrialCount": min(budget.failures_tolerated + 1, counts.trials),
         "resumePolicy": options.resume_policy,
         "objective": objective,
         "algorithm": {"algorithmName": algorithm_of(search, options), **_settings(search, options, counts)},

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kfp_image_tuning.dataset.object_store import RETRIES, StorePlace, open_place
-from kfp_image_tuning.dataset.store_address import StoreAddress, find_address, kubeflows_own
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.object_store import RETRIES, StorePlace, open_place
+from kfp_image_tuning.core.store_address import StoreAddress, find_address, kubeflows_own
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
 
 _CREDENTIALS: Mapping[str, Mapping[str, str]] = {
     "s3": {"AWS_ACCESS_KEY_ID": "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY": "AWS_SECRET_ACCESS_KEY"},
@@ -47,7 +47,7 @@ class Location:
             # A URI of another form may hold a password or a signature.
             shown = re.sub(r"//[^/]*@", "//", uri).partition("?")[0]
             raise EngineError(
-                f"{field}: {shown!r} is no place that a pod can reach; give pvc://CLAIM/path, s3://BUCKET/path, "
+                f"{field}: {shown!r} is not a place that a pod can reach; give pvc://CLAIM/path, s3://BUCKET/path, "
                 "gs://BUCKET/path or minio://BUCKET/path, without credentials in it"
             )
         return cls(match["scheme"], match["place"], (match["path"] or "").strip("/"))

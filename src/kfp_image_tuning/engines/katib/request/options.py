@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
-from kfp_image_tuning.code_archive.config_map import MOUNT_PATH
-from kfp_image_tuning.katib.quantities import parse_quantity
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.object_forms import find_misfits
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.installed_code import MOUNT_PATH
+from kfp_image_tuning.core.object_forms import find_misfits
+from kfp_image_tuning.engines.katib.request.quantities import parse_quantity
 
 TITLE = "Katib options"
 ResumePolicy = Literal["Never", "LongRunning", "FromVolume"]
@@ -42,7 +42,7 @@ class TrialPodOptions:
         shared_memory: Size of ``/dev/shm``.
         scratch: Limit of the pod's own disk space, which holds downloaded and decoded images; empty: none.
         node_selector: Labels that the node must have.
-        tolerations: Taints that are borne, in Kubernetes' form; with GPUs, that of the GPU is added.
+        tolerations: Taints that are tolerated, in Kubernetes' form; with GPUs, that of the GPU is added.
         affinity: Kubernetes' ``affinity``.
         priority_class: Name of a PriorityClass.
         service_account: The pods' service account; empty: the namespace's default. Its token is not mounted.

@@ -57,7 +57,7 @@ def _find_in_number(kind: str, space: Mapping[str, Any]) -> Iterator[str]:
             try:
                 bounds[name] = read(space[name])
             except ValueError:
-                yield f".feasibleSpace.{name}: {space[name]!r} is no {kind}"
+                yield f".feasibleSpace.{name}: {space[name]!r} is not a {kind}"
     if "min" in bounds and "max" in bounds and bounds["min"] >= bounds["max"]:
         yield f".feasibleSpace: min {space['min']} must be below max {space['max']}"
     if bounds.get("step", 1) <= 0:

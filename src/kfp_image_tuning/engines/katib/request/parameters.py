@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from kfp_image_tuning.katib.algorithms import ALGORITHMS, Prior
-from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameter_table import Value, format_value, parse_value
-from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
+from kfp_image_tuning.core.errors import HyperparameterError
+from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, Prior
+from kfp_image_tuning.search.hyperparameter_table import Value, format_value, parse_value
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
 
 Encoding = Literal["value", "position", "decade"]
 """What Katib tunes: the value itself; its position in the range, 0 to 1; or 10 to the power of that position, 1 to 10,

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from kfp_image_tuning.code_archive.config_map import config_map_name, install_command
-from kfp_image_tuning.katib.algorithms import ALGORITHMS, count_hyperband_trials
-from kfp_image_tuning.katib.experiment import (
+from kfp_image_tuning.core.errors import EngineError, ImageTuningError
+from kfp_image_tuning.core.installed_code import config_map_name, install_command
+from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, count_hyperband_trials
+from kfp_image_tuning.engines.katib.request.experiment import (
     MEDIAN_STOP_EPOCH,
     MEDIAN_STOP_TRIALS,
     PlannedExperiment,
@@ -12,13 +13,12 @@ from kfp_image_tuning.katib.experiment import (
     build_experiments,
     stops_bad_trials,
 )
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.katib.trial_pod import image_of, mounts_code
-from kfp_image_tuning.katib.validation import check_experiment
-from kfp_image_tuning.tuning.engine import Plan
-from kfp_image_tuning.tuning.errors import EngineError, ImageTuningError
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.katib.request.locations import Location
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
+from kfp_image_tuning.engines.katib.request.trial_pod import image_of, mounts_code
+from kfp_image_tuning.engines.katib.request.validation import check_experiment
+from kfp_image_tuning.engines.run import Plan
+from kfp_image_tuning.search.search import Search
 
 ENGINE_NAME = "katib"
 

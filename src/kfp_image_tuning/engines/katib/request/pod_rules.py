@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.quantities import canonical_quantity, parse_quantity
-from kfp_image_tuning.tuning.object_forms import hint_at_nearest
+from kfp_image_tuning.core.object_forms import hint_at_nearest
+from kfp_image_tuning.engines.katib.request.quantities import canonical_quantity, parse_quantity
 
 FIELDS_LOST_WHEN_FALSE = frozenset({"readOnly", "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty"})
 """Kubernetes' types leave these out when they are false; other booleans say false."""
@@ -59,7 +59,7 @@ def _find_broken_references(pod: Mapping[str, Any], place: str) -> Iterator[str]
         mounts = [mount for mount in container.get("volumeMounts", ()) if isinstance(mount, Mapping)]
         for mount in mounts:
             if mount.get("name") not in volumes:
-                yield f"{place}.containers: {container.get('name')} mounts {mount.get('name')!r}, which is no volume"
+                yield f"{place}.containers: {container.get('name')} mounts {mount.get('name')!r}, which is not a volume"
         paths = [mount.get("mountPath") for mount in mounts]
         for path in sorted({str(path) for path in paths if paths.count(path) > 1}):
             yield f"{place}.containers: {container.get('name')} mounts two volumes at {path}"
@@ -119,7 +119,7 @@ def _find_in_object(value: object, fields: Mapping[str, str], place: str) -> Ite
 def _find_in_quantity(value: object, place: str) -> Iterator[str]:
     canonical = canonical_quantity(str(value))
     if canonical is None or isinstance(value, bool):
-        yield f"{place}: {value!r} is no amount that Kubernetes reads; write 500m, 2, 16Gi"
+        yield f"{place}: {value!r} is not an amount that Kubernetes reads; write 500m, 2, 16Gi"
     elif ".limits." not in place and ".requests." not in place and value != canonical:
         # Katib overlooks changes of limits and requests only.
         yield f'{place}: {value!r} would be changed; write it as "{canonical}"'

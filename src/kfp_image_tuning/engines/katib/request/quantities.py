@@ -9,7 +9,7 @@ _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]?|[
 
 
 def parse_quantity(text: str) -> Decimal | None:
-    """The amount, or None if the text is no quantity."""
+    """The amount, or None if the text is not a quantity."""
     match = _FORM.fullmatch(text)
     if match is None:
         return None

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.katib.pod_rules import find_broken_fragment, find_broken_pod_rules
+from kfp_image_tuning.engines.katib.request.pod_rules import find_broken_fragment, find_broken_pod_rules
 
 PLACEHOLDER = re.compile(r"\$\{trialParameters\.[^}]*\}")
 METADATA_REFERENCE = re.compile(r"\$\{trialSpec\.(Name|Namespace|Kind|APIVersion|(Annotations|Labels)\[[^\]]+\])\}")
@@ -44,7 +44,7 @@ def find_broken_template_rules(spec: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_PLACE}: is missing"
         return
     for name in sorted(set(template) - TEMPLATE_FIELDS):
-        yield f"{_PLACE}.{name}: is no field of a trial template"
+        yield f"{_PLACE}.{name}: is not a field of a trial template"
     if not template.get("primaryContainerName"):
         yield f"{_PLACE}.primaryContainerName: is missing"
     job, config_map = template.get("trialSpec"), template.get("configMap")
@@ -119,7 +119,7 @@ def _find_in_primary_container(template: Mapping[str, Any], job: Mapping[str, An
     wanted = template.get("primaryContainerName")
     found = [container for container in pod.get("containers") or () if container.get("name") == wanted]
     if wanted and not found:
-        yield f"{_PLACE}.primaryContainerName: {wanted!r} is no container of the trial's pod"
+        yield f"{_PLACE}.primaryContainerName: {wanted!r} is not a container of the trial's pod"
     for container in found:
         yield from find_broken_command(container, f"{_PLACE}.trialSpec, container {wanted}")
 
@@ -143,12 +143,12 @@ def find_broken_command(container: Mapping[str, Any], place: str) -> Iterator[st
 
 def _find_in_train_job(spec: Mapping[str, Any], place: str) -> Iterator[str]:
     for name in sorted(set(spec) - {*TRAIN_JOB_FIELDS, "managedBy"}):
-        yield f"{place}.{name}: is no field of a TrainJob"
+        yield f"{place}.{name}: is not a field of a TrainJob"
     if not (spec.get("runtimeRef") or {}).get("name"):
         yield f"{place}.runtimeRef.name: is missing"
     trainer = spec.get("trainer") or {}
     for name in sorted(set(trainer) - set(TRAINER_FIELDS)):
-        yield f"{place}.trainer.{name}: is no field of a TrainJob's trainer"
+        yield f"{place}.trainer.{name}: is not a field of a TrainJob's trainer"
     if "env" in trainer:
         yield from find_broken_fragment(trainer["env"], "list of EnvVar", f"{place}.trainer.env")
     if "resourcesPerNode" in trainer:

@@ -7,17 +7,17 @@ reads with what was written, and refuses a template in which an empty field was 
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.code_archive.config_map import ARCHIVE_PATH, MOUNT_PATH, config_map_name, install_command
-from kfp_image_tuning.katib.claims import merge_claims
-from kfp_image_tuning.katib.locations import Location, store_environment, volume_and_mount
-from kfp_image_tuning.katib.options import DEFAULT_IMAGE, KatibOptions
+from kfp_image_tuning.core.installed_code import ARCHIVE_PATH, MOUNT_PATH, config_map_name, install_command
+from kfp_image_tuning.engines.katib.request.claims import merge_claims
+from kfp_image_tuning.engines.katib.request.locations import Location, store_environment, volume_and_mount
+from kfp_image_tuning.engines.katib.request.options import DEFAULT_IMAGE, KatibOptions
 
 # Below a folder that nobody else mounts: claims of a pipeline's step, often at /data, are the trials' as well.
 SCRATCH = "/trial/scratch"
 DATA = "/trial/data"
 MODELS = "/trial/models"
 TRIAL_NAME_PARAMETER = "trial_name"
-ENTRY_MODULE = "kfp_image_tuning.katib.trial"
+ENTRY_MODULE = "kfp_image_tuning.engines.katib.pod.trial"
 
 TRIAL_PACKAGES = ("safetensors>=0.5", "simplejpeg>=1.8", "opencv-python-headless>=4.10", "obstore>=0.8")
 """What the trainer needs and a PyTorch image lacks; NumPy and Pillow are there."""

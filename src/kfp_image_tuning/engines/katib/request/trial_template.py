@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.katib.parameters import TunedParameter
-from kfp_image_tuning.katib.trial_pod import (
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
+from kfp_image_tuning.engines.katib.request.parameters import TunedParameter
+from kfp_image_tuning.engines.katib.request.trial_pod import (
     TRIAL_NAME_PARAMETER,
     build_command,
     build_resources,

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.katib.algorithm_rules import find_broken_algorithm_rules
-from kfp_image_tuning.katib.collector_rules import find_broken_collector_rules
-from kfp_image_tuning.katib.experiment_types import find_mistyped
-from kfp_image_tuning.katib.names import LONGEST_EXPERIMENT_NAME
-from kfp_image_tuning.katib.parameter_rules import find_broken_parameter_rules
-from kfp_image_tuning.katib.template_rules import find_broken_template_rules
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.katib.request.algorithm_rules import find_broken_algorithm_rules
+from kfp_image_tuning.engines.katib.request.collector_rules import find_broken_collector_rules
+from kfp_image_tuning.engines.katib.request.experiment_types import find_mistyped
+from kfp_image_tuning.engines.katib.request.names import LONGEST_EXPERIMENT_NAME
+from kfp_image_tuning.engines.katib.request.parameter_rules import find_broken_parameter_rules
+from kfp_image_tuning.engines.katib.request.template_rules import find_broken_template_rules
 
 API_VERSION = "kubeflow.org/v1beta1"
 RESUME_POLICIES = ("Never", "LongRunning", "FromVolume")
@@ -136,7 +136,7 @@ def _find_broken_head_rules(experiment: Mapping[str, Any]) -> Iterator[str]:
 
 def _find_broken_count_rules(spec: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(set(spec) - SPEC_FIELDS):
-        yield f"spec.{name}: is no field of an Experiment"
+        yield f"spec.{name}: is not a field of an Experiment"
     counts = {name: spec.get(name) for name in EDITABLE_FIELDS}
     for name, count in counts.items():
         least = 0 if name == "maxFailedTrialCount" else 1

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.code_archive.config_map import config_map_name, install_command
-from kfp_image_tuning.katib.cluster import OWN_NAMESPACE, Cluster
-from kfp_image_tuning.katib.names import COUNTS, FINGERPRINT_ANNOTATION, RUN_LABEL
-from kfp_image_tuning.katib.validation import find_update_problems
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.installed_code import config_map_name, install_command
+from kfp_image_tuning.engines.katib.request.names import COUNTS, FINGERPRINT_ANNOTATION, RUN_LABEL
+from kfp_image_tuning.engines.katib.request.validation import find_update_problems
+from kfp_image_tuning.engines.katib.session.cluster import OWN_NAMESPACE, Cluster
 
 LONGEST_GOING = 120.0
 """Seconds that an Experiment which is being deleted may take to go."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.stop_guard import StopRequest
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.stop_guard import StopRequest
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.object_store import PATIENT_RETRIES, open_place
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
-from kfp_image_tuning.dataset.object_store import PATIENT_RETRIES, open_place
-from kfp_image_tuning.katib.locations import Location, open_from_here
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.engines.katib.request.locations import Location, open_from_here
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
 
 USED_SPLITS = ("train", "validation")
 """No trial ever sees the test images."""

@@ -15,32 +15,32 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.adoption import Launched, check_installation, find_present, launch
-from kfp_image_tuning.katib.algorithms import ALGORITHMS
-from kfp_image_tuning.katib.cluster import INJECTION_LABEL, Cluster
-from kfp_image_tuning.katib.experiment import (
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.stop_guard import StopGuard
+from kfp_image_tuning.engines.katib.pod.heartbeat import Heartbeat
+from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS
+from kfp_image_tuning.engines.katib.request.experiment import (
     algorithm_of,
     build_experiments,
     run_digest,
     search_name,
 )
-from kfp_image_tuning.katib.following import Follower
-from kfp_image_tuning.katib.heartbeat import Heartbeat
-from kfp_image_tuning.katib.history import History
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.model_store import ModelStore
-from kfp_image_tuning.katib.names import RUN_LABEL, digest_of
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.katib.planning import ENGINE_NAME, plan_search
-from kfp_image_tuning.katib.record_file import RecordFile
-from kfp_image_tuning.katib.trial_pod import mounts_code
-from kfp_image_tuning.katib.validation import is_completed
-from kfp_image_tuning.katib.watching import Change, Watcher
-from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import find_best_trial
-from kfp_image_tuning.tuning.search import Search
-from kfp_image_tuning.tuning.stop_guard import StopGuard
+from kfp_image_tuning.engines.katib.request.locations import Location
+from kfp_image_tuning.engines.katib.request.names import RUN_LABEL, digest_of
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
+from kfp_image_tuning.engines.katib.request.planning import ENGINE_NAME, plan_search
+from kfp_image_tuning.engines.katib.request.trial_pod import mounts_code
+from kfp_image_tuning.engines.katib.request.validation import is_completed
+from kfp_image_tuning.engines.katib.session.adoption import Launched, check_installation, find_present, launch
+from kfp_image_tuning.engines.katib.session.cluster import INJECTION_LABEL, Cluster
+from kfp_image_tuning.engines.katib.session.following import Follower
+from kfp_image_tuning.engines.katib.session.history import History
+from kfp_image_tuning.engines.katib.session.model_store import ModelStore
+from kfp_image_tuning.engines.katib.session.record_file import RecordFile
+from kfp_image_tuning.engines.katib.session.watching import Change, Watcher
+from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.search.result import find_best_trial
+from kfp_image_tuning.search.search import Search
 
 LONGEST_SILENCE = 1.0
 """Seconds without an update, at most: so quickly a time limit or a signal acts."""

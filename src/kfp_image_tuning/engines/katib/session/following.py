@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kfp_image_tuning.katib.cluster import EXPERIMENT_LABEL, TRIAL_LABEL, Cluster
-from kfp_image_tuning.katib.experiment import PlannedExperiment
-from kfp_image_tuning.katib.locations import Location
-from kfp_image_tuning.katib.model_store import ModelStore
-from kfp_image_tuning.katib.obstacles import (
+from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment
+from kfp_image_tuning.engines.katib.request.locations import Location
+from kfp_image_tuning.engines.katib.request.validation import has_condition, is_completed
+from kfp_image_tuning.engines.katib.session.cluster import EXPERIMENT_LABEL, TRIAL_LABEL, Cluster
+from kfp_image_tuning.engines.katib.session.model_store import ModelStore
+from kfp_image_tuning.engines.katib.session.obstacles import (
     COLLECTOR_CONTAINERS,
     has_pods,
     is_on_lost_node,
@@ -20,12 +21,11 @@ from kfp_image_tuning.katib.obstacles import (
     why_pod_failed,
     why_pod_waits,
 )
-from kfp_image_tuning.katib.trial_status import TrialLog, stopped, trial_from
-from kfp_image_tuning.katib.validation import has_condition, is_completed
-from kfp_image_tuning.katib.watching import Change
-from kfp_image_tuning.tuning.engine import TrialUpdate
-from kfp_image_tuning.tuning.result import Trial
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.katib.session.trial_status import TrialLog, stopped, trial_from
+from kfp_image_tuning.engines.katib.session.watching import Change
+from kfp_image_tuning.engines.run import TrialUpdate
+from kfp_image_tuning.search.result import Trial
+from kfp_image_tuning.search.search import Search
 
 LOG_SECONDS = 10.0
 """Between two looks into the logs of running trials."""

@@ -4,15 +4,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kfp_image_tuning.katib.experiment import PlannedExperiment
-from kfp_image_tuning.katib.following import Follower
-from kfp_image_tuning.katib.record_file import RecordFile
-from kfp_image_tuning.katib.search_record import ExperimentRecord, SearchRecord
-from kfp_image_tuning.katib.trial_status import read_time
-from kfp_image_tuning.katib.validation import is_exhausted
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.engine import Adopted
-from kfp_image_tuning.tuning.result import Trial
+from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment
+from kfp_image_tuning.engines.katib.request.validation import is_exhausted
+from kfp_image_tuning.engines.katib.session.following import Follower
+from kfp_image_tuning.engines.katib.session.record_file import RecordFile
+from kfp_image_tuning.engines.katib.session.search_record import ExperimentRecord, SearchRecord
+from kfp_image_tuning.engines.katib.session.trial_status import read_time
+from kfp_image_tuning.engines.run import Adopted
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import Trial
 
 PATIENCE = 60.0
 """Seconds that the record may take to be written before Experiments are deleted."""

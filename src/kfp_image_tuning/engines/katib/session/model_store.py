@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.katib.locations import Location, open_from_here
-from kfp_image_tuning.katib.options import KatibOptions
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.json_files import write_json
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.json_files import write_json
+from kfp_image_tuning.engines.katib.request.locations import Location, open_from_here
+from kfp_image_tuning.engines.katib.request.options import KatibOptions
 
 MODEL_FILES = ("model.json", "model.safetensors")
 

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.katib.model_store import ModelStore
-from kfp_image_tuning.katib.search_record import SearchRecord
-from kfp_image_tuning.tuning.errors import DocumentError, ImageTuningError
+from kfp_image_tuning.core.errors import DocumentError, ImageTuningError
+from kfp_image_tuning.engines.katib.session.model_store import ModelStore
+from kfp_image_tuning.engines.katib.session.search_record import SearchRecord
 
 FILE_NAME = "search.json"
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from kfp_image_tuning.dataset.document_schema import find_violations
-from kfp_image_tuning.katib.experiment import PlannedExperiment
-from kfp_image_tuning.tuning.budget import Budget
-from kfp_image_tuning.tuning.errors import DocumentError
-from kfp_image_tuning.tuning.result import Trial
+from kfp_image_tuning.core.document_schema import find_violations
+from kfp_image_tuning.core.errors import DocumentError
+from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment
+from kfp_image_tuning.search.budget import Budget
+from kfp_image_tuning.search.result import Trial
 
 SCHEMA_VERSION = 1
 SCHEMA_NAME = "search_record.schema.json"
@@ -128,7 +128,7 @@ class SearchRecord:
         """
         schema = json.loads((Path(__file__).parent / SCHEMA_NAME).read_text(encoding="utf-8"))
         if violations := find_violations(document, schema):
-            raise DocumentError(f"is no record of a search ({'; '.join(violations)})")
+            raise DocumentError(f"is not a record of a search ({'; '.join(violations)})")
         try:
             found = [
                 ExperimentRecord(**{**entry, "trials": tuple(Trial.from_document(trial) for trial in entry["trials"])})

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from kfp_image_tuning.katib.experiment import OBJECTIVE_METRIC, TRAINING_METRIC, PlannedExperiment
-from kfp_image_tuning.katib.obstacles import clean_log_line
-from kfp_image_tuning.katib.validation import has_condition
-from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameter_table import Value
-from kfp_image_tuning.tuning.result import Epoch, Trial, TrialStatus
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import HyperparameterError
+from kfp_image_tuning.engines.katib.request.experiment import OBJECTIVE_METRIC, TRAINING_METRIC, PlannedExperiment
+from kfp_image_tuning.engines.katib.request.validation import has_condition
+from kfp_image_tuning.engines.katib.session.obstacles import clean_log_line
+from kfp_image_tuning.search.hyperparameter_table import Value
+from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus
+from kfp_image_tuning.search.search import Search
 
 ENDINGS: tuple[tuple[str, TrialStatus], ...] = (
     ("EarlyStopped", "early_stopped"),

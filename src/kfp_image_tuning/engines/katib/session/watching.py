@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.katib.cluster import Cluster, pauses
+from kfp_image_tuning.engines.katib.session.cluster import Cluster, pauses
 
 WATCH_SECONDS = 120
 """After so long the server ends a watch and the next one is opened; a connection that died unnoticed costs no more."""

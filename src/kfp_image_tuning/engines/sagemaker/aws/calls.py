@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from kfp_image_tuning.components.sagemaker_tuning.clients import Clients, make_clients
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws.clients import Clients, make_clients
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 
 SetbackKind = Literal["transient", "credentials", "denied"]
 
@@ -38,7 +38,7 @@ CREDENTIAL_ERRORS = frozenset(
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 PATIENCE_SECONDS: dict[SetbackKind, float] = {"transient": 6 * 3600, "credentials": 1800, "denied": 300}
-"""How long setbacks of a kind are borne, one after the other."""
+"""How long setbacks of a kind are tolerated, one after the other."""
 LONGEST_WAIT = 60.0
 """The longest wait between two tries, as a multiple of the first."""
 
@@ -169,11 +169,11 @@ def _kind(code: str, status: int) -> SetbackKind | None:
 
 
 class Patience:
-    """How setbacks in a row are borne: waits that grow, and an end.
+    """How setbacks in a row are tolerated: waits that grow, and an end.
 
     Args:
         unit: The first wait in seconds.
-        seconds: How long each kind is borne.
+        seconds: How long each kind is tolerated.
     """
 
     def __init__(self, unit: float, seconds: dict[SetbackKind, float] | None = None) -> None:
@@ -199,9 +199,11 @@ class Patience:
         """
         if setback.kind != self._kind:
             self._kind, self._since = setback.kind, time.monotonic()
-        borne = time.monotonic() - self._since
-        if borne >= self._seconds[setback.kind]:
-            raise EngineError(f"{setback}, for {borne:.0f} s now; {_WAY_OUT[setback.kind]}. {when_spent}") from setback
+        tolerated = time.monotonic() - self._since
+        if tolerated >= self._seconds[setback.kind]:
+            raise EngineError(
+                f"{setback}, for {tolerated:.0f} s now; {_WAY_OUT[setback.kind]}. {when_spent}"
+            ) from setback
         self._count += 1
         longest = self._unit * min(LONGEST_WAIT, 2.0 ** min(self._count - 1, 16))
         # Chance spreads out many processes that were thrown back at the same moment.

@@ -7,9 +7,9 @@ service model holds others (lengths, patterns, sizes); `validation` reads those 
 import math
 from collections.abc import Mapping
 
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.tuning.ranges import CategoricalRange, Range
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.search.ranges import CategoricalRange, Range
+from kfp_image_tuning.search.search import Search
 
 MAX_TUNED_HYPERPARAMETERS = 30
 MAX_HYPERPARAMETERS = 100

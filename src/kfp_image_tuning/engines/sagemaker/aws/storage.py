@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.clients import make_storage_client
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws.clients import make_storage_client
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 
 FOLDER = "kfp-image-tuning"
 """Where our files lie in a bucket for which no folder is given."""
@@ -27,12 +27,12 @@ def bucket_folder(bucket: str) -> str:
     """The S3 folder that is meant by ``bucket``, ``bucket/folder`` or ``s3://bucket/folder``.
 
     Raises:
-        EngineError: If it is no name of a bucket.
+        EngineError: If it is not a name of a bucket.
     """
     found = _BUCKET.fullmatch(bucket)
     if found is None:
         raise EngineError(
-            f"bucket: {bucket!r} is no bucket's name; give one such as my-bucket or s3://my-bucket/folder"
+            f"bucket: {bucket!r} is not a bucket's name; give one such as my-bucket or s3://my-bucket/folder"
         )
     return f"s3://{found[1]}/{(found[2] or '').strip('/') or FOLDER}"
 

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.channels import CHANNEL_NAMES, IMAGE, MODEL, channels_by_name
-from kfp_image_tuning.components.sagemaker_tuning.rules import definitions_of, ranges_of, tuned_names
-from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, partition
-from kfp_image_tuning.tuning.hyperparameter_table import parse_strings
-from kfp_image_tuning.tuning.hyperparameters import find_problems, required_names
-from kfp_image_tuning.tuning.search import OBJECTIVE_METRIC
-from kfp_image_tuning.tuning.search_space import DOCUMENTED_RANGES
+from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, partition
+from kfp_image_tuning.engines.sagemaker.request.channels import CHANNEL_NAMES, IMAGE, MODEL, channels_by_name
+from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of, ranges_of, tuned_names
+from kfp_image_tuning.search.hyperparameter_table import parse_strings
+from kfp_image_tuning.search.hyperparameters import find_problems, required_names
+from kfp_image_tuning.search.search import OBJECTIVE_METRIC
+from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES
 
 GPU_FAMILIES = ("p2", "p3", "g4dn", "g5")
 """The machines that AWS documents for training with this algorithm."""
@@ -168,7 +168,7 @@ def _locations(place: str, definition: Mapping[str, Any], region: str) -> Iterat
         uris["CheckpointConfig.S3Uri"] = definition["CheckpointConfig"].get("S3Uri", "")
     for name, uri in uris.items():
         if not _BUCKET.fullmatch(uri):
-            yield f"{place}.{name}: {uri!r} is no S3 location; give one such as s3://bucket/folder"
+            yield f"{place}.{name}: {uri!r} is not an S3 location; give one such as s3://bucket/folder"
     expected = f"arn:{partition(region)}:"
     if not definition["RoleArn"].startswith(expected):
         role = definition["RoleArn"]

@@ -7,7 +7,7 @@ Algorithm", Amazon SageMaker developer guide).
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 
 RECORDIO = "application/x-recordio"
 IMAGE = "application/x-image"

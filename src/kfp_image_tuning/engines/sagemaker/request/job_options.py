@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.channels import CHANNEL_NAMES
-from kfp_image_tuning.components.sagemaker_tuning.options import TITLE, SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.storage import bucket_folder
-from kfp_image_tuning.components.tuning_settings import restore_whole_numbers
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbers
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.object_forms import find_misfits
+from kfp_image_tuning.engines.sagemaker.aws.storage import bucket_folder
+from kfp_image_tuning.engines.sagemaker.request.channels import CHANNEL_NAMES
+from kfp_image_tuning.engines.sagemaker.request.options import TITLE, SageMakerOptions
 
 _DECIDED_HERE = ("data", "output", "record_shards")
 _IDENTITY_LENGTH = 16

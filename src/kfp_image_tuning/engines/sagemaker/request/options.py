@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.object_forms import find_misfits
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.object_forms import find_misfits
 
 ContentKind = Literal["recordio", "images", "augmented_manifest"]
 """``recordio``: ``.rec`` files; ``images``: image files and ``.lst`` lists; ``augmented_manifest``: JSON lines."""
@@ -22,7 +22,13 @@ OnStopped = Literal["accept", "fail"]
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceConfig:
-    """One choice of machines among several (``InstanceConfigs``); SageMaker takes the first that it has room for."""
+    """One choice of machines among several (``InstanceConfigs``); SageMaker takes the first that it has room for.
+
+    Attributes:
+        instance_type: Machine of each training job, such as ml.g5.xlarge.
+        instance_count: Machines of each training job.
+        volume_gb: Disk of each machine, in GB.
+    """
 
     instance_type: str
     instance_count: int = 1

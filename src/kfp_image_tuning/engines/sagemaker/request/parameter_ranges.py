@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.tuning.ranges import CategoricalRange, ContinuousRange, Range
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, Range
 
 SCALING_TYPES = {
     "linear": "Linear",

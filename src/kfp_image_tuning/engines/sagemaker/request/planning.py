@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning import limits
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import scaling_notes
-from kfp_image_tuning.components.sagemaker_tuning.request import (
+from kfp_image_tuning.core.errors import BudgetError
+from kfp_image_tuning.engines.run import Plan
+from kfp_image_tuning.engines.sagemaker.aws import limits
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.parameter_ranges import scaling_notes
+from kfp_image_tuning.engines.sagemaker.request.request import (
     build_request,
     early_stopping_type,
     needs_several_definitions,
     search_branches,
 )
-from kfp_image_tuning.components.sagemaker_tuning.rules import definitions_of
-from kfp_image_tuning.components.sagemaker_tuning.validation import check_request, most_cost
-from kfp_image_tuning.tuning.engine import Plan
-from kfp_image_tuning.tuning.errors import BudgetError
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of
+from kfp_image_tuning.engines.sagemaker.request.validation import check_request, most_cost
+from kfp_image_tuning.search.search import Search
 
 ENGINE_NAME = "sagemaker"
 

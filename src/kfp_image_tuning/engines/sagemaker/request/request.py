@@ -9,18 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.channels import input_channels
-from kfp_image_tuning.components.sagemaker_tuning.job_names import own_tags, request_hash, tuning_job_name
-from kfp_image_tuning.components.sagemaker_tuning.limits import choose_fuse_seconds, choose_parallel_trials
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.parameter_ranges import parameter_ranges
-from kfp_image_tuning.components.sagemaker_tuning.training_image import is_built_in, training_image
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.hyperparameter_table import is_active
-from kfp_image_tuning.tuning.hyperparameters import Hyperparameters
-from kfp_image_tuning.tuning.ranges import Range
-from kfp_image_tuning.tuning.search import OBJECTIVE_METRIC, Search
-from kfp_image_tuning.tuning.search_space import SearchSpace
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws.limits import choose_fuse_seconds, choose_parallel_trials
+from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, training_image
+from kfp_image_tuning.engines.sagemaker.request.channels import input_channels
+from kfp_image_tuning.engines.sagemaker.request.job_names import own_tags, request_hash, tuning_job_name
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.parameter_ranges import parameter_ranges
+from kfp_image_tuning.search.hyperparameter_table import is_active
+from kfp_image_tuning.search.hyperparameters import Hyperparameters
+from kfp_image_tuning.search.ranges import Range
+from kfp_image_tuning.search.search import OBJECTIVE_METRIC, Search
+from kfp_image_tuning.search.search_space import SearchSpace
 
 STRATEGIES = {"bayesian": "Bayesian", "random": "Random", "grid": "Grid", "hyperband": "Hyperband"}
 OBJECTIVE = {"Type": "Maximize", "MetricName": OBJECTIVE_METRIC}

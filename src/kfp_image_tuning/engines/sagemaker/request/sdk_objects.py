@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.planning import plan_search
-from kfp_image_tuning.components.sagemaker_tuning.service_model import input_shape
-from kfp_image_tuning.components.sagemaker_tuning.validation import OPERATION
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws.service_model import input_shape
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
+from kfp_image_tuning.engines.sagemaker.request.validation import OPERATION
+from kfp_image_tuning.search.search import Search
 
 EXTRA = "kfp-image-tuning[sagemaker-sdk]"
 

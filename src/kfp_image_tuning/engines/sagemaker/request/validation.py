@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning import limits
-from kfp_image_tuning.components.sagemaker_tuning.algorithm_rules import find_broken_algorithm_rules
-from kfp_image_tuning.components.sagemaker_tuning.rules import definitions_of, find_broken_rules
-from kfp_image_tuning.components.sagemaker_tuning.service_model import find_violations
-from kfp_image_tuning.tuning.errors import EngineError
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.aws import limits
+from kfp_image_tuning.engines.sagemaker.aws.service_model import find_violations
+from kfp_image_tuning.engines.sagemaker.request.algorithm_rules import find_broken_algorithm_rules
+from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of, find_broken_rules
 
 OPERATION = "CreateHyperParameterTuningJob"
 

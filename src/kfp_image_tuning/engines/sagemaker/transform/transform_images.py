@@ -12,16 +12,16 @@ from itertools import islice
 
 import numpy as np
 
-from kfp_image_tuning.components.model_evaluation.prediction import (
+from kfp_image_tuning.core.errors import DatasetError, EngineError
+from kfp_image_tuning.dataset.document import Dataset, Split
+from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.evaluation.prediction import (
     Location,
     Predictions,
     Skipped,
     read_label,
     split_records,
 )
-from kfp_image_tuning.components.sagemaker_tuning.storage import Storage
-from kfp_image_tuning.dataset.document import Dataset, Split
-from kfp_image_tuning.tuning.errors import DatasetError, EngineError
 
 OUTPUT_SUFFIX = ".out"
 UPLOAD_BATCH = 512

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
-from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Patience, Refusal, Setback, SetbackKind
-from kfp_image_tuning.components.sagemaker_tuning.job_names import REQUEST_TAG, console_url, log_url, request_hash
-from kfp_image_tuning.components.sagemaker_tuning.limits import count_trials
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.outcome import describe_outcome, refuse_outcome
-from kfp_image_tuning.components.sagemaker_tuning.planning import ENGINE_NAME, plan_search
-from kfp_image_tuning.components.sagemaker_tuning.stopping import job_guard, renew_guard
-from kfp_image_tuning.components.sagemaker_tuning.trial_book import TrialBook
-from kfp_image_tuning.tuning.engine import Adopted, Plan, TrialUpdate
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.search import Search
-from kfp_image_tuning.tuning.stop_guard import StopGuard
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.stop_guard import StopGuard
+from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Patience, Refusal, Setback, SetbackKind
+from kfp_image_tuning.engines.sagemaker.aws.limits import count_trials
+from kfp_image_tuning.engines.sagemaker.request.job_names import REQUEST_TAG, console_url, log_url, request_hash
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.planning import ENGINE_NAME, plan_search
+from kfp_image_tuning.engines.sagemaker.tuning.outcome import describe_outcome, refuse_outcome
+from kfp_image_tuning.engines.sagemaker.tuning.stopping import job_guard, renew_guard
+from kfp_image_tuning.engines.sagemaker.tuning.trial_book import TrialBook
+from kfp_image_tuning.search.search import Search
 
 LONGEST_SILENCE = 5.0
 """Seconds without an update, at most: so quickly a time limit acts."""
@@ -131,7 +131,7 @@ class SageMakerEngine:
         """Say what came of the tuning job; the best model is in S3.
 
         Raises:
-            EngineError: If the tuning job left no model, or was stopped and that is no result (``on_stopped``).
+            EngineError: If the tuning job left no model, or was stopped and that is not a result (``on_stopped``).
         """
         if self._guard is not None:
             self._guard.close()

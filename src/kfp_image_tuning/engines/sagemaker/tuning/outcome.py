@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.job_names import REQUEST_TAG, console_url, log_url
-from kfp_image_tuning.components.sagemaker_tuning.options import SageMakerOptions
-from kfp_image_tuning.components.sagemaker_tuning.rules import definitions_of
-from kfp_image_tuning.components.sagemaker_tuning.trial_book import TrialBook
-from kfp_image_tuning.tuning.errors import EngineError
-from kfp_image_tuning.tuning.result import find_best_trial
+from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.sagemaker.request.job_names import REQUEST_TAG, console_url, log_url
+from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of
+from kfp_image_tuning.engines.sagemaker.tuning.trial_book import TrialBook
+from kfp_image_tuning.search.result import find_best_trial
 
 QUOTED_REASONS = 3
 
@@ -49,7 +49,7 @@ def describe_outcome(
 def refuse_outcome(
     tuning_job: Mapping[str, Any], book: TrialBook, options: SageMakerOptions, *, stopped_by_us: bool
 ) -> None:
-    """Raise where a tuning job that has ended is no result.
+    """Raise where a tuning job that has ended is not a result.
 
     Raises:
         EngineError: With the reasons that SageMaker and the trials give.

@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from kfp_image_tuning.components.sagemaker_tuning.calls import (
+from kfp_image_tuning.core.stop_guard import StopGuard, StopRequest
+from kfp_image_tuning.engines.sagemaker.aws.calls import (
     CREDENTIAL_CODES,
     DENIED_CODES,
     THROTTLING_CODES,
@@ -15,7 +16,6 @@ from kfp_image_tuning.components.sagemaker_tuning.calls import (
     Refusal,
     Setback,
 )
-from kfp_image_tuning.tuning.stop_guard import StopGuard, StopRequest
 
 MISSING = ("ResourceNotFound", "not found", "could not find")
 """How SageMaker says that a job is not there, which it may be a moment later."""

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Refusal, Setback
-from kfp_image_tuning.tuning.result import Epoch
+from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Refusal, Setback
+from kfp_image_tuning.search.result import Epoch
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 LAST_LINES = 5

@@ -5,14 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from kfp_image_tuning.components.sagemaker_tuning.calls import Caller, Setback
-from kfp_image_tuning.components.sagemaker_tuning.job_names import log_url
-from kfp_image_tuning.components.sagemaker_tuning.training_logs import TrainingLogs
-from kfp_image_tuning.tuning.engine import TrialUpdate
-from kfp_image_tuning.tuning.errors import HyperparameterError
-from kfp_image_tuning.tuning.hyperparameter_table import RULES, is_active, parse_value
-from kfp_image_tuning.tuning.result import Epoch, Trial, TrialStatus
-from kfp_image_tuning.tuning.search import Search
+from kfp_image_tuning.core.errors import HyperparameterError
+from kfp_image_tuning.engines.run import TrialUpdate
+from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Setback
+from kfp_image_tuning.engines.sagemaker.request.job_names import log_url
+from kfp_image_tuning.engines.sagemaker.tuning.training_logs import TrainingLogs
+from kfp_image_tuning.search.hyperparameter_table import RULES, is_active, parse_value
+from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus
+from kfp_image_tuning.search.search import Search
 
 PAGE = 100
 """The most that the service gives at a time."""

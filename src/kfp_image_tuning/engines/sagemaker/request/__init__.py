@@ -1,0 +1,4 @@
+"""The tuning job as plain data, and the service's and the algorithm's rules for it.
+
+What is made here is made without a network.
+"""

@@ -1,0 +1,4 @@
+"""Predictions of a model by batch transform.
+
+Calls go through ``aws``.
+"""

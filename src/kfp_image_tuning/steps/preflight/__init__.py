@@ -1,0 +1,1 @@
+"""The first step of every pipeline: all parameters of all steps are checked before anything is spent."""
