@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kfp_image_tuning.core.errors import ImageTuningError
 from kfp_image_tuning.core.installed_code import DISTRIBUTION, config_map_name
 from kfp_image_tuning.delivery.config_map import DIGEST_ANNOTATION, NAME_LABEL, build_config_map
+from kfp_image_tuning.engines.katib.session.cluster import find_access
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -68,14 +69,12 @@ class Installation:
             InstallationError: If there is no cluster.
         """
         from kubernetes import config
-        from kubernetes.client import ApiClient, Configuration
+        from kubernetes.client import ApiClient
 
-        configuration = Configuration()
         try:
-            config.load_config(client_configuration=configuration)
+            configuration, _ = find_access()
         except (config.ConfigException, OSError) as error:
             raise InstallationError(f"Kubernetes: no cluster is configured ({error}); set KUBECONFIG") from None
-        configuration.retries = False
         return cls(ApiClient(configuration), namespace, dry_run=dry_run)
 
     def install(self) -> Installed:

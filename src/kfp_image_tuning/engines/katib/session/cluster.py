@@ -15,7 +15,7 @@ from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.stop_guard import StopRequest
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, Configuration
 
 GROUP, VERSION = "kubeflow.org", "v1beta1"
 EXPERIMENT_LABEL = "katib.kubeflow.org/experiment"
@@ -31,6 +31,26 @@ OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 PASSING_STATUSES = (429, 500, 502, 503, 504)
 
 Answer = TypeVar("Answer")
+
+
+def find_access() -> tuple["Configuration", str]:
+    """How the cluster is reached, and the own namespace: by the pod's service account, or the kubeconfig's context.
+
+    Raises:
+        kubernetes.config.ConfigException: If there is no cluster.
+        OSError: If what is there cannot be read.
+    """
+    from kubernetes import config
+    from kubernetes.client import Configuration
+
+    configuration = Configuration()
+    configuration.retries = False
+    if OWN_NAMESPACE.exists():
+        config.load_incluster_config(client_configuration=configuration)
+        return configuration, OWN_NAMESPACE.read_text().strip()
+    config.load_kube_config(client_configuration=configuration)
+    context = config.list_kube_config_contexts()[1]["context"]
+    return configuration, str(context.get("namespace", "default"))
 
 
 class Cluster:
@@ -67,21 +87,14 @@ class Cluster:
             EngineError: If there is no cluster.
         """
         from kubernetes import config
-        from kubernetes.client import ApiClient, Configuration
+        from kubernetes.client import ApiClient
 
-        configuration = Configuration()
         try:
-            if OWN_NAMESPACE.exists():
-                config.load_incluster_config(client_configuration=configuration)
-                own = OWN_NAMESPACE.read_text().strip()
-            else:
-                config.load_kube_config(client_configuration=configuration)
-                own = config.list_kube_config_contexts()[1]["context"].get("namespace", "default")
+            configuration, own = find_access()
         except (config.ConfigException, OSError) as error:
             raise EngineError(
                 f"Kubernetes: no cluster is configured ({error}); set KUBECONFIG, or run in a pod of the cluster"
             ) from None
-        configuration.retries = False
         return cls(ApiClient(configuration), namespace or own, patience)
 
     def get(self, plural: str, name: str) -> dict[str, Any] | None:
