@@ -13,8 +13,8 @@ from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment,
 from kfp_image_tuning.engines.katib.request.locations import Location
 from kfp_image_tuning.engines.katib.request.options import KatibOptions
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
-from kfp_image_tuning.engines.katib.session.record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.search_record import ExperimentRecord, SearchRecord
+from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus
 from tests.emulators.object_store import object_store

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.engines.local.early_stopping import find_reason_to_stop, find_rungs
-from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.search.result import Epoch
 from kfp_image_tuning.search.search import Search
 from tests.engines.local.searching import make_trial

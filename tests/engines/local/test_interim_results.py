@@ -19,7 +19,7 @@ from kfp_image_tuning.engines.local.interim_results import (
     find_interim_place,
 )
 from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, Journal, read_records
-from kfp_image_tuning.engines.local.records import Record
+from kfp_image_tuning.engines.local.trial_records import Record
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.local_tuning import launch
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome

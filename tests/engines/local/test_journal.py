@@ -9,7 +9,7 @@ import pytest
 
 from kfp_image_tuning.core.errors import DocumentError, EngineError
 from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, Journal
-from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Epoch
 from tests.engines.local.searching import make_trial

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.core.errors import SearchSpaceError
-from kfp_image_tuning.engines.local.records import Record
 from kfp_image_tuning.engines.local.suggestion import make_grid, suggest
+from kfp_image_tuning.engines.local.trial_records import Record
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.hyperparameter_table import USED_BY_OPTIMIZER, is_active
 from kfp_image_tuning.search.search import Search

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.search.search import Search
 
 HOPELESS = 0.5

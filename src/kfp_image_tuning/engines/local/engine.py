@@ -20,9 +20,9 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.local.early_stopping import find_reason_to_stop
 from kfp_image_tuning.engines.local.journal import Journal
 from kfp_image_tuning.engines.local.places import find_places
-from kfp_image_tuning.engines.local.records import Point, Record
 from kfp_image_tuning.engines.local.suggestion import make_grid, seed_of, suggest
 from kfp_image_tuning.engines.local.trial_files import TrialFiles
+from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.engines.local.workers import News, Worker, WorkerPool
 from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus, find_best_trial

@@ -22,7 +22,7 @@ from kfp_image_tuning.core.errors import StoreError
 from kfp_image_tuning.core.object_store import StorePlace, is_remote, open_place, without_credentials
 from kfp_image_tuning.core.store_address import find_address
 from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, read_records
-from kfp_image_tuning.engines.local.records import describe_records
+from kfp_image_tuning.engines.local.trial_records import describe_records
 from kfp_image_tuning.search.search import Search
 
 SCHEMA_VERSION = 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.core.errors import DocumentError, EngineError
-from kfp_image_tuning.engines.local.records import Point, Record
+from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.search.result import Epoch, Trial
 from kfp_image_tuning.search.search import Search
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.core.errors import SearchSpaceError
 from kfp_image_tuning.engines.local.axes import Axis, make_axis
-from kfp_image_tuning.engines.local.records import Record
+from kfp_image_tuning.engines.local.trial_records import Record
 from kfp_image_tuning.search.hyperparameter_table import Value
 from kfp_image_tuning.search.ranges import CategoricalRange
 from kfp_image_tuning.search.search import Search

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kfp_image_tuning.engines.local.records import Record
+from kfp_image_tuning.engines.local.trial_records import Record
 from kfp_image_tuning.search.result import merit
 
 KEPT_MODELS = 3

@@ -28,7 +28,7 @@ from kfp_image_tuning.preparation.sources.image_reference import (
 )
 from kfp_image_tuning.preparation.sources.numbered_classes import name_numbered_classes
 from kfp_image_tuning.preparation.sources.parquet_tables import read_parquet
-from kfp_image_tuning.preparation.sources.record_files import read_records
+from kfp_image_tuning.preparation.sources.recordio_files import read_records
 
 FILES_AT_A_TIME = 64
 WHOLE_AT_ONCE_BYTES = 1 << 20

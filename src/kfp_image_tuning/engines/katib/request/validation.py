@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.katib.request.algorithm_rules import find_broken_algorithm_rules
 from kfp_image_tuning.engines.katib.request.collector_rules import find_broken_collector_rules
 from kfp_image_tuning.engines.katib.request.experiment_types import find_mistyped
 from kfp_image_tuning.engines.katib.request.names import LONGEST_EXPERIMENT_NAME
 from kfp_image_tuning.engines.katib.request.parameter_rules import find_broken_parameter_rules
+from kfp_image_tuning.engines.katib.request.suggestion_rules import find_broken_algorithm_rules
 from kfp_image_tuning.engines.katib.request.template_rules import find_broken_template_rules
 
 API_VERSION = "kubeflow.org/v1beta1"

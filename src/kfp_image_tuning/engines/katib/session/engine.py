@@ -36,7 +36,7 @@ from kfp_image_tuning.engines.katib.session.cluster import INJECTION_LABEL, Clus
 from kfp_image_tuning.engines.katib.session.following import Follower
 from kfp_image_tuning.engines.katib.session.history import History
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
-from kfp_image_tuning.engines.katib.session.record_file import RecordFile
+from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.watching import Change, Watcher
 from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.search.result import find_best_trial

@@ -7,8 +7,8 @@ from typing import Any
 from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment
 from kfp_image_tuning.engines.katib.request.validation import is_exhausted
 from kfp_image_tuning.engines.katib.session.following import Follower
-from kfp_image_tuning.engines.katib.session.record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.search_record import ExperimentRecord, SearchRecord
+from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.trial_status import read_time
 from kfp_image_tuning.engines.run import Adopted
 from kfp_image_tuning.search.budget import Budget

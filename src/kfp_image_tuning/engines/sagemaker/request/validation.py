@@ -1,7 +1,7 @@
 """Everything that can be known of a request before it costs anything: whether it is right, what it can cost.
 
 `check_request` puts together the service's own model (`service_model`), SageMaker's documented rules (`rules`) and the
-algorithm's (`algorithm_rules`) and reports all violations at once.
+algorithm's (`image_classification_rules`) and reports all violations at once.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.engines.sagemaker.aws import limits
 from kfp_image_tuning.engines.sagemaker.aws.service_model import find_violations
-from kfp_image_tuning.engines.sagemaker.request.algorithm_rules import find_broken_algorithm_rules
+from kfp_image_tuning.engines.sagemaker.request.image_classification_rules import find_broken_algorithm_rules
 from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of, find_broken_rules
 
 OPERATION = "CreateHyperParameterTuningJob"
