@@ -53,10 +53,11 @@ image:  ## an image for compile --image (VARIANT=cuda or cpu; with buildah, dock
 	@test -n "$(BUILDER)" || { echo "make image needs buildah, docker or podman, and none of them is installed"; exit 1; }
 	$(BUILDER) build --build-arg VARIANT=$(VARIANT) $(BUILD_OPTIONS) -t $(IMAGE) .
 
-lint: setup  ## ruff, format check, type check
+lint: setup  ## ruff, format check, type check, the catalogue's rules for components
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m mypy -p kfp_image_tuning
+	@$(BIN)/python -m tools.check_catalogue
 
 format: setup  ## format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""A component's README, made from its docstring and signature.
+"""A component's README, made from its docstring, its signature and its example.
 
 ``python -m tools.component_readmes`` writes them all.
 """
@@ -10,8 +10,9 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-COMPONENTS = Path(__file__).parents[1] / "components"
-FOLDERS = sorted(path.parent for path in COMPONENTS.glob("*/component.py"))
+from tools.check_catalogue import find_folders
+
+FOLDERS = find_folders()
 
 _TYPES = {
     "STRING": "text",
@@ -50,15 +51,21 @@ def write_readme(folder: Path) -> str:
         "## Use",
         "",
         "```python",
-        f"from kfp_image_tuning.components.{name}.component import {name}",
+        *_example(folder),
         "```",
         "",
         "The component's body imports `kfp_image_tuning`. `kfp-image-tuning compile` makes pipelines that carry this",
         "code; a pipeline that is compiled in another way needs an image in which `kfp-image-tuning` is installed.",
         "",
-        "<!-- Made from component.py by `make generate`. -->",
+        "<!-- Made from component.py and example_pipelines.py by `make generate`. -->",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _example(folder: Path) -> list[str]:
+    """The lines of the component's example, without its docstring and without words to the type checker."""
+    lines = (folder / "example_pipelines.py").read_text(encoding="utf-8").splitlines()
+    return [line.partition("  # type: ignore")[0] for line in lines[2:]]
 
 
 def _table(folder: Path, direction: str) -> list[str]:

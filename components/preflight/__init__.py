@@ -1,1 +1,5 @@
 """All parameters of a run, checked first: the component's face."""
+
+from .component import preflight
+
+__all__ = ["preflight"]

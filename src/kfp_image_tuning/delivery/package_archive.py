@@ -20,7 +20,8 @@ SUFFIXES = (".py", ".json", ".css", ".js", ".html", ".sh")
 MAXIMUM_BYTES = 1024 * 1024
 """Kubernetes' limit on the values of a ConfigMap together."""
 
-_NOT_CARRIED = ("pipelines/compiled",)
+_NOT_CARRIED = {"compiled", "tests", "example_pipelines.py"}
+"""Folders and files of the components and pipelines that nothing reads in a pod."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o100644
 
@@ -77,5 +78,5 @@ def _files() -> Iterator[tuple[str, Path]]:
     for place, _, names in os.walk(folder, followlinks=True):
         for path in (Path(place) / name for name in names):
             name = path.relative_to(folder).as_posix()
-            if path.suffix in SUFFIXES and not name.startswith(_NOT_CARRIED):
+            if path.suffix in SUFFIXES and _NOT_CARRIED.isdisjoint(Path(name).parts):
                 yield name, path

@@ -32,4 +32,4 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our wheel."""
     from tests.pipelines.environments import build_wheel
 
-    return build_wheel(Path(__file__).parents[1], tmp_path_factory.mktemp("wheel"))
+    return build_wheel(Path(__file__).parent, tmp_path_factory.mktemp("wheel"))

@@ -1,0 +1,20 @@
+"""How the component is used in a pipeline."""
+
+from kfp import dsl
+
+
+@dsl.pipeline  # type: ignore[untyped-decorator]
+def model_evaluation_example(images: str = "s3://my-bucket/images") -> None:
+    """Search, and go on only with a model that is good enough."""
+    from kfp_image_tuning.components.data_preparation import data_preparation
+    from kfp_image_tuning.components.local_tuning import local_tuning
+    from kfp_image_tuning.components.model_evaluation import model_evaluation
+
+    prepared = data_preparation(data=images)
+    tuned = local_tuning(dataset=prepared.outputs["dataset"])
+    model_evaluation(
+        model=tuned.outputs["best_model"],
+        dataset=prepared.outputs["dataset"],
+        tuning_result=tuned.outputs["tuning_result"],
+        min_accuracy=0.9,
+    )
