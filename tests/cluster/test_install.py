@@ -69,7 +69,7 @@ def test_namespace_that_is_not_there_is_named(cluster: ControlPlane | GivenClust
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
-def test_kubectl_applies_the_manifest_and_install_takes_it_over(
+def test_kubectl_and_install_follow_each_other(
     cluster: ControlPlane | GivenCluster, namespace: str, tmp_path: Path
 ) -> None:
     shutil.copytree(MANIFESTS / "kubeflow", tmp_path / "kubeflow")
@@ -87,3 +87,5 @@ def test_kubectl_applies_the_manifest_and_install_takes_it_over(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "is replaced" in install(cluster, "--namespace", namespace).stdout
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 APPLY = "application/apply-patch+yaml"
+FIELD_MANAGER = "kubectl"
+"""The name under which `kubectl apply --server-side` works: with another one, the one could not follow the other."""
 _TIMEOUT = (5.0, 60.0)
 
 
@@ -107,8 +109,8 @@ class Installation:
 
     def _apply(self, document: dict[str, Any], _request_timeout: tuple[float, float]) -> Any:
         """Server-side apply, which the client's own method for patches does not know."""
-        # Forced, because kubectl apply may have made it.
-        query = {"fieldManager": DISTRIBUTION, "force": "true", **({"dryRun": "All"} if self._options else {})}
+        # Forced, because an earlier release may have made it under a name of its own.
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", **({"dryRun": "All"} if self._options else {})}
         return self._core.api_client.call_api(
             f"/api/v1/namespaces/{self._namespace}/configmaps/{document['metadata']['name']}",
             "PATCH",
