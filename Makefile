@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 BENCHMARKS := data_preparation data_loading training local_startup sagemaker_launcher local_search
 
-.PHONY: help demo test compile generate image lint format bench test-mxnet test-sagemaker-sdk test-cluster test-e2e setup clean
+.PHONY: help demo test compile generate dist image lint format bench test-mxnet test-sagemaker-sdk test-cluster test-e2e setup clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ generate: setup  ## write what is made from the code: the components' README.md,
 	@$(BIN)/python -m tools.component_readmes
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.katib_examples
+
+dist: setup  ## wheel and sdist of the checked-out commit, the same bytes whenever they are built
+	@$(BIN)/python -m tools.distributions dist
 
 # One image for all steps and trials. BUILD_OPTIONS takes what the builder takes, such as --build-arg PYTHON_BASE=...
 IMAGE ?= kfp-image-tuning:latest
