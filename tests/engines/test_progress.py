@@ -7,7 +7,7 @@ import pytest
 
 from kfp_image_tuning.engines import progress
 from kfp_image_tuning.engines.progress import Progress
-from kfp_image_tuning.engines.run import TrialUpdate
+from kfp_image_tuning.engines.protocol import TrialUpdate
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Epoch, Trial
 from tests.search.searches import make_search

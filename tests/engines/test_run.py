@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate, run_search
+from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Epoch, Trial, TuningResult
 from kfp_image_tuning.search.search import Search

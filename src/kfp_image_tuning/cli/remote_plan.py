@@ -10,7 +10,7 @@ from kfp_image_tuning.cli.volume_data import seen_here
 from kfp_image_tuning.core.object_store import is_remote
 from kfp_image_tuning.core.volume_claims import is_on_claim
 from kfp_image_tuning.delivery.readable_yaml import dump_documents
-from kfp_image_tuning.engines.run import Plan
+from kfp_image_tuning.engines.protocol import Plan
 from kfp_image_tuning.search.search import DatasetSummary
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, summarize
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kfp_image_tuning.search.result import Trial, find_best_trial
 
 if TYPE_CHECKING:
-    from kfp_image_tuning.engines.run import TrialUpdate
+    from kfp_image_tuning.engines.protocol import TrialUpdate
     from kfp_image_tuning.search.search import Search
 
 QUIET_SECONDS, QUIET_SHARE, LONGEST_QUIET = 10.0, 0.05, 300.0

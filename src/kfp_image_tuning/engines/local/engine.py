@@ -24,7 +24,7 @@ from kfp_image_tuning.engines.local.suggestion import make_grid, seed_of, sugges
 from kfp_image_tuning.engines.local.trial_files import TrialFiles
 from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.engines.local.workers import News, Worker, WorkerPool
-from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus, find_best_trial
 from kfp_image_tuning.search.search import Search
 

@@ -17,7 +17,7 @@ from kfp_image_tuning.engines.katib.request.locations import Location
 from kfp_image_tuning.engines.katib.request.options import KatibOptions
 from kfp_image_tuning.engines.katib.request.trial_pod import image_of, mounts_code
 from kfp_image_tuning.engines.katib.request.validation import check_experiment
-from kfp_image_tuning.engines.run import Plan
+from kfp_image_tuning.engines.protocol import Plan
 from kfp_image_tuning.search.search import Search
 
 ENGINE_NAME = "katib"

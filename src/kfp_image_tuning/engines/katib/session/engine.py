@@ -38,7 +38,7 @@ from kfp_image_tuning.engines.katib.session.history import History
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.watching import Change, Watcher
-from kfp_image_tuning.engines.run import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.search.result import find_best_trial
 from kfp_image_tuning.search.search import Search
 

@@ -23,7 +23,7 @@ from kfp_image_tuning.engines.katib.session.obstacles import (
 )
 from kfp_image_tuning.engines.katib.session.trial_status import TrialLog, stopped, trial_from
 from kfp_image_tuning.engines.katib.session.watching import Change
-from kfp_image_tuning.engines.run import TrialUpdate
+from kfp_image_tuning.engines.protocol import TrialUpdate
 from kfp_image_tuning.search.result import Trial
 from kfp_image_tuning.search.search import Search
 

@@ -10,7 +10,7 @@ from kfp_image_tuning.engines.katib.session.following import Follower
 from kfp_image_tuning.engines.katib.session.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.trial_status import read_time
-from kfp_image_tuning.engines.run import Adopted
+from kfp_image_tuning.engines.protocol import Adopted
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Trial
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from kfp_image_tuning.core.errors import HyperparameterError
-from kfp_image_tuning.engines.run import TrialUpdate
+from kfp_image_tuning.engines.protocol import TrialUpdate
 from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Setback
 from kfp_image_tuning.engines.sagemaker.request.job_names import log_url
 from kfp_image_tuning.engines.sagemaker.tuning.training_logs import TrainingLogs
