@@ -5,8 +5,8 @@ Parameters carry the prefix of the step that they belong to, because the KFP con
 
 from kfp import dsl
 
-from kfp_image_tuning.components.local_tuning.component import local_tuning
-from kfp_image_tuning.components.model_evaluation.component import model_evaluation
+from kfp_image_tuning.components.evaluation.model_evaluation import model_evaluation
+from kfp_image_tuning.components.training.local_tuning import local_tuning
 from kfp_image_tuning.core.store_address import KUBEFLOW_SECRET
 from kfp_image_tuning.pipelines.step_resources import NO_ACCELERATORS, NO_LIMIT, limit
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search

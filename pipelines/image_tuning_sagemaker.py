@@ -5,8 +5,8 @@ Parameters carry the prefix of the step that they belong to, because the KFP con
 
 from kfp import dsl
 
-from kfp_image_tuning.components.sagemaker_evaluation.component import sagemaker_evaluation
-from kfp_image_tuning.components.sagemaker_tuning.component import sagemaker_tuning
+from kfp_image_tuning.components.evaluation.sagemaker_evaluation import sagemaker_evaluation
+from kfp_image_tuning.components.training.sagemaker_tuning import sagemaker_tuning
 from kfp_image_tuning.core.store_address import KUBEFLOW_SECRET
 from kfp_image_tuning.pipelines.step_resources import NO_LIMIT, limit
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from kfp import dsl
 
-from kfp_image_tuning.components.data_preparation.component import data_preparation
-from kfp_image_tuning.components.preflight.component import preflight
+from kfp_image_tuning.components.data_processing.data_preparation import data_preparation
+from kfp_image_tuning.components.data_processing.preflight import preflight
 from kfp_image_tuning.pipelines.store_access import reach_stores
 
 

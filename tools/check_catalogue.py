@@ -18,6 +18,7 @@ COMPONENTS = Path(__file__).parents[1] / "components"
 
 FILES = ("__init__.py", "component.py", "metadata.yaml", "OWNERS", "README.md", "example_pipelines.py")
 """The last one and the tests are optional in the catalogue; here each component has them."""
+CATEGORIES = ("data_processing", "training", "evaluation", "deployment")
 REQUIRED_FIELDS = ["name", "stability", "dependencies", "lastVerified"]
 OPTIONAL_FIELDS = {"tags", "ci", "links"}
 STABILITIES = ("experimental", "alpha", "beta", "stable")
@@ -37,6 +38,8 @@ def find_folders(components: Path = COMPONENTS) -> list[Path]:
 
 def find_problems(folder: Path) -> Iterator[str]:
     """What the catalogue would refuse about a component's folder."""
+    if folder.parent.name not in CATEGORIES or not (folder.parent / "__init__.py").is_file():
+        yield f"lies in {folder.parent.name}; put it into a package named {' or '.join(CATEGORIES)}"
     missing = [name for name in FILES if not (folder / name).is_file()]
     missing += [] if list(folder.glob("tests/test_*.py")) else ["tests/test_component.py"]
     missing += [] if (folder / "tests/__init__.py").is_file() else ["tests/__init__.py"]
@@ -148,7 +151,7 @@ def main() -> int:
         problems = list(find_problems(folder))
         refused += bool(problems)
         for problem in problems:
-            print(f"{place}/{problem}")
+            print(f"{place}: {problem}")
         if not problems and (stale := find_stale(folder, datetime.now(UTC))):
             print(f"warning: {place}: {stale}; the catalogue removes it after {MAXIMUM_DAYS} days")
     return 1 if refused else 0

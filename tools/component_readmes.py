@@ -36,7 +36,7 @@ def definitions(folder: Path, direction: str, kind: str) -> dict[str, Any]:
 
 def face_of(folder: Path) -> Any:
     """What ``@dsl.component`` made."""
-    return getattr(import_module(f"kfp_image_tuning.components.{folder.name}.component"), folder.name)
+    return getattr(import_module(f"kfp_image_tuning.components.{folder.parent.name}.{folder.name}"), folder.name)
 
 
 def write_readme(folder: Path) -> str:

@@ -62,7 +62,7 @@ def test_example_compiles_and_uses_the_component(folder: Path, tmp_path: Path) -
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_versions_of_libraries_are_those_that_are_installed(folder: Path) -> None:
     metadata = yaml.safe_load((folder / "metadata.yaml").read_text(encoding="utf-8"))
-    declared = (folder.parents[1] / "setup.cfg").read_text(encoding="utf-8")
+    declared = (folder.parents[2] / "setup.cfg").read_text(encoding="utf-8")
     for service in metadata["dependencies"].get("external_services", []):
         library = service["name"].partition("(")[2].rstrip(")")
         assert f"    {library}{service['version'].removesuffix('.0')}\n" in declared

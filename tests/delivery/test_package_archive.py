@@ -30,7 +30,7 @@ def test_archive_has_every_package_with_what_its_modules_read() -> None:
         for path in package.rglob("*")
         if path.suffix in (".py", ".css", ".js", ".json", ".sh")
     }
-    faces = {f"kfp_image_tuning/{path.relative_to(ROOT)}" for path in ROOT.glob("components/*/component.py")}
+    faces = {f"kfp_image_tuning/{path.relative_to(ROOT)}" for path in ROOT.glob("components/*/*/component.py")}
     assert len(faces) == 7
     assert wanted | faces <= set(collect_files())
 

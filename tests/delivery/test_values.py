@@ -11,7 +11,7 @@ import yaml
 from kfp import dsl
 
 from kfp_image_tuning.cli.command_line import main
-from kfp_image_tuning.components.data_preparation.component import data_preparation
+from kfp_image_tuning.components.data_processing.data_preparation import data_preparation
 from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.delivery.specification import CompilationError
 from kfp_image_tuning.delivery.values_file import read_values, values_from

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.components.sagemaker_tuning.component import INSTALLED_EXTRAS
+from kfp_image_tuning.components.training.sagemaker_tuning.component import INSTALLED_EXTRAS
 from kfp_image_tuning.core.installed_code import config_map_name
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.delivery.declared_packages import declared_kfp, declared_packages

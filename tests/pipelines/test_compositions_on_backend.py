@@ -10,8 +10,8 @@ import pytest
 import yaml
 from kfp import components, dsl
 
-from kfp_image_tuning.components.data_preparation.component import data_preparation
-from kfp_image_tuning.components.katib_tuning.component import katib_tuning
+from kfp_image_tuning.components.data_processing.data_preparation import data_preparation
+from kfp_image_tuning.components.training.katib_tuning import katib_tuning
 from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.delivery.values_file import read_values
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES

@@ -9,7 +9,7 @@ import pytest
 from kfp import dsl
 from PIL import Image
 
-from kfp_image_tuning.components.preflight.component import preflight
+from kfp_image_tuning.components.data_processing.preflight import preflight
 from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.delivery.values_file import values_from
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kfp import dsl
 
-from kfp_image_tuning.components.data_preparation.component import data_preparation
+from kfp_image_tuning.components.data_processing.data_preparation import data_preparation
 from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.pipelines.store_access import reach_stores
 from tests.emulators.kfp_backend import Backend, Run

@@ -12,7 +12,10 @@ from tools.check_catalogue import find_folders, find_problems, find_stale
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     source = next(folder for folder in find_folders() if folder.name == "data_preparation")
-    return Path(shutil.copytree(source, tmp_path / source.name, ignore=shutil.ignore_patterns("__pycache__")))
+    category = shutil.copytree(
+        source.parent, tmp_path / source.parent.name, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return Path(category) / source.name
 
 
 def test_our_components_are_fine(folder: Path) -> None:
@@ -44,6 +47,11 @@ def test_what_the_catalogue_refuses_is_told(folder: Path, file: str, written: st
     assert written in text
     (folder / file).write_text(text.replace(written, instead), encoding="utf-8")
     assert told in "\n".join(find_problems(folder))
+
+
+def test_a_category_that_the_catalogue_does_not_have_is_told(folder: Path) -> None:
+    other = folder.parent.rename(folder.parents[1] / "images") / folder.name
+    assert "lies in images" in "\n".join(find_problems(other))
 
 
 @pytest.mark.parametrize("file", ["OWNERS", "README.md", "example_pipelines.py", "tests/test_component.py"])

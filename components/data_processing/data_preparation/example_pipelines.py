@@ -6,6 +6,6 @@ from kfp import dsl
 @dsl.pipeline  # type: ignore[untyped-decorator]
 def data_preparation_example(images: str = "s3://my-bucket/images") -> None:
     """Prepare images, with a fifth of them for the evaluation."""
-    from kfp_image_tuning.components.data_preparation import data_preparation
+    from kfp_image_tuning.components.data_processing.data_preparation import data_preparation
 
     data_preparation(data=images, test_fraction=0.2)

@@ -134,10 +134,11 @@ def _extras_of(container: dict[str, Any]) -> tuple[str, ...] | None:
     if "--function_to_execute" not in arguments:
         return None
     function = arguments[arguments.index("--function_to_execute") + 1]
-    module = find_spec(f"kfp_image_tuning.components.{function}")
-    if module is None or not module.submodule_search_locations:
+    components = find_spec("kfp_image_tuning.components")
+    places = (components and components.submodule_search_locations) or ()
+    face = next((face for place in places for face in Path(place).glob(f"*/{function}/component.py")), None)
+    if face is None:
         return None
-    face = Path(module.submodule_search_locations[0]) / "component.py"
     for node in ast.parse(face.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign | ast.Assign):
             targets = [node.target] if isinstance(node, ast.AnnAssign) else node.targets

@@ -1,0 +1,1 @@
+"""Components that look at images and make data sets of them."""

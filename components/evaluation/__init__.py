@@ -1,0 +1,1 @@
+"""Components that measure a model on images that no trial saw."""
