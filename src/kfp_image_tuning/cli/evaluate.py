@@ -6,6 +6,7 @@ from typing import Any
 
 from kfp_image_tuning.cli import pipeline_options
 from kfp_image_tuning.cli.run import GATE_EXIT_CODE
+from kfp_image_tuning.core.console import say
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -39,5 +40,5 @@ def execute(arguments: argparse.Namespace) -> int:
         min_accuracy=arguments.min_accuracy or 0.0,
         baseline_evaluation=arguments.baseline or "",
     )
-    print(f"Accuracy {outcome.accuracy:.4f}. Written to {arguments.output}: evaluation.json, report.html")
+    say(f"Accuracy {outcome.accuracy:.4f}. Written to {arguments.output}: evaluation.json, report.html")
     return 0 if outcome.passed else GATE_EXIT_CODE

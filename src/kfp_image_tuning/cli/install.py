@@ -1,7 +1,6 @@
 """``kfp-image-tuning install``: this release's code in a namespace, for pipelines and Katib's trials."""
 
 import argparse
-from importlib.util import find_spec
 from typing import Any
 
 _DESCRIPTION = """\
@@ -35,10 +34,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from kfp_image_tuning.delivery.installation import Installation, InstallationError
+    from kfp_image_tuning.delivery.installation import Installation
 
-    if find_spec("kubernetes") is None:
-        raise InstallationError("needs the package kubernetes; pip install 'kfp-image-tuning[katib]'")
     installation = Installation.connect(arguments.namespace, dry_run=arguments.dry_run)
     done = installation.uninstall() if arguments.uninstall else installation.install()
     prefix = "dry run, nothing is changed: " if arguments.dry_run else ""

@@ -23,6 +23,7 @@ class OutputFilter:
 
     Attributes:
         error: What the component that failed said last, line by line, out of its frame; empty if it said nothing.
+        code: That error's code.
     """
 
     def __init__(self, headings: Mapping[str, str]) -> None:
@@ -32,6 +33,7 @@ class OutputFilter:
         self._in_frame = False
         self._after_rule = False
         self.error: list[str] = []
+        self.code = ""
 
     def lines(self, line: str) -> Iterator[str]:
         """The lines to show for one line of the run."""
@@ -57,6 +59,7 @@ class OutputFilter:
             self.error += [text] if self._in_frame and text.strip() else []
         elif self._after_rule and text.startswith(MARK):
             self._in_frame, self._after_rule, self.error = True, False, []
+            self.code = text.removeprefix(MARK).strip()
         else:
             # A rule is the upper side of a frame only if the mark follows.
             held = [RULE] if self._after_rule else []

@@ -30,9 +30,19 @@ _HEADINGS: Mapping[str, str] = {
 
 
 class RunError(ImageTuningError):
-    """A step of the pipeline failed."""
+    """A step of the pipeline that failed.
+
+    Args:
+        message: What the step said, or what is known.
+        code: Of the step's own error, if it told one.
+    """
 
     code = "run"
+    way_out = "Look at what the step said last; the option --resume goes on with the same run."
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or self.code
 
 
 class RunStopped(Exception):  # noqa: N818  # not an error: somebody wanted it
@@ -125,7 +135,7 @@ def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None])
     if received:
         raise RunStopped(received[0])
     if code != 0:
-        raise RunError("\n".join(output.error) or _unexplained())
+        raise RunError("\n".join(output.error) or _unexplained(), output.code)
 
 
 @contextmanager

@@ -109,7 +109,7 @@ def _read_object(text: str, place: str, example: str, *, yaml: bool) -> dict[str
                 raise ValueError(str(error).replace("\n", " ")) from None
         else:
             document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"{place}: is not valid {'YAML' if yaml else 'JSON'}: {error}") from None
     if not isinstance(document, dict):
         raise argparse.ArgumentTypeError(

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from kfp_image_tuning.cli import pipeline_options
+from kfp_image_tuning.core.console import printable
 
 _DESCRIPTION = """\
 Print what a search would do; trains nothing, sends nothing and costs nothing.
@@ -44,18 +45,20 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from kfp_image_tuning.cli.engine_options import option_problems
     from kfp_image_tuning.cli.prepared_data import prepared_for_plan
-    from kfp_image_tuning.core.errors import EngineError
+    from kfp_image_tuning.core.errors import ParameterError
 
     options = pipeline_options.given_options(arguments)
     if problems := option_problems(options):
-        raise EngineError.from_problems(problems)
+        raise ParameterError.from_problems(problems)
     data = options.get("data")
     if data:
         with prepared_for_plan(data, options, _show_aside) as dataset:
             return _plan({**options, "data": dataset})
     if pipeline_options.engine_of(options) != "local":
         engine = options["engine"]
-        raise EngineError(f"--data: is needed with --engine {engine}, a prepared data set: the documents depend on it")
+        raise ParameterError(
+            f"--data: is needed with --engine {engine}: a prepared data set, which decides the documents"
+        )
     return _plan(options)
 
 
@@ -71,7 +74,7 @@ def _plan(options: dict[str, Any]) -> int:
     if engine == "local":
         dataset = describe_dataset(data) if data else None
         for line in plan_lines(settings, dataset, options.get("initial_model")):
-            print(line)
+            print(printable(line))
         return 0
     options = {**options, "katib_options": katib_options(options)}
     plan, documents = plan_elsewhere(engine, settings, options["data"], options)
@@ -83,4 +86,4 @@ def _plan(options: dict[str, Any]) -> int:
 
 def _show_aside(line: str) -> None:
     """To standard error: what is printed may be piped on."""
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)

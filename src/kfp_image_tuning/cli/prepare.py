@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.cli import option_types, pipeline_options
+from kfp_image_tuning.core.console import say
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -56,5 +57,5 @@ def execute(arguments: argparse.Namespace) -> int:
         classes=arguments.classes.split(",") if arguments.classes else None,
         workers=arguments.workers,
     )
-    print(f"Next: kfp-image-tuning plan --data {arguments.output}")
+    say(f"Next: kfp-image-tuning plan --data {arguments.output}")
     return 0

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.core.console import say
+
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     """Declare the command."""
@@ -35,5 +37,5 @@ def execute(arguments: argparse.Namespace) -> int:
         dataset=Dataset.load(directory.dataset) if directory.dataset.is_dir() else None,
         evaluation=Evaluation.load(directory.evaluation).to_document() if directory.evaluation.is_file() else None,
     )
-    print(f"Written: {directory.report}")
+    say(f"Written: {directory.report}")
     return 0

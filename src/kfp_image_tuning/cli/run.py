@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.cli import pipeline_options
+from kfp_image_tuning.core.console import printable
 
 if TYPE_CHECKING:
     from kfp_image_tuning.cli.run_directory import RunDirectory
@@ -105,7 +106,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
     from kfp_image_tuning.cli.engine_options import missing_packages, option_problems
     from kfp_image_tuning.cli.run_directory import RunDirectoryError
-    from kfp_image_tuning.core.errors import EngineError, ParameterError
+    from kfp_image_tuning.core.errors import EnvironmentLackError, ParameterError
     from kfp_image_tuning.core.object_store import is_remote
     from kfp_image_tuning.steps.preflight.parameters import find_problems
 
@@ -113,8 +114,10 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
         raise RunDirectoryError(
             "--data is needed: the address of the images held credentials, which are not kept; give it again"
         )
-    if problems := [*option_problems(options), *missing_packages(options)]:
-        raise EngineError.from_problems(problems)
+    if problems := option_problems(options):
+        raise ParameterError.from_problems(problems)
+    if missing := missing_packages(options):
+        raise EnvironmentLackError.from_problems(missing)
     complete = dict(options)
     complete["data"] = _absolute(options["data"])
     if pipeline_options.engine_of(options) == "sagemaker":
@@ -123,7 +126,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     if "initial_model" in options:
         complete["initial_model"] = _absolute(options["initial_model"])
         if _holds_secret(complete["initial_model"]):
-            raise EngineError("--initial-model: holds credentials, which a run must not keep; give them as variables")
+            raise ParameterError("--initial-model: holds credentials, which no run keeps; give them as variables")
     if "baseline" in options:
         complete["baseline"] = _absolute(options["baseline"])
     parameters = pipeline_options.to_parameters(complete) | _data_on_volume(complete)
@@ -186,4 +189,4 @@ def _holds_secret(place: str) -> bool:
 
 
 def _show(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line), flush=True)

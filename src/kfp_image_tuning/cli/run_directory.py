@@ -42,6 +42,7 @@ class RunDirectoryError(ImageTuningError):
     """A folder that a run cannot be started or gone on with in."""
 
     code = "run-directory"
+    way_out = "Give another folder, or `--resume` to go on with the run that is in it."
 
 
 class RunDirectory:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import ParameterError
 from kfp_image_tuning.engines.katib.request.locations import Location
 
 
@@ -12,7 +12,7 @@ def storage_of(data: str, options: Mapping[str, Any]) -> str:
     """The folder for models, ``--storage``; without, that in which the data lies.
 
     Raises:
-        EngineError: If the data's address has another form.
+        ParameterError: If the data's address has another form.
     """
     return str(options.get("storage") or Location.parse("--data", data).parent.uri)
 
@@ -25,31 +25,31 @@ def seen_here(data: str, options: Mapping[str, Any]) -> Path:
         options: The command line's, by their names.
 
     Raises:
-        EngineError: If it does not see it, or the address has another form.
+        ParameterError: If it does not see it, or the address has another form.
     """
     place = Location.parse("--data", data)
     if options.get("engine", "local") != "katib":
-        raise EngineError(
+        raise ParameterError(
             f"--data: {place.uri} is a place for pods of --engine katib; with another engine give the path at which "
             "the claim is mounted here"
         )
     storage = Location.parse("--storage", storage_of(data, options))
     mount = options.get("storage_mount")
     if not mount:
-        raise EngineError(
+        raise ParameterError(
             f"--data: {place.uri} is on a volume claim, which this machine does not see; mount it here and say where "
             f"{storage.uri} is with --storage-mount, copy it here (kubectl cp), or plan and apply the Experiments, "
             "which needs neither"
         )
     inside = f"{place.uri}/".removeprefix(f"{storage.uri}/")
     if not storage.is_volume or inside == f"{place.uri}/":
-        raise EngineError(
+        raise ParameterError(
             f"--data: {place.uri} does not lie in {storage.uri}, whose folder here is {mount}; give a --storage on the "
             f"same claim that holds it, such as {place.parent.uri}"
         )
     folder = Path(mount).expanduser() / inside.strip("/")
     if not folder.exists():
-        raise EngineError(
+        raise ParameterError(
             f"--storage-mount: {folder} is not there, where {place.uri} should be seen; give the folder at which "
             f"{storage.uri} is mounted"
         )

@@ -20,7 +20,7 @@ def read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DocumentError(f"{path}: there is no such file") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DocumentError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(document, dict):
         raise DocumentError(f"{path}: holds a JSON {type(document).__name__}, an object is needed")

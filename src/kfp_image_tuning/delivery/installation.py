@@ -28,6 +28,7 @@ class InstallationError(ImageTuningError):
     """What keeps a release from being installed or removed."""
 
     code = "installation"
+    way_out = "Check KUBECONFIG, the namespace and your rights in it, then install again."
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,11 @@ class Installation:
         """
         from kubernetes import config
         from kubernetes.client import ApiClient
+        from yaml import YAMLError
 
         try:
             configuration, _ = find_access()
-        except (config.ConfigException, OSError) as error:
+        except (config.ConfigException, OSError, ValueError, YAMLError) as error:
             raise InstallationError(f"Kubernetes: no cluster is configured ({error}); set KUBECONFIG") from None
         return cls(ApiClient(configuration), namespace, dry_run=dry_run)
 

@@ -25,7 +25,14 @@ _TO_ESCAPE = re.compile(r"[^\n -~\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000
 
 
 class YamlLoader(yaml.SafeLoader):
-    """PyYAML's safe reader, to which ``1e-6`` is a number, as it is to everybody else."""
+    """PyYAML's safe reader, to which ``1e-6`` is a number, as it is to everybody else.
+
+    It refuses what holds itself, which YAML can say and nothing of ours can walk through.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ARG002
+        """What a node stands for, with all that is in it: only so does PyYAML notice a circle."""
+        return super().construct_object(node, deep=True)
 
 
 YamlLoader.add_implicit_resolver(_FLOAT, re.compile(rf"(?:{_YAML_1_2_FLOAT.pattern})$"), list("-+.0123456789"))

@@ -24,6 +24,8 @@ class CompilationError(ImageTuningError):
     """A pipeline that cannot be delivered in the way that was asked for."""
 
     code = "compilation"
+    way_out = "Correct the options of `compile` or the values file; [values](values.md) lists what the file may hold."
+    exit_code = 2
 
 
 def check_specification(documents: Sequence[Mapping[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.core.signals import stop_on_signals
 from kfp_image_tuning.engines.progress import Progress
@@ -23,7 +24,7 @@ def run_search(
     result_path: Path,
     *,
     reproduction_command: str = "",
-    show: Callable[[str], None] = print,
+    show: Callable[[str], None] = say,
 ) -> TuningResult:
     """Run a search on an engine, from plan to result document.
 

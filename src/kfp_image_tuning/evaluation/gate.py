@@ -22,6 +22,7 @@ class GateError(ImageTuningError):
     """A requirement that cannot be checked."""
 
     code = "gate"
+    way_out = "Give the evaluation of a model for the same classes as baseline, and a share from 0 to 1 as accuracy."
 
 
 def judge(evaluation: Evaluation, *, min_accuracy: float | None = None, baseline: Evaluation | None = None) -> Verdict:

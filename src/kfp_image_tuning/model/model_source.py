@@ -64,6 +64,8 @@ def _unpack(archive: Path, folder: Path, name: str) -> None:
                 content = tar.extractfile(member) if member.isreg() and PART.fullmatch(part) else None
                 if content is not None:
                     _write(_chunks(content), folder / part, name)
+    except tarfile.ReadError:
+        raise TrainingError(f"{name}: is damaged, or is not an archive; it must be a whole .tar.gz") from None
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise TrainingError(f"{name}: cannot be unpacked ({error}); it must be a whole .tar.gz") from None
     if not any(folder.iterdir()):

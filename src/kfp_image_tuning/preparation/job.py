@@ -9,6 +9,7 @@ and seed alone, not on the number of workers or the order of files.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from kfp_image_tuning.core.console import printable_name
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.core.progress_lines import Progress
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, SPLIT_NAMES, Dataset, LeftOut, Source
@@ -209,7 +210,7 @@ class PreparationJob:
             )
 
     def _describe_bad(self, what: str) -> list[str]:
-        listed = [f"{item.image}: {item.reason}" for item in self._bad[:BAD_IMAGES_IN_A_MESSAGE]]
+        listed = [f"{printable_name(item.image)}: {item.reason}" for item in self._bad[:BAD_IMAGES_IN_A_MESSAGE]]
         return [f"{what}; correct or remove them, or allow more bad images. The first:", *listed]
 
     def _report(self, plan: SplitPlan) -> None:

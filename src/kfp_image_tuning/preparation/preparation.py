@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import DatasetError, ImageTuningError
 from kfp_image_tuning.core.object_store import is_remote
 from kfp_image_tuning.core.processors import available_cores
@@ -37,7 +38,7 @@ def prepare_dataset(
     training_margin: float | None = None,
     classes: Sequence[str] | None = None,
     workers: int | None = None,
-    progress: Say = print,
+    progress: Say = say,
 ) -> Dataset:
     """Turn labelled images into training, validation and test sets in RecordIO.
 
@@ -130,7 +131,7 @@ def _take_over(prepared: Dataset, data: str, output: Path, progress: Say) -> Dat
     return Dataset.load(output)
 
 
-def _find_finished(output: Path, stamp: str, say: Say) -> Dataset | None:
+def _find_finished(output: Path, stamp: str, show: Say) -> Dataset | None:
     """The data set at the output, if it is the one that is wanted, whole and unchanged."""
     try:
         if (output / STAMP_NAME).read_text().strip() != stamp:
@@ -140,9 +141,9 @@ def _find_finished(output: Path, stamp: str, say: Say) -> Dataset | None:
     except OSError:
         return None
     except ImageTuningError as error:
-        say(f"{output}: is damaged and is prepared again: {error.problems[0]}")
+        show(f"{output}: is damaged and is prepared again: {error.problems[0]}")
         return None
-    say(f"{output}: is prepared already from the same images with the same settings; its checksums are right")
+    show(f"{output}: is prepared already from the same images with the same settings; its checksums are right")
     return dataset
 
 

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from kfp_image_tuning.core.durable_file import bring_names_to_disk
-from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError, DiskError, ImageTuningError
+from kfp_image_tuning.core.foreign_errors import as_own_error
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -98,16 +99,14 @@ class Workspace:
             os.close(descriptor)
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _explain(self, error: OSError) -> DatasetError:
+    def _explain(self, error: OSError) -> ImageTuningError:
         if error.errno in _FULL:
-            return DatasetError(
+            return DiskError(
                 f"{self.output}: the disk is full ({error.strerror}), so no data set was written and nothing is left "
                 "behind; free space (about twice the finished data set is needed) or give another output folder"
             )
-        place = error.filename or self.output
-        return DatasetError(
-            f"{place}: {error.strerror or str(error) or type(error).__name__}; check the path and its permissions"
-        )
+        error.filename = error.filename or str(self.output)
+        return as_own_error(error)
 
 
 def _is_data_set(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbers
 from kfp_image_tuning.core.store_address import find_address
 from kfp_image_tuning.core.volume_claims import find_mounted, is_on_claim
@@ -65,13 +65,13 @@ class Placement:
         """The folder for everything; that of the data set where none is given.
 
         Raises:
-            EngineError: If neither is a place that pods reach.
+            EngineOptionsError: If neither is a place that pods reach.
         """
         if self.storage:
             return Location.parse("storage", self.storage).uri
         if "://" in self.data_in_place:
             return Location.parse("data", self.data_in_place).parent.uri
-        raise EngineError(
+        raise EngineOptionsError(
             "storage: trials run in other pods, which do not see this machine's files; give a folder that they reach, "
             "such as s3://my-bucket/images, gs://…, minio://… or pvc://CLAIM/folder"
         )
@@ -103,11 +103,11 @@ class Placement:
         """The engine's options; a task that Kubeflow starts again gets the same run, another search another one.
 
         Raises:
-            EngineError: With everything that is unknown, missing or given twice.
+            EngineOptionsError: With everything that is unknown, missing or given twice.
         """
         more = restore_whole_numbers(self.more)
         if problems := find_misfits(KatibOptions, more, TITLE):
-            raise EngineError.from_problems(problems)
+            raise EngineOptionsError.from_problems(problems)
         pods: Mapping[str, Any] = more.get("pods", {})
         problems = [
             f"katib_options: {name} is decided elsewhere (storage, data, run); leave it out"
@@ -117,7 +117,7 @@ class Placement:
         if "gpus" in pods:
             problems.append("katib_options: pods.gpus is given by gpus; leave it out")
         if problems:
-            raise EngineError.from_problems(problems)
+            raise EngineOptionsError.from_problems(problems)
         run = self.run
         if not run and self.run_id:
             run = f"{self.run_id}/{search.fingerprint[:8]}"

@@ -7,17 +7,16 @@ that fails, so no artifact can hold it; and its exit code is lost, so none has a
 """
 
 import contextlib
-import errno
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NoReturn
 
-from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.errors import DefectError
+from kfp_image_tuning.core.foreign_errors import as_own_error
 
 RULE = "=" * 79
 """Above and below the last words."""
@@ -27,7 +26,6 @@ TERMINATION_LOG = Path("/dev/termination-log")
 TERMINATION_LOG_BYTES = 4096
 """What Kubernetes keeps of it."""
 _SHORTENED = "\n… (the rest stands at the end of this step's log)"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -38,18 +36,11 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except ImageTuningError as error:
-        _fail(error.code, str(error))
-    except ModuleNotFoundError as error:
-        _fail("environment", _explain_missing_module(error))
-    except MemoryError:
-        traceback.print_exc()
-        _fail("memory", "the memory ran out; give this step more, or try smaller images or fewer trials at a time")
     except Exception as error:
-        traceback.print_exc()
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            _fail("disk", f"{error.filename or 'the disk'}: no space is left; give this step a larger volume")
-        _fail("unexpected", _explain_defect(error))
+        own = as_own_error(error)
+        if isinstance(own, DefectError):
+            traceback.print_exc()
+        _fail(own.code, str(own))
 
 
 def framed(code: str, message: str) -> str:
@@ -86,22 +77,3 @@ def _fail(code: str, message: str) -> NoReturn:
         sys.stderr.write(framed(code, message))
         sys.stderr.flush()
     raise SystemExit(1) from None
-
-
-def _explain_missing_module(error: ModuleNotFoundError) -> str:
-    return (
-        f"{error}: this step's environment lacks it; with an image of your own, build it with kfp-image-tuning and all "
-        "that its extras need; otherwise compile the pipeline again with this release"
-    )
-
-
-def _explain_defect(error: Exception) -> str:
-    try:
-        release = version("kfp-image-tuning")
-    except PackageNotFoundError:
-        release = "of an unknown version"
-    told = "".join(traceback.format_exception_only(error)).strip()
-    return (
-        f"{told}\nThis is a defect of kfp-image-tuning, not of your images or parameters. Please report it with the "
-        f"traceback above and these facts: kfp-image-tuning {release}, Python {sys.version.split()[0]}."
-    )

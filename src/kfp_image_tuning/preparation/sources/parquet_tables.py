@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.core.errors import DatasetError, EnvironmentLackError
 from kfp_image_tuning.dataset.document import LeftOut
 from kfp_image_tuning.preparation.sources.csv_tables import (
     LABEL_COLUMNS,
@@ -53,13 +53,14 @@ def read_parquet(path: Path, name: str, scratch: ScratchImages, left_out: list[L
         left_out: Gets the rows without image or label.
 
     Raises:
-        DatasetError: If it is not a Parquet file of images, or pyarrow is not installed.
+        DatasetError: If it is not a Parquet file of images.
+        EnvironmentLackError: If pyarrow is not installed.
     """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise DatasetError(
+        raise EnvironmentLackError(
             f"{name}: reading Parquet needs pyarrow; install it with: pip install 'kfp-image-tuning[parquet]'"
         ) from None
     references = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.core.object_store import RETRIES, StorePlace, open_place
 from kfp_image_tuning.core.store_address import StoreAddress, find_address, kubeflows_own
 from kfp_image_tuning.engines.katib.request.options import KatibOptions
@@ -46,7 +46,7 @@ class Location:
         if match is None or ".." in (match["path"] or "").split("/"):
             # A URI of another form may hold a password or a signature.
             shown = re.sub(r"//[^/]*@", "//", uri).partition("?")[0]
-            raise EngineError(
+            raise EngineOptionsError(
                 f"{field}: {shown!r} is not a place that a pod can reach; give pvc://CLAIM/path, s3://BUCKET/path, "
                 "gs://BUCKET/path or minio://BUCKET/path, without credentials in it"
             )

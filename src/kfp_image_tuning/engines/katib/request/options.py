@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.core.installed_code import MOUNT_PATH
 from kfp_image_tuning.core.object_forms import find_misfits
 from kfp_image_tuning.engines.katib.request.quantities import parse_quantity
@@ -179,7 +179,7 @@ class KatibOptions:
             f"{TITLE}: {name} is required and missing" for name in ("data", "models") if not document.get(name)
         ]
         if problems:
-            raise EngineError.from_problems(problems)
+            raise EngineOptionsError.from_problems(problems)
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in document.get("pods", {}).items()
         }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kfp_image_tuning.core.errors import EngineError, ImageTuningError
+from kfp_image_tuning.core.errors import EngineOptionsError, ImageTuningError
 from kfp_image_tuning.core.installed_code import config_map_name, install_command
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, count_hyperband_trials
 from kfp_image_tuning.engines.katib.request.experiment import (
@@ -44,7 +44,7 @@ def plan_search(search: Search, options: KatibOptions) -> Plan:
             problems += error.problems
     problems += _find_broken_options(options)
     if problems:
-        raise EngineError.from_problems(dict.fromkeys(problems))
+        raise EngineOptionsError.from_problems(dict.fromkeys(problems))
     return Plan(
         engine=ENGINE_NAME,
         request={"documents": [experiment.document for experiment in experiments]},

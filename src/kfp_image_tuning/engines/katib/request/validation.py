@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.engines.katib.request.collector_rules import find_broken_collector_rules
 from kfp_image_tuning.engines.katib.request.experiment_types import find_mistyped
 from kfp_image_tuning.engines.katib.request.names import LONGEST_EXPERIMENT_NAME
@@ -39,7 +39,7 @@ def check_experiment(experiment: Mapping[str, Any]) -> None:
     """
     if problems := find_problems(experiment):
         name = experiment.get("metadata", {}).get("name", "without a name")
-        raise EngineError.from_problems(f"Experiment {name}: {problem}" for problem in problems)
+        raise EngineOptionsError.from_problems(f"Experiment {name}: {problem}" for problem in problems)
 
 
 def find_problems(experiment: Mapping[str, Any]) -> list[str]:

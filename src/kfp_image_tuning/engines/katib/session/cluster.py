@@ -88,10 +88,11 @@ class Cluster:
         """
         from kubernetes import config
         from kubernetes.client import ApiClient
+        from yaml import YAMLError
 
         try:
             configuration, own = find_access()
-        except (config.ConfigException, OSError) as error:
+        except (config.ConfigException, OSError, ValueError, YAMLError) as error:
             raise EngineError(
                 f"Kubernetes: no cluster is configured ({error}); set KUBECONFIG, or run in a pod of the cluster"
             ) from None
@@ -300,21 +301,24 @@ def _is_reached_directly(host: str, no_proxy: str | None) -> bool:
 
 
 class _NotFoundError(EngineError):
-    """There is no such object."""
+    """An object, or a kind of object, that the cluster does not have."""
 
     code = "cluster-not-found"
+    way_out = "See whether Katib is installed in the cluster, and whether the namespace and the object exist."
 
 
 class _ConflictError(EngineError):
-    """There is one of this name already."""
+    """An object whose name is taken, or that was changed meanwhile."""
 
     code = "cluster-conflict"
+    way_out = "Run the same again; if another run uses the same names, wait for its end."
 
 
 class _ForbiddenError(EngineError):
-    """We may not do that."""
+    """A request that the cluster's access rules do not allow."""
 
     code = "cluster-forbidden"
+    way_out = "Have the rights given that [Kubeflow](kubeflow.md) lists, or use another namespace."
 
 
 def _translate(error: Any, namespace: str) -> EngineError:

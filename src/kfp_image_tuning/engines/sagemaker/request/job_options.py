@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbers
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.sagemaker.aws.storage import bucket_folder
@@ -87,7 +87,7 @@ def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOpti
     ]
     problems = problems or _missing_channels(more)
     if problems:
-        raise EngineError.from_problems(problems)
+        raise EngineOptionsError.from_problems(problems)
     identity = dataset.fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
     data = account.data.rstrip("/") or f"{account.folder}/datasets/{identity}"
     is_ours = more.get("content", "recordio") == "recordio"

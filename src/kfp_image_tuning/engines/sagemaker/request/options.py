@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.core.object_forms import find_misfits
 
 ContentKind = Literal["recordio", "images", "augmented_manifest"]
@@ -156,7 +156,7 @@ class SageMakerOptions:
         """
         region = self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if not region:
-            raise EngineError("region: none is given; give one such as us-east-1, or set AWS_REGION")
+            raise EngineOptionsError("region: none is given; give one such as us-east-1, or set AWS_REGION")
         return region
 
     @classmethod
@@ -170,7 +170,7 @@ class SageMakerOptions:
             f"{TITLE}: {name} is required and missing" for name in ("role", "data", "output") if not document.get(name)
         ]
         if problems:
-            raise EngineError.from_problems(problems)
+            raise EngineOptionsError.from_problems(problems)
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
         }
@@ -182,7 +182,7 @@ class SageMakerOptions:
                 values["warm_start"] = WarmStart(**{**warm_start, "parents": tuple(warm_start["parents"])})
             return cls(**values)
         except (TypeError, KeyError) as error:
-            raise EngineError(
+            raise EngineOptionsError(
                 "SageMaker options: instance_configs take instance_type, instance_count and volume_gb, warm_start "
                 f"takes parents and kind ({error})"
             ) from None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.engines.sagemaker.aws.limits import choose_fuse_seconds, choose_parallel_trials
 from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, training_image
 from kfp_image_tuning.engines.sagemaker.request.channels import input_channels
@@ -95,7 +95,7 @@ def search_branches(search: Search, options: SageMakerOptions) -> list[Branch]:
     branches = [_branch(name, space, options) for name, space in spaces.items()]
     fixed = {name for branch in branches for name in branch.auto_parameters}
     if unknown := [name for name in options.auto_parameters if name not in fixed]:
-        raise EngineError(
+        raise EngineOptionsError(
             f"auto_parameters: {', '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} not fixed in the search "
             "space, so there is no hint for SageMaker to start from; fix it to one value, or leave it out here"
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.engines.sagemaker.aws import limits
 from kfp_image_tuning.engines.sagemaker.aws.service_model import find_violations
 from kfp_image_tuning.engines.sagemaker.request.image_classification_rules import find_broken_algorithm_rules
@@ -34,7 +34,7 @@ def check_request(request: Mapping[str, Any], region: str) -> None:
     if not any(violation.of_form for violation in violations):
         problems += find_broken_rules(request) + find_broken_algorithm_rules(request, region)
     if problems:
-        raise EngineError.from_problems(_merge_definitions(problems))
+        raise EngineOptionsError.from_problems(_merge_definitions(problems))
 
 
 def _merge_definitions(problems: list[str]) -> list[str]:
