@@ -9,7 +9,7 @@ are used stands in ``search_baselines.py``. Two data sets of real images:
 Told is the accuracy on the test images, which no search sees, of the model that validation calls best after a third of
 the time and at the end; the mean over seeds, and each. A seed decides what is suggested, not which images are for test.
 
-What was set on which data: where the engine looks first (`KNOWN_TO_WORK`, `MINI_BATCHES`) and when it ends bad trials
+What was set on which data: where the engine looks first (`USUALLY_GOOD`, `MINI_BATCHES`) and when it ends bad trials
 were chosen by trainings on MNIST-5k, which favours it there. Nothing of it was ever changed for, or tried on,
 scikit-learn's digits before they were measured. Times are wall times: run it on an idle machine::
 

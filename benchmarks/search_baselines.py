@@ -60,7 +60,7 @@ def make_search(dataset: Path, seconds: float, seed: int) -> Any:
     settings = TuningSettings(
         epochs=EPOCHS, max_trials=10_000, max_seconds=seconds, parallel_trials=PROCESSES, seed=seed
     )
-    return settings.to_search(Dataset.load(dataset))
+    return settings.to_search(Dataset.load(dataset)).with_prior()
 
 
 class Baseline:

@@ -34,6 +34,7 @@ def preflight(
     tune_max_failed_trials: int = -1,
     tune_stop_bad_trials: bool = True,
     tune_seed: int = 0,
+    tune_prior: str = "auto",
     tune_initial_model: str = "",
     tune_work_directory: str = "",
     tune_cpu: str = "0",
@@ -97,6 +98,8 @@ def preflight(
         tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of tune_max_trials, at least 3.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
+        tune_prior: auto (bayesian and hyperband look first where values are usually good, but for ranges of the search
+            space) or none (they search every range evenly).
         tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs://
             or https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts
             anew.

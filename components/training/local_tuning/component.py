@@ -27,6 +27,7 @@ def local_tuning(
     max_failed_trials: int = -1,
     stop_bad_trials: bool = True,
     seed: int = 0,
+    prior: str = "auto",
     initial_model: str = "",
     work_directory: str = "",
     run_id: str = "",
@@ -51,6 +52,8 @@ def local_tuning(
         max_failed_trials: Failed trials that are tolerated; -1: a quarter of max_trials, at least 3.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
+        prior: auto (bayesian and hyperband look first where values are usually good, but for ranges of the search
+            space) or none (they search every range evenly).
         initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
             https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts anew.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
@@ -94,6 +97,7 @@ def local_tuning(
             model=best_model.path,
             result=tuning_result.path,
             report=report.path,
+            prior=prior,
             initial_model=initial_model,
             work_directory=work_directory,
             artifact=best_model.uri,

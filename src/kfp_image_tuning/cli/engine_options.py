@@ -11,7 +11,7 @@ from kfp_image_tuning.cli import option_types
 ENGINES = ("local", "katib", "sagemaker")
 
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
-    "local": {"initial_model": "tune_initial_model"},
+    "local": {"initial_model": "tune_initial_model", "prior": "tune_prior"},
     "katib": {
         "gpus": "tune_gpus",
         "storage": "tune_storage",
@@ -65,6 +65,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="model that every trial starts from: a folder or .tar.gz, a path, s3://, gs:// or https://; with "
         "use_pretrained_model 1 in the search space its last layer starts anew",
+    )
+    local.add_argument(
+        "--prior",
+        choices=("auto", "none"),
+        help="auto (default): bayesian and hyperband look first where values are usually good, in ranges that you do "
+        "not give; none: they search every range evenly",
     )
     katib = parser.add_argument_group("with --engine katib: trials are pods of the current kubeconfig's cluster")
     katib.add_argument("--gpus", type=option_types.natural, metavar="N", help="GPUs of each trial (default: 1)")

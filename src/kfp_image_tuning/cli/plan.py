@@ -73,7 +73,7 @@ def _plan(options: dict[str, Any]) -> int:
     engine = pipeline_options.engine_of(options)
     if engine == "local":
         dataset = describe_dataset(data) if data else None
-        for line in plan_lines(settings, dataset, options.get("initial_model")):
+        for line in plan_lines(settings, dataset, options.get("initial_model"), options.get("prior", "auto")):
             print(printable(line))
         return 0
     options = {**options, "katib_options": katib_options(options)}

@@ -6,17 +6,21 @@ from pathlib import Path
 
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.search.hyperparameter_table import format_value
+from kfp_image_tuning.search.prior import explain_prior
 from kfp_image_tuning.search.search import DATA_FACTS, Search
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
-def plan_lines(settings: TuningSettings, dataset: Dataset | None, initial_model: str | None = None) -> list[str]:
+def plan_lines(
+    settings: TuningSettings, dataset: Dataset | None, initial_model: str | None = None, prior: str = "auto"
+) -> list[str]:
     """What a search would do.
 
     Args:
         settings: What is searched.
         dataset: The prepared images; None: only what does not depend on them.
         initial_model: Model that every trial starts from.
+        prior: ``auto`` or ``none``.
 
     Raises:
         ImageTuningError: If the search could not be run.
@@ -32,17 +36,19 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None, initial_model:
             *_limits(settings),
             *warnings,
             "",
-            "Depth of the network, image shape, learning rate schedule and largest mini-batch depend on the images.",
+            "Depth of the network, image shape, learning rate schedule, largest mini-batch and the prior depend on the "
+            "images.",
             "For the whole plan: kfp-image-tuning prepare --data IMAGES --output DATASET, then",
             "kfp-image-tuning plan --data DATASET",
         ]
-    search = settings.to_search(dataset)
+    search = settings.to_search(dataset).with_prior(prior)
     return [
         *_describe_images(dataset),
         "",
         f"Search space ({search.space.preset} preset, {search.search_mode}):",
         *_indent(line for line in search.space.explain() if " fixed: " not in line),
         "",
+        *_describe_prior(search),
         "Every trial:",
         *_indent(
             f"{name:<20} {format_value(name, value)}"
@@ -59,6 +65,13 @@ def _describe_images(dataset: Dataset) -> list[str]:
     counts = ", ".join(f"{split.images:,} {name}" for name, split in dataset.splits.items())
     shape = ",".join(map(str, dataset.image_shape))
     return [f"Images: {len(dataset.classes)} classes, {counts}, image_shape {shape} ({dataset.source.uri})"]
+
+
+def _describe_prior(search: Search) -> list[str]:
+    if not search.prior:
+        return []
+    heading = "Prior, where the search looks first (--prior none turns it off):"
+    return [heading, *_indent(explain_prior(search.prior)), ""]
 
 
 def _engine_lines(search: Search, dataset: Dataset, initial_model: str | None) -> list[str]:

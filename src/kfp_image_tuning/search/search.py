@@ -7,19 +7,24 @@ and training images, image shape, a network depth that suits the images, a learn
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from kfp_image_tuning.core.errors import HyperparameterError, SearchSpaceError
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.hyperparameter_table import Value, is_active
 from kfp_image_tuning.search.hyperparameters import Hyperparameters
-from kfp_image_tuning.search.ranges import CategoricalRange
+from kfp_image_tuning.search.prior import STRATEGIES_WITH_PRIOR, Prior, make_prior
+from kfp_image_tuning.search.ranges import CategoricalRange, Range
 from kfp_image_tuning.search.search_space import SearchSpace
 
 Strategy = Literal["bayesian", "random", "grid", "hyperband"]
 """Amazon SageMaker's names: a model of what worked (TPE on the local engine), chance, every combination, or many cheap
 starts of which the best go on (successive halving)."""
+
+PriorChoice = Literal["auto", "none"]
+"""``auto``: what is known, where the strategy has a use for it and the user gave no range; ``none``: every range is
+searched evenly."""
 
 SearchMode = Literal["conditional", "flat"]
 """``conditional``: a hyperparameter exists only with the optimizers that use it. ``flat``: every trial gets every
@@ -65,6 +70,7 @@ class Search:
         search_mode: How hyperparameters of single optimizers are treated.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the strategy and of every trial's training.
+        prior: Where an engine that can looks first; empty: it searches every range evenly.
     """
 
     space: SearchSpace
@@ -74,6 +80,7 @@ class Search:
     search_mode: SearchMode = "conditional"
     stop_bad_trials: bool = True
     seed: int = 0
+    prior: Prior = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = []
@@ -127,6 +134,21 @@ class Search:
             space = space.fix({"lr_scheduler_step": steps})
         return cls(space=space, dataset=dataset, **wishes)
 
+    def with_prior(self, choice: str = "auto") -> Self:
+        """The same search with its prior, for an engine that has a use for one.
+
+        Args:
+            choice: One of `PriorChoice`.
+
+        Raises:
+            SearchSpaceError: If it is another word.
+        """
+        if choice not in get_args(PriorChoice):
+            raise SearchSpaceError(f"prior: is one of {', '.join(get_args(PriorChoice))}, got {choice!r}")
+        used = choice == "auto" and self.strategy in STRATEGIES_WITH_PRIOR
+        images = self.dataset.num_training_samples * self.max_epochs
+        return replace(self, prior=make_prior(self.space, images) if used else {})
+
     @property
     def max_epochs(self) -> int:
         """The most epochs that a trial can have."""
@@ -134,6 +156,12 @@ class Search:
         if tuned is None:
             return int(self.space.fixed.get("epochs", 30))  # type: ignore[arg-type]
         return int(max(tuned.values) if isinstance(tuned, CategoricalRange) else tuned.maximum)
+
+    def trial_ranges(self, optimizer: str) -> dict[str, Range]:
+        """What a trial with ``optimizer`` is given besides it: what it uses, or, in a flat search, everything."""
+        if self.search_mode == "flat":
+            return {name: values for name, values in self.space.ranges.items() if name != "optimizer"}
+        return self.space.active_ranges(optimizer)
 
     def complete(self, tuned: Mapping[str, Value]) -> Hyperparameters:
         """The full configuration of a trial.
@@ -172,6 +200,10 @@ class Search:
             "search_mode": self.search_mode,
             "stop_bad_trials": self.stop_bad_trials,
             "seed": self.seed,
+            "prior": {
+                optimizer: {name: list(interval) for name, interval in intervals.items()}
+                for optimizer, intervals in self.prior.items()
+            },
         }
 
     @classmethod
@@ -186,6 +218,10 @@ class Search:
             search_mode=document["search_mode"],
             stop_bad_trials=document["stop_bad_trials"],
             seed=document["seed"],
+            prior={
+                optimizer: {name: tuple(interval) for name, interval in intervals.items()}
+                for optimizer, intervals in document["prior"].items()
+            },
         )
 
     @property

@@ -104,6 +104,7 @@ class SearchSpace:
         fixed: Typed value of each hyperparameter that all trials share.
         preset: The preset that the space started from.
         warnings: What is allowed but unusual, one sentence each; not part of the space's identity.
+        own_ranges: Hyperparameters whose range the user gave; not part of the space's identity.
 
     Raises:
         SearchSpaceError: With every range that reaches outside what the algorithm accepts.
@@ -113,6 +114,7 @@ class SearchSpace:
     fixed: Mapping[str, Value] = field(default_factory=dict)
     preset: Preset = "documented"
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    own_ranges: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", dict(sorted(self.ranges.items())))
@@ -163,7 +165,7 @@ class SearchSpace:
         problems += find_problems(fixed)
         if problems:
             raise SearchSpaceError.from_problems(problems)
-        space = cls(ranges, fixed, preset, tuple(warnings))
+        space = cls(ranges, fixed, preset, tuple(warnings), frozenset(changes or ()) & frozenset(ranges))
         inactive = [name for name in space.ranges if not any(is_active(name, o) for o in space.optimizers)]
         ignorers = " and ".join(space.optimizers)
         unused = tuple(

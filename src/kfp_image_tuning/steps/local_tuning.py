@@ -29,6 +29,7 @@ def launch(
     result: str,
     report: str,
     initial_model: str = "",
+    prior: str = "auto",
     work_directory: str,
     artifact: str = "",
     artifact_store: str = "",
@@ -43,6 +44,7 @@ def launch(
         result: File that gets the result document.
         report: File that gets the report.
         initial_model: Model that every trial starts from, a path or URI; empty: none.
+        prior: ``auto`` or ``none``: whether the search looks first where values are usually good.
         work_directory: Folder in which the search's state stays; empty: beside the artifacts of the run.
         artifact: Address of one of the step's output artifacts.
         artifact_store: What Kubeflow says about the store of artifacts (``store_session_info``).
@@ -53,8 +55,9 @@ def launch(
         ImageTuningError: Whatever else is wrong with search or data.
     """
     prepared = Dataset.load(dataset)
-    search = settings.to_search(prepared)
-    own_options = ("--initial-model", without_credentials(initial_model)) if initial_model else ()
+    search = settings.to_search(prepared).with_prior(prior)
+    own_options = ["--initial-model", without_credentials(initial_model)] if initial_model else []
+    own_options += ["--prior", prior] if prior != "auto" else []
     with contextlib.ExitStack() as opened:
         place = Path(work_directory or opened.enter_context(tempfile.TemporaryDirectory(prefix="search-")))
         # Brought here once for all trials.

@@ -21,9 +21,9 @@ QUICK_SPACE = {"mini_batch_size": {"min": 8, "max": 60}}
 
 
 def make_search(dataset: Path, **settings: Any) -> Search:
-    """A search of few short trials, one at a time unless told otherwise."""
+    """A search of few short trials, one at a time unless told otherwise, as the tuning step makes it."""
     chosen = {"search_space": QUICK_SPACE, "epochs": 1, "max_trials": 4, "parallel_trials": 1, "seed": 7, **settings}
-    return TuningSettings(**chosen).to_search(Dataset.load(dataset))
+    return TuningSettings(**chosen).to_search(Dataset.load(dataset)).with_prior()
 
 
 def make_engine(dataset: Path, output: Path) -> LocalEngine:

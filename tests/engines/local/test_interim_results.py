@@ -69,7 +69,7 @@ def address(attempt: str) -> str:
 
 
 def kept_place(dataset: Path) -> StorePlace:
-    place = find_interim_place(address("any"), "", RUN, SEARCH.to_search(Dataset.load(dataset)), "")
+    place = find_interim_place(address("any"), "", RUN, SEARCH.to_search(Dataset.load(dataset)).with_prior(), "")
     assert place is not None
     return place
 
@@ -176,7 +176,7 @@ def test_what_could_not_be_read_at_the_start_is_not_replaced(
     interim.restore()
     # The store is back.
     interim._place = there
-    Journal(tmp_path / "search", SEARCH.to_search(Dataset.load(digits_dataset))).close()
+    Journal(tmp_path / "search", SEARCH.to_search(Dataset.load(digits_dataset)).with_prior()).close()
     with interim.keeping():
         pass
     assert "what an earlier attempt has reached stays there" in capfd.readouterr().out
@@ -185,7 +185,7 @@ def test_what_could_not_be_read_at_the_start_is_not_replaced(
 
 
 def test_only_the_same_search_of_the_same_run_is_found(digits_dataset: Path) -> None:
-    search = SEARCH.to_search(Dataset.load(digits_dataset))
+    search = SEARCH.to_search(Dataset.load(digits_dataset)).with_prior()
     place = kept_place(digits_dataset)
     assert place.uri.startswith(f"minio://mlpipeline/v2/artifacts/pipeline/{RUN}/search-state/")
     other = find_interim_place(address("any"), "", RUN, search, "s3://models/other")

@@ -7,17 +7,21 @@ from typing import Any
 
 import pytest
 
-from kfp_image_tuning.core.errors import SearchSpaceError
-from kfp_image_tuning.engines.local.suggestion import make_grid, suggest
+from kfp_image_tuning.engines.local.suggestion import suggest
 from kfp_image_tuning.engines.local.trial_records import Record
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.hyperparameter_table import USED_BY_OPTIMIZER, is_active
 from kfp_image_tuning.search.search import Search
 from tests.engines.local.searching import make_trial
-from tests.search.searches import make_search
+from tests.search import searches
 
 STRATEGIES = ("bayesian", "random", "hyperband")
 MODES = ("conditional", "flat")
+
+
+def make_search(changes: dict[str, Any] | None = None, **wishes: Any) -> Search:
+    """A search on digits as the tuning step makes it."""
+    return searches.make_search(changes, **wishes).with_prior()
 
 
 def judge(values: dict[str, Any]) -> float:
@@ -106,32 +110,6 @@ def test_choices_are_tuned_too() -> None:
         assert {record.values.get("num_layers") for record in try_out(search, 16)} >= {20, 32}
 
 
-@pytest.mark.parametrize(
-    ("changes", "max_trials", "mode", "expected"),
-    [
-        pytest.param({}, 80, "conditional", 80, id="two steps of every range of every optimizer"),
-        pytest.param({"optimizer": "sgd"}, 80, "conditional", 16, id="three steps would be 81"),
-        pytest.param({"optimizer": "sgd"}, 81, "conditional", 81, id="three steps"),
-        pytest.param({"optimizer": ["sgd", "adam"]}, 48, "conditional", 48, id="2^4 + 2^5"),
-        pytest.param({"optimizer": ["sgd", "nag"]}, 600, "flat", 512, id="flat: all 2^8 for each"),
-        pytest.param(
-            {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0, "mini_batch_size": {"min": 8, "max": 10}},
-            30,
-            "conditional",
-            30,
-            id="a range of three numbers has three steps",
-        ),
-    ],
-)
-def test_a_grid_is_as_fine_as_the_budget_allows(
-    changes: dict[str, Any], max_trials: int, mode: str, expected: int
-) -> None:
-    search = make_search(changes, strategy="grid", search_mode=mode, budget=Budget(max_trials=max_trials))
-    grid = make_grid(search)
-    assert len(grid) == expected
-    assert len({tuple(sorted(values.items())) for values in grid}) == expected
-
-
 def test_a_grid_ends_when_every_combination_was_tried_and_goes_on_finer_with_more_trials() -> None:
     changes = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0001}
     search = make_search(changes, strategy="grid", budget=Budget(max_trials=5))
@@ -139,9 +117,3 @@ def test_a_grid_ends_when_every_combination_was_tried_and_goes_on_finer_with_mor
     assert len(records) == 4
     larger = replace(search, budget=Budget(max_trials=20))
     assert suggest(larger, records).values not in [record.values for record in records]  # type: ignore[union-attr]
-
-
-def test_a_grid_that_cannot_fit_is_refused_with_the_way_out() -> None:
-    search = make_search(strategy="grid", budget=Budget(max_trials=20))
-    with pytest.raises(SearchSpaceError, match=r"80 combinations, the budget 20 trials; allow 80 trials, tune fewer"):
-        make_grid(search)

@@ -1,13 +1,10 @@
-"""What a strategy sees of a hyperparameter: a coordinate from 0 to 1, most of it where training is known to work.
+"""What a strategy sees of a hyperparameter: a coordinate from 0 to 1, most of it where the search's prior says.
 
-AWS's documented ranges are wide, and most of each is of no use: a learning rate of 1e-6 does not move, one of 0.5 makes
-adam diverge. `KNOWN_TO_WORK` says where, optimizer by optimizer, to look first. `Axis` gives that interval all but
-`OUTSIDE` of its coordinate, so that whatever draws evenly (chance, a model's first guesses, its prior) draws mostly
-there, and what remains keeps every documented value within reach. A user's own narrower range is respected: only its
-overlap counts, and without one the range is taken as it is.
+`Axis` gives the prior's interval all but `OUTSIDE` of its coordinate, so that whatever draws evenly (a model's first
+guesses, its own prior) draws mostly there, and what remains keeps every value of the range within reach. Without a
+prior the coordinate is the position in the range.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kfp_image_tuning.search.hyperparameter_table import Value
@@ -15,30 +12,7 @@ from kfp_image_tuning.search.ranges import ContinuousRange, IntegerRange
 from kfp_image_tuning.search.search import Search
 
 OUTSIDE = 0.06
-"""Share of a coordinate that lies outside the interval known to work."""
-
-_MOMENTUM = {
-    "learning_rate": (0.01, 0.3),
-    "momentum": (0.5, 0.97),
-    # From 1e-3 on, decay and batch normalization together raise the effective learning rate for ever.
-    "weight_decay": (0.0, 2e-3),
-}
-_MEAN_SQUARE = {
-    "eps": (1e-8, 1e-3),
-}
-
-KNOWN_TO_WORK: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "sgd": _MOMENTUM,
-    "nag": _MOMENTUM,
-    "adam": {"learning_rate": (5e-4, 0.02), "beta_1": (0.6, 0.95), "beta_2": (0.9, 0.999), **_MEAN_SQUARE},
-    "rmsprop": {"learning_rate": (2e-4, 0.01), "gamma": (0.8, 0.99), **_MEAN_SQUARE},
-}
-"""By optimizer and hyperparameter: where ResNets with batch normalization train well."""
-
-MINIMUM_STEPS = 250
-"""Updates that a training needs at least; larger mini-batches leave fewer."""
-MINI_BATCHES = (16, 128)
-"""Smaller ones cost time for each image, larger ones accuracy."""
+"""Share of a coordinate that lies outside the prior's interval."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +21,11 @@ class Axis:
 
     Attributes:
         range: What is searched.
-        known: Start and end of the interval known to work, in units of the range; (0, 1): nothing is known.
+        prior: Start and end of where to look first, in units of the range; (0, 1): nowhere more than elsewhere.
     """
 
     range: ContinuousRange | IntegerRange
-    known: tuple[float, float] = (0.0, 1.0)
+    prior: tuple[float, float] = (0.0, 1.0)
 
     def to_value(self, coordinate: float) -> Value:
         """The value at a coordinate."""
@@ -65,7 +39,7 @@ class Axis:
 
     def _corners(self) -> tuple[list[float], list[float]]:
         """Coordinates and units between which the way is straight."""
-        low, high = self.known
+        low, high = self.prior
         outside = low + 1 - high
         if outside <= 0:
             return [0.0, 1.0], [0.0, 1.0]
@@ -74,18 +48,11 @@ class Axis:
 
 def make_axis(search: Search, optimizer: str, name: str, values: ContinuousRange | IntegerRange) -> Axis:
     """The axis of one hyperparameter in trials with ``optimizer``."""
-    known = _mini_batches(search) if name == "mini_batch_size" else KNOWN_TO_WORK[optimizer].get(name)
-    if known is None:
+    intervals = search.prior.get(optimizer, {})
+    if name not in intervals:
         return Axis(values)
-    low, high = max(known[0], values.minimum), min(known[1], values.maximum)
-    return Axis(values, (values.to_unit(low), values.to_unit(high))) if low < high else Axis(values)
-
-
-def _mini_batches(search: Search) -> tuple[float, float]:
-    """Sizes with which the epochs hold enough updates."""
-    smallest, largest = MINI_BATCHES
-    enough = search.dataset.num_training_samples * search.max_epochs / MINIMUM_STEPS
-    return smallest, min(max(enough, 2.0 * smallest), largest)
+    low, high = intervals[name]
+    return Axis(values, (values.to_unit(low), values.to_unit(high)))
 
 
 def _interpolate(place: float, here: list[float], there: list[float]) -> float:

@@ -20,11 +20,12 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.local.early_stopping import find_reason_to_stop
 from kfp_image_tuning.engines.local.journal import Journal
 from kfp_image_tuning.engines.local.places import find_places
-from kfp_image_tuning.engines.local.suggestion import make_grid, seed_of, suggest
+from kfp_image_tuning.engines.local.suggestion import seed_of, suggest
 from kfp_image_tuning.engines.local.trial_files import TrialFiles
 from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.engines.local.workers import News, Worker, WorkerPool
 from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.search.grid import make_grid
 from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus, find_best_trial
 from kfp_image_tuning.search.search import Search
 
@@ -175,10 +176,17 @@ class LocalEngine:
         limit = "" if search.budget.max_seconds is None else f" in {search.budget.max_seconds:g} s"
         devices = ", ".join(sorted({place.device for place in places}))
         threads = "1 thread" if places[0].threads == 1 else f"{places[0].threads} threads"
-        return (
+        line = (
             f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to "
             f"{search.budget.max_trials} trials of {search.max_epochs} epochs{limit}, "
-            f"{len(places)} at a time on {devices}, {threads} each.",
+            f"{len(places)} at a time on {devices}, {threads} each."
+        )
+        if not search.prior:
+            return (line,)
+        return (
+            line,
+            "It looks first where such networks usually train well: the prior, which `kfp-image-tuning plan` shows and "
+            "--prior none (in a pipeline: tune_prior) turns off.",
         )
 
     def _may_start(self) -> bool:

@@ -4,23 +4,22 @@ Every suggestion is a function of the search, the trials so far and the trial's 
 suggestions, so that a resumed search goes on exactly as it would have, and the same seed gives the same trials.
 
 * All strategies but ``grid`` begin with the algorithm's own defaults, once for each optimizer.
-* ``random`` and ``hyperband`` draw evenly along the axes of `axes.py`.
+* ``random`` and ``hyperband`` draw evenly along the axes of `axes.py`: ``random``, which has no prior, evenly over each
+  range by its scaling.
 * ``bayesian`` draws until there are `RANDOM_STARTS` trials, then asks TPE, Optuna's tree-structured Parzen estimator
   (Bergstra et al., 2011): one model over all hyperparameters of an optimizer together, one for the choice of it.
 * ``grid`` goes over every combination, in an order that the seed shuffles, so that a part of it is a fair sample.
 """
 
-import itertools
 import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kfp_image_tuning.core.errors import SearchSpaceError
 from kfp_image_tuning.engines.local.axes import Axis, make_axis
 from kfp_image_tuning.engines.local.trial_records import Record
-from kfp_image_tuning.search.hyperparameter_table import Value
+from kfp_image_tuning.search.grid import make_grid
 from kfp_image_tuning.search.ranges import CategoricalRange
 from kfp_image_tuning.search.search import Search
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 RANDOM_STARTS = 8
 """Trials, defaults included, before a model of them says anything."""
-MOST_GRID_STEPS = 10
-"""Steps of a range in a grid, at most."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def suggest(search: Search, records: Sequence[Record]) -> Suggestion | None:
     number, optimizers = len(records), search.space.optimizers
     if search.strategy == "grid":
         tried = [record.values for record in records]
-        left = (values for values in make_grid(search) if values not in tried)
+        left = (values for values in shuffle_grid(search) if values not in tried)
         return next((Suggestion(values, "grid") for values in left), None)
     if number < len(optimizers):
         optimizer = optimizers[number]
@@ -66,55 +63,22 @@ def seed_of(search: Search, number: int) -> int:
     return random.Random(f"{search.seed} {number}").getrandbits(31)
 
 
-def make_grid(search: Search) -> list[dict[str, Any]]:
-    """Every combination, shuffled.
-
-    Choices are taken as they are, and every other range in the same number of steps, as many as fit ``max_trials``: the
-    middles of so many equal parts of its axis.
+def shuffle_grid(search: Search) -> list[dict[str, Any]]:
+    """Every combination of the grid, in the order of the trials: shuffled, so that a part of it is a fair sample.
 
     Raises:
-        SearchSpaceError: If not even two steps of each range fit.
+        SearchSpaceError: If not even two steps of each range fit the budget.
     """
-    fitting = _combine(search, 2)
-    if len(fitting) > search.budget.max_trials:
-        raise SearchSpaceError(
-            f"grid: the smallest grid, with two steps of each range, has {len(fitting)} combinations, the budget "
-            f"{search.budget.max_trials} trials; allow {len(fitting)} trials, tune fewer hyperparameters or "
-            "optimizers, or use another strategy"
-        )
-    for steps in range(3, MOST_GRID_STEPS + 1):
-        finer = _combine(search, steps)
-        if len(finer) > search.budget.max_trials:
-            break
-        fitting = finer
-    random.Random(search.seed).shuffle(fitting)
-    return fitting
-
-
-def _combine(search: Search, steps: int) -> list[dict[str, Any]]:
-    """Every combination of each optimizer's values, ranges in so many steps."""
-    combinations = []
-    for optimizer in search.space.optimizers:
-        values: dict[str, Sequence[Value]] = {"optimizer": [optimizer]}
-        for name, dimension in _dimensions(search, optimizer).items():
-            if isinstance(dimension, CategoricalRange):
-                values[name] = dimension.values
-            else:
-                # A short range of whole numbers has fewer values than steps.
-                middles = ((step + 0.5) / steps for step in range(steps))
-                values[name] = list(dict.fromkeys(dimension.to_value(middle) for middle in middles))
-        combinations += [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
-    return combinations
+    grid = make_grid(search)
+    random.Random(search.seed).shuffle(grid)
+    return grid
 
 
 def _dimensions(search: Search, optimizer: str) -> dict[str, Axis | CategoricalRange]:
-    """What a trial with ``optimizer`` is given: what it uses, or, in a flat search, everything."""
-    ranges = search.space.active_ranges(optimizer)
-    if search.search_mode == "flat":
-        ranges = {name: values for name, values in search.space.ranges.items() if name != "optimizer"}
+    """What a strategy sees of what a trial with ``optimizer`` is given."""
     return {
         name: values if isinstance(values, CategoricalRange) else make_axis(search, optimizer, name, values)
-        for name, values in ranges.items()
+        for name, values in search.trial_ranges(optimizer).items()
     }
 
 

@@ -32,6 +32,7 @@ _NAMES: Mapping[str, str] = {
     "target accuracy": "tune_target_accuracy",
     "trials without improvement": "tune_max_trials_without_improvement",
     "search space": "tune_search_space",
+    "prior": "tune_prior",
     **{name: f"tune_{name}" for name in ("preset", "strategy", "search_mode", "seed", "epochs", "storage", "data")},
     **{name: f"tune_{name}" for name in ("katib_options", "role", "bucket", "region", "sagemaker_options", "gpus")},
     **{name: f"data_{name}" for name in ("image_shape", "shards", "max_bad")},
@@ -192,12 +193,13 @@ def _plan_sagemaker(search: Search, dataset: Dataset, values: Mapping[str, Any],
     plan_search(search, account.options(dataset, search.fingerprint[:8]))
 
 
-def _plan_nothing(_search: Search, _dataset: Dataset, _values: Mapping[str, Any], _in_pod: bool) -> None:
+def _plan_local(search: Search, _dataset: Dataset, values: Mapping[str, Any], _in_pod: bool) -> None:
     """The local engine sends nothing that could be refused."""
+    search.with_prior(values.get("tune_prior", "auto"))
 
 
 _PLANS: Mapping[str, Callable[[Search, Dataset, Mapping[str, Any], bool], None]] = {
-    "local": _plan_nothing,
+    "local": _plan_local,
     "katib": _plan_katib,
     "sagemaker": _plan_sagemaker,
 }

@@ -34,6 +34,7 @@ from kfp_image_tuning.engines.katib.request.parameters import (
 )
 from kfp_image_tuning.engines.katib.request.trial_pod import build_environment
 from kfp_image_tuning.engines.katib.request.trial_template import build_trial_template
+from kfp_image_tuning.search.grid import choose_steps
 from kfp_image_tuning.search.hyperparameter_table import Value
 from kfp_image_tuning.search.ranges import IntegerRange
 from kfp_image_tuning.search.search import DATA_FACTS, Search
@@ -52,7 +53,6 @@ MEDIAN_STOP_TRIALS = 3
 """Finished trials that the median is taken of, at least (``min_trials_required``; Katib's default)."""
 MEDIAN_STOP_EPOCH = 4
 """Epoch after which it acts (``start_step``; Katib's default)."""
-MOST_GRID_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def build_experiments(search: Search, options: KatibOptions) -> tuple[PlannedExp
             f"trials: {search.budget.max_trials} cannot be shared by {len(spaces)} Experiments, one for each "
             f'optimizer; allow at least {len(spaces)}, or use search_mode "flat"'
         )
-    steps = _choose_grid_steps(search, spaces) if algorithm == "grid" else 0
+    steps = choose_steps(search) if algorithm == "grid" else 0
     parallel = _share_parallel(search, algorithm, trials)
     built = []
     for number, space in enumerate(spaces):
@@ -214,21 +214,6 @@ def _eta(options: KatibOptions, epochs: int, limit: int) -> int:
             f"{limit}; leave eta to us, or raise parallel_trials"
         )
     return int(given)
-
-
-def _choose_grid_steps(search: Search, spaces: Sequence[SearchSpace]) -> int:
-    """The most steps with which the grid of all Experiments together fits the budget."""
-
-    def count(steps: int) -> int:
-        return sum(count_combinations(choose_parameters("grid", space.ranges, steps)) for space in spaces)
-
-    most = search.budget.max_trials
-    if count(2) > most:
-        raise SearchSpaceError(
-            f"grid: the smallest grid, with two steps of each range, has {count(2)} combinations, the budget {most} "
-            f"trials; allow {count(2)} trials, tune fewer hyperparameters or optimizers, or use another strategy"
-        )
-    return max(steps for steps in range(2, MOST_GRID_STEPS + 1) if count(steps) <= most)
 
 
 def _build(

@@ -14,8 +14,9 @@ from typing import Any, Literal, get_args
 
 from kfp_image_tuning.core.errors import HyperparameterError
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, Prior
+from kfp_image_tuning.search.grid import cut_into_steps
 from kfp_image_tuning.search.hyperparameter_table import Value, format_value, parse_value
-from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
+from kfp_image_tuning.search.ranges import CategoricalRange, IntegerRange, Range, range_from_document
 
 Encoding = Literal["value", "position", "decade"]
 """What Katib tunes: the value itself; its position in the range, 0 to 1; or 10 to the power of that position, 1 to 10,
@@ -110,11 +111,6 @@ def _choose(algorithm: str, name: str, values: Range, grid_steps: int) -> TunedP
         return TunedParameter(name, values)
     # Encoded values are real numbers, whatever the range holds.
     return TunedParameter(name, values, "position" if "uniform" in rule.real_priors else "decade")
-
-
-def cut_into_steps(values: ContinuousRange | IntegerRange, steps: int) -> tuple[Value, ...]:
-    """The middles of so many equal parts of a range; fewer where it holds fewer whole numbers."""
-    return tuple(dict.fromkeys(values.from_unit((step + 0.5) / steps) for step in range(steps)))
 
 
 def count_combinations(parameters: Iterable[TunedParameter]) -> int:
