@@ -61,6 +61,22 @@ def test_what_does_not_fit_the_engine_is_refused(
         assert text in captured.err
 
 
+def test_plan_shows_the_prior_unless_it_is_off(prepared_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = {}
+    for strategy, prior in (("bayesian", "auto"), ("bayesian", "none"), ("random", "auto")):
+        command = ["plan", "--data", str(prepared_digits), "--strategy", strategy, "--prior", prior]
+        assert main([*command, "--search-space", '{"momentum": {"min": 0.5}}']) == 0
+        _, _, shown[strategy, prior] = capsys.readouterr().out.partition("Prior, where the search looks first")
+    lines = shown["bayesian", "auto"].partition("\n\n")[0]
+    assert (
+        "learning_rate    0.01 to 0.3 (with sgd, nag); 0.0005 to 0.02 (with adam); 0.0002 to 0.01 (with rmsprop)"
+        in lines
+    )
+    assert "momentum" not in lines, "a range of the user's own"
+    assert not shown["bayesian", "none"]
+    assert not shown["random", "auto"]
+
+
 def test_plan_for_katib_is_yaml_that_can_be_applied(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--trials", "40"]
     assert main(command) == 0

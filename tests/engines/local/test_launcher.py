@@ -32,7 +32,9 @@ def test_the_result_names_only_files_that_are_there(work: str, digits_dataset: P
     assert all(Path(place).exists() for place in places)
 
 
-def launch_one_trial(dataset: Path, output: Path, initial_model: str, **fixed: object) -> TuningResult:
+def launch_one_trial(
+    dataset: Path, output: Path, initial_model: str = "", prior: str = "auto", **fixed: object
+) -> TuningResult:
     launch(
         TuningSettings(max_trials=1, epochs=1, search_space={"optimizer": ["sgd"], "mini_batch_size": 16, **fixed}),
         dataset=str(dataset),
@@ -40,9 +42,19 @@ def launch_one_trial(dataset: Path, output: Path, initial_model: str, **fixed: o
         result=str(output / "result.json"),
         report=str(output / "report.html"),
         initial_model=initial_model,
+        prior=prior,
         work_directory=str(output),
     )
     return TuningResult.load(output / "result.json")
+
+
+def test_the_result_says_where_the_search_looked_first(digits_dataset: Path, tmp_path: Path) -> None:
+    usual = launch_one_trial(digits_dataset, tmp_path / "usual")
+    assert usual.search["prior"]["sgd"]["learning_rate"] == [0.01, 0.3]
+    assert "--prior" not in usual.reproduction_command
+    off = launch_one_trial(digits_dataset, tmp_path / "off", prior="none")
+    assert off.search["prior"] == {}
+    assert "--prior none" in off.reproduction_command
 
 
 def test_every_trial_starts_from_the_given_model(digits_dataset: Path, tmp_path: Path) -> None:
