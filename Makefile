@@ -43,6 +43,7 @@ generate: setup  ## write what is made from the code: the components' README.md,
 	@$(BIN)/python -m tools.component_readmes
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.katib_examples
+	@$(BIN)/python -m tools.troubleshooting
 
 dist: setup  ## wheel and sdist of the checked-out commit, the same bytes whenever they are built
 	@$(BIN)/python -m tools.distributions dist
