@@ -47,13 +47,20 @@ def test_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "message"),
     [
         ([], "COMMAND"),
-        (["runn"], "invalid choice"),
+        (["runn"], "did you mean run?"),
+        (["--versoin"], "did you mean --version?"),
+        (["run", "--ouput", "x"], "--ouput: there is no such option; did you mean --output?"),
+        (
+            ["run", "--data", "x", "--output", "y", "--trial=3"],
+            "--trial: there is no such option; did you mean --trials?",
+        ),
+        (["plan", "--strategy", "bayes"], "did you mean bayesian?"),
         (["run"], "--output"),
         (["run", "--output", "x"], "--data is needed"),
         (["run", "--data", "x", "--output", "y", "--trials", "0"], "at least 1, got 0"),
         (["run", "--data", "x", "--output", "y", "--time-limit", "soon"], "is not a duration"),
         (["run", "--data", "x", "--output", "y", "--target-accuracy", "97"], "97%"),
-        (["run", "--data", "x", "--output", "y", "--engine", "vizier"], "invalid choice"),
+        (["run", "--data", "x", "--output", "y", "--engine", "vizier"], "is not one of local, katib, sagemaker"),
         (["run", "--data", "x", "--output", "y", "--search-space", "none.json"], "none.json: cannot be read"),
         (["run", "--data", "x", "--output", "y", "--search-space", "{bad"], "is not valid JSON"),
         (["run", "--data", "x", "--output", "y", "--search-space", '{"a": NaN'], "is not valid JSON"),
@@ -142,6 +149,24 @@ def test_failure_is_a_message_and_exit_code_1(
     error = capsys.readouterr().err
     assert error.startswith("Error [")
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["plan", "--search-space", '{"learning_rat": 1}'], "search-space"),
+        (["plan", "--search-space", '{"momentum": 7}'], "search-space"),
+        (["plan", "--no-improvement", "2"], "budget"),
+        (["plan", "--gpus", "2"], "parameters"),
+        (["plan", "--engine", "katib", "--data", "pvc://a/b", "--katib-options", '{"pod": {}}'], "engine-options"),
+        (["compile", "--image", "no image", "--output", "x.yaml"], "compilation"),
+    ],
+)
+def test_wrong_values_end_with_2_and_a_code(
+    arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"Error [{code}]: ")
 
 
 def test_reader_that_stops_reading_causes_no_traceback() -> None:

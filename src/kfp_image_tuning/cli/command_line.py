@@ -1,6 +1,6 @@
 """The command line ``kfp-image-tuning``.
 
-Each command lives in a module of ``commands/`` and imports what it needs when it runs: ``--help`` is not kept waiting
+Each command lives in a module of this package and imports what it needs when it runs: ``--help`` is not kept waiting
 by torch or kfp.
 """
 
@@ -9,11 +9,11 @@ import io
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 from kfp_image_tuning.cli import compile as compile_command
 from kfp_image_tuning.cli import demo, evaluate, install, plan, prepare, report, run
-from kfp_image_tuning.core.console import drop_output, printable
+from kfp_image_tuning.core.argument_parser import CommandParser
+from kfp_image_tuning.core.console import drop_output
 
 PROGRAM = "kfp-image-tuning"
 
@@ -25,16 +25,10 @@ Tune an image classifier: give labelled images, get the best model that a budget
 """
 
 _EXIT_CODES = """\
-exit codes: 0 it worked, 1 it did not, 2 the command is wrong, 3 it worked, but the model does not pass --min-accuracy
-or --baseline
+exit codes: 0 it worked; 1 it did not; 2 the command is wrong: options, their values, names of hyperparameters; 3 it
+worked, but the model does not pass --min-accuracy or --baseline. Each error shows its code, such as [dataset]:
+docs/troubleshooting.md lists them.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """Usage errors in two lines: what is wrong, and where to look."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {printable(message)}\nSee: {self.prog} --help\n")
 
 
 class _ShowVersion(argparse.Action):
@@ -49,7 +43,7 @@ class _ShowVersion(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = _Parser(
+    parser = CommandParser(
         prog=PROGRAM,
         description=_DESCRIPTION,
         epilog=_EXIT_CODES,

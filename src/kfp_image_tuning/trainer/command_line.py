@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.core.errors import HyperparameterError, ImageTuningError, TrainingError
+from kfp_image_tuning.core.argument_parser import CommandParser
+from kfp_image_tuning.core.errors import DefectError, HyperparameterError, TrainingError
+from kfp_image_tuning.core.foreign_errors import as_own_error
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.dataset.pixel_store import PixelStore
 from kfp_image_tuning.search.hyperparameter_table import RULES, USED_BY_OPTIMIZER, format_value
@@ -62,15 +64,18 @@ def main(arguments: Sequence[str]) -> int:
             _export(_export_parser().parse_args(arguments[1:]))
         else:
             _train(training_parser().parse_args(arguments))
-    except ImageTuningError as error:
-        print(error, file=sys.stderr)
-        return 1
+    except Exception as error:
+        own = as_own_error(error)
+        if isinstance(own, DefectError):
+            raise
+        print(own, file=sys.stderr)
+        return own.exit_code
     return 0
 
 
 def training_parser() -> argparse.ArgumentParser:
     """The arguments of a training."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m kfp_image_tuning.trainer",
         description=DESCRIPTION,
         epilog=EXAMPLES + "\n" + _hyperparameter_table(),
@@ -251,7 +256,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _export_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m kfp_image_tuning.trainer export",
         description="Write a trained model in the form that the built-in algorithm leaves behind and takes up.",
     )

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
-from kfp_image_tuning.core.errors import EngineError, ImageTuningError
+from kfp_image_tuning.core.errors import DefectError, EngineError
+from kfp_image_tuning.core.foreign_errors import as_own_error
 from kfp_image_tuning.core.object_store import PATIENT_RETRIES, open_place
 from kfp_image_tuning.engines.katib.pod.heartbeat import FILE_NAME, OrphanWatch
 from kfp_image_tuning.engines.katib.request.parameters import decode_trial
@@ -95,8 +96,11 @@ def main() -> int:
     """Run the trial; return the exit status."""
     try:
         return run_trial(TrialSettings.from_environment(os.environ))
-    except ImageTuningError as error:
-        print(error, file=sys.stderr)
+    except Exception as error:
+        own = as_own_error(error)
+        if isinstance(own, DefectError):
+            raise
+        print(own, file=sys.stderr)
         return 1
 
 
