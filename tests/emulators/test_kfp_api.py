@@ -82,7 +82,7 @@ def test_a_run_of_a_package_ends_and_tells_states_and_no_error(client: kfp.Clien
 
 
 def test_a_terminated_run_fails_and_its_retry_keeps_what_has_ended(api: Api, client: kfp.Client, package: str) -> None:
-    made = client.create_run_from_pipeline_package(package, {"name": "Ada", "seconds": 5.0}, experiment_name="one")
+    made = client.create_run_from_pipeline_package(package, {"name": "Ada", "seconds": 15.0}, experiment_name="one")
     wait_until(lambda: any("Ada\n" in task.log for task in api.backend.runs[0].tasks if task.name == "wait"))
     client.terminate_run(made.run_id)
     run = wait_until(lambda: (found := client.get_run(made.run_id)).state == "FAILED" and found)
