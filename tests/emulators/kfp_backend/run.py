@@ -51,7 +51,10 @@ class Task:
     @property
     def log(self) -> str:
         """The last pod's log, of all its processes."""
-        return self.pod.log_file.read_text(encoding="utf-8", errors="replace") if self.attempts else ""
+        # A pod that waits, or has just been made, has no log yet.
+        if not self.attempts or not self.pod.log_file.exists():
+            return ""
+        return self.pod.log_file.read_text(encoding="utf-8", errors="replace")
 
     @property
     def parameters(self) -> Mapping[str, Any]:
