@@ -43,3 +43,12 @@ def test_arrows_between_packages_point_down(package: str) -> None:
             if (upwards and {own[0], parts[0]} != {"dataset", "search"}) or other_engine:
                 wrong.append(f"{'/'.join(own)} imports {'.'.join(parts)}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("part", ["engines/katib/request", "engines/katib/pod", "engines/sagemaker/request"])
+def test_what_is_made_offline_or_runs_in_a_pod_needs_nothing_of_a_session(part: str) -> None:
+    engine = part.split("/")[1]
+    others = {"session", "aws", "tuning", "transform"}
+    for path in sorted((PACKAGE / part).rglob("*.py")):
+        used = {parts[2] for parts in imports_of(path) if parts[:2] == ("engines", engine) and len(parts) > 2}
+        assert not used & others, path.name

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.engines.sagemaker.aws.service_model import find_violations
+from kfp_image_tuning.engines.sagemaker.request.service_model import find_violations
 
 Document = Mapping[str, Any]
 

@@ -13,9 +13,9 @@ from sagemaker.core.utils import utils
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.engines.sagemaker.aws import training_image as images
-from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, training_image
 from kfp_image_tuning.engines.sagemaker.request.options import InstanceConfig, WarmStart
 from kfp_image_tuning.engines.sagemaker.request.sdk_objects import to_sagemaker_sdk
+from kfp_image_tuning.engines.sagemaker.request.training_image import is_built_in, training_image
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.search import Search
 from tests.emulators.sagemaker import SageMakerEmulator

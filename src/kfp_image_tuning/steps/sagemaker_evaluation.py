@@ -10,10 +10,10 @@ from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
-from kfp_image_tuning.engines.sagemaker.aws.training_image import training_image
 from kfp_image_tuning.engines.sagemaker.request.job_names import tuning_job_name
 from kfp_image_tuning.engines.sagemaker.request.job_options import Account
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.training_image import training_image
 from kfp_image_tuning.engines.sagemaker.transform.batch_transform import (
     MAX_SECONDS,
     USUAL_MACHINE,

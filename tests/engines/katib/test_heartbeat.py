@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.core.errors import StoreError
-from kfp_image_tuning.engines.katib.pod.heartbeat import FILE_NAME, Heartbeat, OrphanWatch
+from kfp_image_tuning.engines.katib.pod.orphan_watch import FILE_NAME, OrphanWatch
+from kfp_image_tuning.engines.katib.session.heartbeat import Heartbeat
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 from tests.engines.katib.searches import make_options
 

@@ -17,10 +17,10 @@ from kfp_image_tuning.core.installed_code import KEY, MOUNT_PATH
 from kfp_image_tuning.core.object_store import open_place
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.delivery.package_archive import build_archive
-from kfp_image_tuning.engines.katib.pod.heartbeat import FILE_NAME
+from kfp_image_tuning.engines.katib.pod.dataset_download import fetch_dataset
+from kfp_image_tuning.engines.katib.pod.orphan_watch import FILE_NAME
 from kfp_image_tuning.engines.katib.pod.trial import TrialSettings, training_command
 from kfp_image_tuning.engines.katib.request.experiment import METRICS_FILTER, build_experiments
-from kfp_image_tuning.engines.katib.session.dataset_transfer import fetch_dataset
 from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.search import Search

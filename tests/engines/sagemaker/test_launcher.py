@@ -12,8 +12,8 @@ from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.engines.sagemaker.aws.storage import Storage, bucket_folder
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.engines.sagemaker.request.job_options import Account, bucket_folder
 from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.sagemaker_tuning import launch, send_dataset

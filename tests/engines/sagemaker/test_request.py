@@ -11,7 +11,6 @@ import pytest
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.object_forms import find_misfits
-from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, training_image
 from kfp_image_tuning.engines.sagemaker.request.job_names import request_hash
 from kfp_image_tuning.engines.sagemaker.request.options import (
     InstanceConfig,
@@ -20,6 +19,7 @@ from kfp_image_tuning.engines.sagemaker.request.options import (
 )
 from kfp_image_tuning.engines.sagemaker.request.parameter_ranges import exact_text
 from kfp_image_tuning.engines.sagemaker.request.request import build_request
+from kfp_image_tuning.engines.sagemaker.request.training_image import is_built_in, training_image
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.search import DatasetSummary, Search
 from kfp_image_tuning.search.search_space import SearchSpace

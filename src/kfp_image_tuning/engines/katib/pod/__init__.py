@@ -1,4 +1,4 @@
-"""The program of a trial's pod, and the sign of life of its launcher that it looks for.
+"""The program of a trial's pod: it brings the data, trains, leaves the model, and looks for its launcher.
 
-It runs in a public image with PyTorch: neither Kubernetes nor KFP may enter.
+It runs in a public image with PyTorch: neither Kubernetes nor KFP may enter, nor what a launcher does.
 """

@@ -20,9 +20,9 @@ from typing import Self
 from kfp_image_tuning.core.errors import DefectError, EngineError
 from kfp_image_tuning.core.foreign_errors import as_own_error
 from kfp_image_tuning.core.object_store import PATIENT_RETRIES, open_place
-from kfp_image_tuning.engines.katib.pod.heartbeat import FILE_NAME, OrphanWatch
+from kfp_image_tuning.engines.katib.pod.dataset_download import fetch_dataset
+from kfp_image_tuning.engines.katib.pod.orphan_watch import FILE_NAME, OrphanWatch
 from kfp_image_tuning.engines.katib.request.parameters import decode_trial
-from kfp_image_tuning.engines.katib.session.dataset_transfer import fetch_dataset
 
 TRAINER = "kfp_image_tuning.trainer"
 

@@ -1,17 +1,14 @@
-"""Brings a prepared data set to where trials' pods read it, and from there into the pod."""
+"""Brings a prepared data set to where trials' pods read it."""
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.core.object_store import PATIENT_RETRIES, open_place
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
+from kfp_image_tuning.engines.katib.pod.dataset_download import USED_SPLITS
 from kfp_image_tuning.engines.katib.request.locations import Location, open_from_here
 from kfp_image_tuning.engines.katib.request.options import KatibOptions
-
-USED_SPLITS = ("train", "validation")
-"""No trial ever sees the test images."""
 
 
 def bring_dataset(dataset: Dataset, options: KatibOptions, folder: Path | None, show: Callable[[str], None]) -> None:
@@ -56,22 +53,3 @@ def bring_dataset(dataset: Dataset, options: KatibOptions, folder: Path | None, 
         partial = target.with_name(f".{target.name}.part")
         shutil.copyfile(dataset.directory / name, partial)
         partial.replace(target)
-
-
-def fetch_dataset(uri: str, folder: Path) -> None:
-    """Download what a trial needs of a prepared data set, in the trial's pod.
-
-    Raises:
-        StoreError: If it cannot be had.
-        EngineError: If it names files outside of itself.
-        DatasetError: If what lies there is no data set.
-    """
-    store = open_place(uri, retries=PATIENT_RETRIES)
-    store.download([DOCUMENT_NAME], folder)
-    dataset = Dataset.load(folder)
-    shards = [shard for name in USED_SPLITS for shard in dataset.split(name).shards]
-    names = [name for shard in shards for name in (shard.record, shard.index)]
-    outside = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
-    if outside:
-        raise EngineError(f"{uri}: {DOCUMENT_NAME} names files outside of the data set: {', '.join(outside)}")
-    store.download(names, folder)

@@ -17,7 +17,6 @@ from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.stop_guard import StopGuard
-from kfp_image_tuning.engines.katib.pod.heartbeat import Heartbeat
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS
 from kfp_image_tuning.engines.katib.request.experiment import (
     algorithm_of,
@@ -34,6 +33,7 @@ from kfp_image_tuning.engines.katib.request.validation import is_completed
 from kfp_image_tuning.engines.katib.session.adoption import Launched, check_installation, find_present, launch
 from kfp_image_tuning.engines.katib.session.cluster import INJECTION_LABEL, Cluster
 from kfp_image_tuning.engines.katib.session.following import Follower
+from kfp_image_tuning.engines.katib.session.heartbeat import Heartbeat
 from kfp_image_tuning.engines.katib.session.history import History
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile

@@ -1,4 +1,4 @@
-"""The service itself: clients, calls with retries, its model of requests, its limits, images and storage.
+"""The service itself: clients, calls with retries, files in S3.
 
-boto3 may enter, only where something is sent or checked.
+boto3 may enter, only where something is sent.
 """

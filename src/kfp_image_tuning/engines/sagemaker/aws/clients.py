@@ -7,8 +7,8 @@ reason: the client that polls is the one that stops, so its connection is warm w
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.engines.sagemaker.aws.service_model import model_loader
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.service_model import model_loader
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 10

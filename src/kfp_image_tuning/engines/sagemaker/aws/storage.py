@@ -5,7 +5,6 @@ restarted run, and the next search on the same images, send nothing.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,25 +15,8 @@ from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.engines.sagemaker.aws.clients import make_storage_client
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 
-FOLDER = "kfp-image-tuning"
-"""Where our files lie in a bucket for which no folder is given."""
 CONNECTIONS = 16
 CHECKSUM = "sha256"
-_BUCKET = re.compile(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
-
-
-def bucket_folder(bucket: str) -> str:
-    """The S3 folder that is meant by ``bucket``, ``bucket/folder`` or ``s3://bucket/folder``.
-
-    Raises:
-        EngineError: If it is not a name of a bucket.
-    """
-    found = _BUCKET.fullmatch(bucket)
-    if found is None:
-        raise EngineError(
-            f"bucket: {bucket!r} is not a bucket's name; give one such as my-bucket or s3://my-bucket/folder"
-        )
-    return f"s3://{found[1]}/{(found[2] or '').strip('/') or FOLDER}"
 
 
 class Storage:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, partition
 from kfp_image_tuning.engines.sagemaker.request.channels import CHANNEL_NAMES, IMAGE, MODEL, channels_by_name
 from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of, ranges_of, tuned_names
+from kfp_image_tuning.engines.sagemaker.request.training_image import is_built_in, partition
 from kfp_image_tuning.search.hyperparameter_table import parse_strings
 from kfp_image_tuning.search.hyperparameters import find_problems, required_names
 from kfp_image_tuning.search.search import OBJECTIVE_METRIC

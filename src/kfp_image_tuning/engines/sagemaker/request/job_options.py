@@ -1,19 +1,22 @@
 """The options of a job, made of the few that every user gives, of all others by name, and of the data set."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.core.errors import EngineOptionsError
+from kfp_image_tuning.core.errors import EngineError, EngineOptionsError
 from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbers
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.engines.sagemaker.aws.storage import bucket_folder
 from kfp_image_tuning.engines.sagemaker.request.channels import CHANNEL_NAMES
 from kfp_image_tuning.engines.sagemaker.request.options import TITLE, SageMakerOptions
 
 _DECIDED_HERE = ("data", "output", "record_shards")
 _IDENTITY_LENGTH = 16
+_FOLDER = "kfp-image-tuning"
+"""Where our files lie in a bucket for which no folder is given."""
+_BUCKET = re.compile(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,3 +133,17 @@ def _channels(dataset: Dataset, data: str, *, records_alone: bool) -> dict[str, 
         folder = f"{data}/{files[0].rpartition('/')[0]}/"
         found[name] = f"{data}/{files[0]}" if len(files) == 1 else f"{folder}{name}-" if records_alone else folder
     return found
+
+
+def bucket_folder(bucket: str) -> str:
+    """The S3 folder that is meant by ``bucket``, ``bucket/folder`` or ``s3://bucket/folder``.
+
+    Raises:
+        EngineError: If it is not a name of a bucket.
+    """
+    found = _BUCKET.fullmatch(bucket)
+    if found is None:
+        raise EngineError(
+            f"bucket: {bucket!r} is not a bucket's name; give one such as my-bucket or s3://my-bucket/folder"
+        )
+    return f"s3://{found[1]}/{(found[2] or '').strip('/') or _FOLDER}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp_image_tuning.core.errors import BudgetError
 from kfp_image_tuning.engines.protocol import Plan
-from kfp_image_tuning.engines.sagemaker.aws import limits
+from kfp_image_tuning.engines.sagemaker.request import limits
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.parameter_ranges import scaling_notes
 from kfp_image_tuning.engines.sagemaker.request.request import (

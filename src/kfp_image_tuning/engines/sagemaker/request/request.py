@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kfp_image_tuning.core.errors import EngineOptionsError
-from kfp_image_tuning.engines.sagemaker.aws.limits import choose_fuse_seconds, choose_parallel_trials
-from kfp_image_tuning.engines.sagemaker.aws.training_image import is_built_in, training_image
 from kfp_image_tuning.engines.sagemaker.request.channels import input_channels
 from kfp_image_tuning.engines.sagemaker.request.job_names import own_tags, request_hash, tuning_job_name
+from kfp_image_tuning.engines.sagemaker.request.limits import choose_fuse_seconds, choose_parallel_trials
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.parameter_ranges import parameter_ranges
+from kfp_image_tuning.engines.sagemaker.request.training_image import is_built_in, training_image
 from kfp_image_tuning.search.hyperparameter_table import is_active
 from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.search.ranges import Range

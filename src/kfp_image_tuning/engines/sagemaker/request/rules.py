@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from kfp_image_tuning.engines.sagemaker.aws import limits
+from kfp_image_tuning.engines.sagemaker.request import limits
 
 Request = Mapping[str, Any]
 _SECRET_NAME = re.compile(

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.sagemaker.aws.service_model import input_shape
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
+from kfp_image_tuning.engines.sagemaker.request.service_model import input_shape
 from kfp_image_tuning.engines.sagemaker.request.validation import OPERATION
 from kfp_image_tuning.search.search import Search
 

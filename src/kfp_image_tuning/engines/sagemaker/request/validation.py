@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kfp_image_tuning.core.errors import EngineOptionsError
-from kfp_image_tuning.engines.sagemaker.aws import limits
-from kfp_image_tuning.engines.sagemaker.aws.service_model import find_violations
+from kfp_image_tuning.engines.sagemaker.request import limits
 from kfp_image_tuning.engines.sagemaker.request.image_classification_rules import find_broken_algorithm_rules
 from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of, find_broken_rules
+from kfp_image_tuning.engines.sagemaker.request.service_model import find_violations
 
 OPERATION = "CreateHyperParameterTuningJob"
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.signals import stop_on_signals
 from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Patience, Refusal, Setback
-from kfp_image_tuning.engines.sagemaker.aws.service_model import find_violations
 from kfp_image_tuning.engines.sagemaker.request.job_names import own_tags, transform_url
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
+from kfp_image_tuning.engines.sagemaker.request.service_model import find_violations
 from kfp_image_tuning.engines.sagemaker.tuning.stopping import job_guard, renew_guard
 
 IMAGE = "application/x-image"

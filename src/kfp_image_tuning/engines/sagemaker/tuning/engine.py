@@ -13,8 +13,8 @@ from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.stop_guard import StopGuard
 from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
 from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Patience, Refusal, Setback, SetbackKind
-from kfp_image_tuning.engines.sagemaker.aws.limits import count_trials
 from kfp_image_tuning.engines.sagemaker.request.job_names import REQUEST_TAG, console_url, log_url, request_hash
+from kfp_image_tuning.engines.sagemaker.request.limits import count_trials
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.planning import ENGINE_NAME, plan_search
 from kfp_image_tuning.engines.sagemaker.tuning.outcome import describe_outcome, refuse_outcome
