@@ -196,24 +196,24 @@ def test_a_data_set_other_than_the_searchs_is_refused(digits_dataset: Path, tmp_
 
 
 def test_a_search_killed_again_and_again_goes_on_where_it_was(digits_dataset: Path, tmp_path: Path) -> None:
-    settings = {"max_trials": 5, "epochs": 2, "parallel_trials": 2}
+    # Enough trials that the third kill never comes after the last of them.
+    settings = {"max_trials": 8, "epochs": 2, "parallel_trials": 2}
     finished: dict[str, Any] = {}
     # Kills after a started trial, an epoch, a finished trial, and somewhere.
     for event, extra in (("started", 0.0), ("epoch", 0.0), ("finished", 0.3)):
         with searching_process(digits_dataset, tmp_path, settings) as process:
             wait_for_new_line(tmp_path, event)
             time.sleep(extra)
-            workers = workers_of(process.pid)
+            workers = wait_for_workers(process.pid)
             process.kill()
             process.wait()
-            assert workers
             wait_until_gone(workers)
         now = finished_in_journal(tmp_path)
         assert {name: now[name] for name in finished} == finished
         finished = now
     assert finished
     result = tune(digits_dataset, tmp_path, **settings)
-    assert [trial.name for trial in result.trials] == [f"trial-{number:03}" for number in range(1, 6)]
+    assert [trial.name for trial in result.trials] == [f"trial-{number:03}" for number in range(1, 9)]
     assert all(trial.status in ("completed", "early_stopped") for trial in result.trials)
     ended = finished_in_journal(tmp_path)
     assert {name: ended[name] for name in finished} == finished
@@ -294,6 +294,15 @@ def workers_of(process: int) -> set[int]:
                 if b"engines.local.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.add(child)
     return found
+
+
+def wait_for_workers(process: int) -> set[int]:
+    """The workers of a process, as soon as there is one: a trial counts as started before its worker has begun."""
+    deadline = time.monotonic() + 30
+    while not (workers := workers_of(process)):
+        assert time.monotonic() < deadline, "no worker within half a minute"
+        time.sleep(0.02)
+    return workers
 
 
 def wait_until_gone(processes: set[int]) -> None:
