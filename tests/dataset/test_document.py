@@ -161,7 +161,7 @@ Change = Callable[[dict[str, Any]], object]
 def test_a_malformed_document_is_refused_with_every_problem(
     dataset: Dataset, tmp_path: Path, change: Change, reasons: list[str]
 ) -> None:
-    content = dataset.to_document()
+    content = dataset.to_dict()
     change(content)
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(DocumentError) as raised:
@@ -204,9 +204,9 @@ def test_verification_finds_an_index_that_points_elsewhere(dataset: Dataset, tmp
 
 def test_the_fingerprint_changes_with_what_training_sees(dataset: Dataset, tmp_path: Path) -> None:
     def changed(change: Change) -> str:
-        content = copy.deepcopy(dataset.to_document())
+        content = copy.deepcopy(dataset.to_dict())
         change(content)
-        return Dataset.from_document(content, tmp_path).fingerprint
+        return Dataset.from_dict(content, tmp_path).fingerprint
 
     def swap_classes(content: dict[str, Any]) -> None:
         content["classes"].reverse()
@@ -232,7 +232,7 @@ json_values = st.recursive(
 
 @pytest.fixture(scope="module")
 def sound_document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return make_dataset(tmp_path_factory.mktemp("sound")).to_document()
+    return make_dataset(tmp_path_factory.mktemp("sound")).to_dict()
 
 
 @settings(max_examples=200, deadline=None)

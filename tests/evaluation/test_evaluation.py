@@ -53,7 +53,7 @@ def test_document_keeps_to_its_schema_and_round_trips(evaluation: Evaluation, tm
         Draft202012Validator(SCHEMA).validate(document)
         assert document["accuracy"] == one.accuracy
         assert Evaluation.load(tmp_path / "evaluation.json") == one
-        assert Evaluation.from_document(one.to_document()) == one
+        assert Evaluation.from_dict(one.to_dict()) == one
     assert (tmp_path / "evaluation.json").stat().st_size < 100_000
 
 
@@ -70,7 +70,7 @@ def test_document_keeps_to_its_schema_and_round_trips(evaluation: Evaluation, tm
 )
 def test_document_of_another_form_is_refused(evaluation: Evaluation, change: dict[str, object], message: str) -> None:
     with pytest.raises(DocumentError, match=message):
-        _ = Evaluation.from_document({**evaluation.to_document(), **change}).answers
+        _ = Evaluation.from_dict({**evaluation.to_dict(), **change}).answers
 
 
 def test_mistakes_lead_back_to_their_images(trained: Trained, evaluation: Evaluation) -> None:
@@ -137,7 +137,7 @@ def test_gap_to_the_objective_of_the_search_is_told(trained: Trained, evaluation
     compared = evaluate_model(trained.model, trained.dataset.directory, result=result)
     assert evaluation.selection is None
     assert compared.selection is not None
-    assert compared.selection.trial == result.to_document()["best_trial"]
+    assert compared.selection.trial == result.to_dict()["best_trial"]
     assert compared.selection.difference == pytest.approx(compared.selection.objective - compared.accuracy)
 
 
@@ -159,9 +159,9 @@ def test_several_labels(tmp_path: Path) -> None:
     assert evaluation.accuracy == pytest.approx(evaluation.answers.mean())
     assert evaluation.scores.exact_match <= evaluation.accuracy
     assert all(set(mistake.true) != set(mistake.predicted) for mistake in evaluation.mistakes)
-    document = json.loads(json.dumps(evaluation.to_document()))
+    document = json.loads(json.dumps(evaluation.to_dict()))
     Draft202012Validator(SCHEMA).validate(document)
-    assert Evaluation.from_document(document) == evaluation
+    assert Evaluation.from_dict(document) == evaluation
 
 
 def test_answers_are_packed_one_bit_each() -> None:

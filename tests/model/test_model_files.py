@@ -74,10 +74,10 @@ def test_images_of_another_shape_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_document_holds_to_its_schema() -> None:
-    document = make_document().to_document()
+    document = make_document().to_dict()
     jsonschema.validate(document, SCHEMA)
     assert find_violations(document, SCHEMA) == []
-    assert ModelDocument.from_document(document) == make_document()
+    assert ModelDocument.from_dict(document) == make_document()
 
 
 def change(document: dict[str, Any], path: str, value: Any) -> None:
@@ -102,10 +102,10 @@ DAMAGED: dict[str, tuple[str, Any, str]] = {
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_document_is_refused_with_the_place(case: str) -> None:
     path, value, expected = DAMAGED[case]
-    document = copy.deepcopy(make_document().to_document())
+    document = copy.deepcopy(make_document().to_dict())
     change(document, path, value)
     with pytest.raises(DocumentError, match=re.escape(expected)):
-        ModelDocument.from_document(document, "model.json")
+        ModelDocument.from_dict(document, "model.json")
 
 
 def remove_weights(folder: Path) -> None:

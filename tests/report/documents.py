@@ -103,7 +103,7 @@ def make_result(trials: Sequence[Trial], **changes: Any) -> TuningResult:
         "engine": "local",
         "status": "completed",
         "stop_reason": f"all {len(trials)} trials are done",
-        "search": search.to_document(),
+        "search": search.to_dict(),
         "trials": tuple(trials),
         "started_at": STARTED_AT,
         "seconds": 9.0 * len(trials) + 7,

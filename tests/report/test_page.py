@@ -71,7 +71,7 @@ def full(**changes: Any) -> dict[str, Any]:
     documents = {
         "result": make_result(make_trials(24, statuses=MIXED)),
         "dataset": make_dataset(DIGITS),
-        "evaluation": judged.to_document(),
+        "evaluation": judged.to_dict(),
     }
     return {**documents, **changes}
 
@@ -138,7 +138,7 @@ def hostile_documents() -> dict[str, Any]:
         *make_trials(12),
         Trial(name=HOSTILE, status="failed", hyperparameters={}, failure_reason=HOSTILE, note=HOSTILE),
     ]
-    evaluation = make_evaluation(classes, skill=4, images=300).to_document()
+    evaluation = make_evaluation(classes, skill=4, images=300).to_dict()
     evaluation["mistakes"] = [
         {**item, "path": HOSTILE, "thumbnail": f"data:image/png;base64,AAAA{HOSTILE}"}
         for item in evaluation["mistakes"]
@@ -183,7 +183,7 @@ def test_nothing_from_data_becomes_markup() -> None:
 
 def test_page_never_grows_out_of_hand() -> None:
     classes = [f"class number {number}" for number in range(100)]
-    evaluation = make_evaluation(classes, images=5000, skill=7, size=112).to_document()
+    evaluation = make_evaluation(classes, images=5000, skill=7, size=112).to_dict()
     result = make_result(make_trials(200, statuses=MIXED, epochs=20))
     dataset = make_dataset(classes, left_out=tuple(LeftOut(f"{n}.jpg", "is damaged") for n in range(5000)))
     text = render_report(result=result, dataset=dataset, evaluation=evaluation)
@@ -220,9 +220,7 @@ def test_same_documents_give_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("result", [None, make_result(make_trials(12))], ids=["no result", "result"])
 @pytest.mark.parametrize("dataset", [None, make_dataset(DIGITS)], ids=["no data set", "data set"])
-@pytest.mark.parametrize(
-    "evaluation", [None, make_evaluation(DIGITS).to_document()], ids=["no evaluation", "evaluation"]
-)
+@pytest.mark.parametrize("evaluation", [None, make_evaluation(DIGITS).to_dict()], ids=["no evaluation", "evaluation"])
 def test_any_part_may_be_missing(
     result: TuningResult | None, dataset: Dataset | None, evaluation: Mapping[str, Any] | None
 ) -> None:
@@ -263,7 +261,7 @@ def test_odd_searches(name: str, trials: tuple[Trial, ...], said: str) -> None:
 def test_no_go_is_said_with_its_reasons() -> None:
     evaluation = make_evaluation(DIGITS, skill=3)
     judged = evaluation.with_verdict(judge(evaluation, min_accuracy=0.99))
-    page = read(evaluation=judged.to_document())
+    page = read(evaluation=judged.to_dict())
     assert len(page.all("div", "no-go")) == 1
     assert judged.verdict is not None
     assert judged.verdict.reasons[0] in page.text

@@ -69,4 +69,4 @@ def test_every_limit_out_of_range_is_reported() -> None:
 
 def test_json_round_trip() -> None:
     budget = Budget(max_trials=7, target_objective=0.9)
-    assert Budget.from_document(budget.to_document()) == budget
+    assert Budget.from_dict(budget.to_dict()) == budget

@@ -48,10 +48,10 @@ def test_short_searches_look_first_at_small_mini_batches() -> None:
 
 def test_a_prior_is_kept_with_the_search_and_makes_it_another_one() -> None:
     search = make_search().with_prior()
-    document = json.loads(json.dumps(search.to_document()))
+    document = json.loads(json.dumps(search.to_dict()))
     schema = json.loads((Path(result_module.__file__).parent / "result.schema.json").read_text())
     jsonschema.validate(document["prior"], schema["properties"]["search"]["properties"]["prior"])
-    assert Search.from_document(document) == search
+    assert Search.from_dict(document) == search
     assert search.fingerprint != make_search().fingerprint
 
 

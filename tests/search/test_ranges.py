@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kfp_image_tuning.core.errors import SearchSpaceError
-from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, range_from_document
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, range_from_dict
 
 units = st.floats(0, 1)
 
@@ -75,8 +75,8 @@ REFUSED = [
     ("unknown scaling", lambda: ContinuousRange(0.1, 0.2, "log"), "scaling is one of"),  # type: ignore[arg-type]
     ("no choices", lambda: CategoricalRange(()), "at least one value"),
     ("a choice twice", lambda: CategoricalRange(("sgd", "sgd")), "only once"),
-    ("unknown type", lambda: range_from_document({"type": "normal"}), "continuous, integer or categorical"),
-    ("missing field", lambda: range_from_document({"type": "integer", "min": 1, "max": 2}), "'scaling'"),
+    ("unknown type", lambda: range_from_dict({"type": "normal"}), "continuous, integer or categorical"),
+    ("missing field", lambda: range_from_dict({"type": "integer", "min": 1, "max": 2}), "'scaling'"),
 ]
 
 
@@ -88,4 +88,4 @@ def test_what_is_not_legal_is_refused_with_the_reason(name: str, make: object, m
 
 @given(continuous_ranges())
 def test_json_form_is_exact(values: ContinuousRange) -> None:
-    assert range_from_document(json.loads(json.dumps(values.to_document()))) == values
+    assert range_from_dict(json.loads(json.dumps(values.to_dict()))) == values

@@ -29,7 +29,7 @@ def make_result(**changes: object) -> TuningResult:
         Trial(name="trial-3", status="early_stopped", hyperparameters={"eps": 1e-3}, objective=0.9, best_epoch=0),
     )
     values = {"engine": "local", "status": "completed", "stop_reason": "all 3 trials are done", "trials": trials}
-    values |= {"search": make_search().to_document(), "started_at": 1.0, "seconds": 2.0}
+    values |= {"search": make_search().to_dict(), "started_at": 1.0, "seconds": 2.0}
     return TuningResult(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -69,7 +69,7 @@ def test_file_round_trip_is_exact_and_follows_the_schema(tmp_path: Path) -> None
 
 
 def test_a_search_without_any_model_is_a_document_too() -> None:
-    jsonschema.validate(json.loads(json.dumps(make_result(trials=(), status="failed").to_document())), SCHEMA)
+    jsonschema.validate(json.loads(json.dumps(make_result(trials=(), status="failed").to_dict())), SCHEMA)
 
 
 BROKEN = [

@@ -74,7 +74,7 @@ def test_a_search_that_cannot_work_is_refused_before_it_costs_anything(
 
 def test_json_round_trip_is_exact() -> None:
     search = make_search({"eps": 1e-7}, Budget(max_trials=9, max_seconds=60), epochs=3, strategy="random", seed=5)
-    assert Search.from_document(json.loads(json.dumps(search.to_document()))) == search
+    assert Search.from_dict(json.loads(json.dumps(search.to_dict()))) == search
 
 
 def test_more_trials_are_the_same_search_and_other_data_another() -> None:

@@ -158,9 +158,9 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
 
 @given(spaces())
 def test_json_round_trip_is_exact(space: SearchSpace) -> None:
-    document = json.loads(json.dumps(space.to_document()))
-    assert SearchSpace.from_document(document) == space
-    assert SearchSpace.from_document(document).to_document() == space.to_document()
+    document = json.loads(json.dumps(space.to_dict()))
+    assert SearchSpace.from_dict(document) == space
+    assert SearchSpace.from_dict(document).to_dict() == space.to_dict()
 
 
 @given(spaces(), st.integers(0, 3), st.randoms())

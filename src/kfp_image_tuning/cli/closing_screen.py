@@ -58,7 +58,7 @@ def _files_in(folder: Path) -> str:
 
 def _larger_budget(result: TuningResult) -> str:
     """Options that give a search that has ended twice what it has had."""
-    budget = Budget.from_document(result.search["budget"])
+    budget = Budget.from_dict(result.search["budget"])
     options = f"--trials {max(budget.max_trials, 2 * len(result.trials))}"
     return options if budget.max_seconds is None else f"{options} --time-limit {2 * budget.max_seconds:g}"
 

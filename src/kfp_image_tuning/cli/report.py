@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
         directory.report,
         result=TuningResult.load(directory.result),
         dataset=Dataset.load(directory.dataset) if directory.dataset.is_dir() else None,
-        evaluation=Evaluation.load(directory.evaluation).to_document() if directory.evaluation.is_file() else None,
+        evaluation=Evaluation.load(directory.evaluation).to_dict() if directory.evaluation.is_file() else None,
     )
     say(f"Written: {directory.report}")
     return 0

@@ -45,7 +45,7 @@ class Shard:
     bytes: int
     sha256: str
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The element of ``shards``."""
         return dict(vars(self))
 
@@ -75,13 +75,13 @@ class Split:
         """Where the record files lie."""
         return tuple(self.directory / shard.record for shard in self.shards)
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The element of ``splits``."""
         return {
             "images": self.images,
             "images_per_class": dict(self.images_per_class),
             "stored_size": list(self.stored_size),
-            "shards": [shard.to_document() for shard in self.shards],
+            "shards": [shard.to_dict() for shard in self.shards],
         }
 
 
@@ -215,10 +215,10 @@ class Dataset:
             document = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise DocumentError(f"{path}: is not valid JSON ({error}); prepare the data set again") from None
-        return cls.from_document(document, Path(directory))
+        return cls.from_dict(document, Path(directory))
 
     @classmethod
-    def from_document(cls, document: object, directory: Path) -> Self:
+    def from_dict(cls, document: object, directory: Path) -> Self:
         """Read the JSON form.
 
         Raises:
@@ -284,14 +284,14 @@ class Dataset:
                 problems.append(f"label_conflicts[{position}] has not one list of classes for each image")
         return problems
 
-    def to_document(self) -> dict[str, Any]:
-        """The JSON form; `from_document` gives the same data set back."""
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form; `from_dict` gives the same data set back."""
         return {
             "schema_version": SCHEMA_VERSION,
             "classes": list(self.classes),
             "multi_label": self.multi_label,
             "image_shape": list(self.image_shape),
-            "splits": {name: self.splits[name].to_document() for name in SPLIT_NAMES if name in self.splits},
+            "splits": {name: self.splits[name].to_dict() for name in SPLIT_NAMES if name in self.splits},
             "resize": dict(vars(self.resize)),
             "seed": self.seed,
             "fractions": None if self.fractions is None else dict(self.fractions),
@@ -314,7 +314,7 @@ class Dataset:
             The same data set with its paths in ``directory``.
         """
         folder = Path(directory)
-        text = json.dumps(self.to_document(), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
         write_durably(folder / DOCUMENT_NAME, text.encode("ascii"))
         splits = {name: replace(split, directory=folder) for name, split in self.splits.items()}
         return replace(self, splits=splits, directory=folder)

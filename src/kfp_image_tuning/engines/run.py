@@ -108,7 +108,7 @@ class _Run:
             engine=self.engine.name,
             status=status,
             stop_reason=reason,
-            search=self.search.to_document(),
+            search=self.search.to_dict(),
             trials=tuple(sorted(self.trials.values(), key=lambda trial: (trial.started_at or 0.0, trial.name))),
             started_at=self.adopted.started_at,
             seconds=round(self.seconds, 3),

@@ -148,7 +148,7 @@ class Evaluation:
         """The same evaluation with a gate's verdict."""
         return replace(self, verdict=verdict)
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form, ``evaluation.json``."""
         fields = asdict(self)
         scores = fields.pop("scores")
@@ -164,7 +164,7 @@ class Evaluation:
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Read the JSON form.
 
         Raises:
@@ -176,7 +176,7 @@ class Evaluation:
                 f"evaluation document: schema_version is {version!r}, this release reads {SCHEMA_VERSION}; "
                 "use the release that wrote it, or evaluate the model again"
             )
-        # Through JSON, so that a document straight from to_document, with tuples in it, is read as one from a file.
+        # Through JSON, so that a document straight from to_dict, with tuples in it, is read as one from a file.
         plain = json.loads(json.dumps(document))
         if problems := find_violations(plain, _schema()):
             raise DocumentError.from_problems(f"evaluation document: {problem}" for problem in problems)
@@ -207,11 +207,11 @@ class Evaluation:
         Raises:
             DocumentError: If the file is missing, no JSON, or no evaluation of a known version and form.
         """
-        return cls.from_document(read_json(path))
+        return cls.from_dict(read_json(path))
 
     def save(self, path: Path) -> None:
         """Write ``evaluation.json`` atomically."""
-        write_json(path, self.to_document())
+        write_json(path, self.to_dict())
 
 
 _PLAIN_FIELDS = (

@@ -55,7 +55,7 @@ class ModelDocument:
     epoch: int
     validation_accuracy: float
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -78,7 +78,7 @@ class ModelDocument:
         }
 
     @classmethod
-    def from_document(cls, document: object, source: object = DOCUMENT_NAME) -> Self:
+    def from_dict(cls, document: object, source: object = DOCUMENT_NAME) -> Self:
         """Read the JSON form.
 
         Args:
@@ -207,7 +207,7 @@ def save_model(directory: Path, document: ModelDocument, network: ResNetV2) -> P
     directory.mkdir(parents=True, exist_ok=True)
     weights = directory / WEIGHTS_NAME
     write_durably(weights, serialize(mxnet_arrays(network), metadata={"epoch": str(document.epoch)}))
-    text = json.dumps(document.to_document(), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(document.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     write_durably(directory / DOCUMENT_NAME, (text + "\n").encode())
     return weights
 
@@ -238,7 +238,7 @@ def read_document(path: Path) -> ModelDocument:
         raise TrainingError(f"{path}: cannot be read ({error.strerror}); give the folder of a trained model") from None
     except (ValueError, RecursionError) as error:
         raise DocumentError(f"{path}: is not valid JSON ({error}); train again") from None
-    return ModelDocument.from_document(document, path)
+    return ModelDocument.from_dict(document, path)
 
 
 def _read_weights(path: Path, epoch: int) -> dict[str, Tensor]:

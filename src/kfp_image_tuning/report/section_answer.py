@@ -173,7 +173,7 @@ def _verdict(verdict: Mapping[str, Any]) -> Markup:
 
 
 def _best_card(result: TuningResult, best: Trial) -> Markup:
-    space = SearchSpace.from_document(result.search["space"])
+    space = SearchSpace.from_dict(result.search["space"])
     rows = []
     for name, item in sorted(best.hyperparameters.items(), key=lambda pair: (pair[0] != "optimizer", pair[0])):
         values = space.ranges.get(name)

@@ -33,7 +33,7 @@ STRATEGIES = {
 
 def search_section(result: TuningResult) -> Markup:
     """How the search went."""
-    space = SearchSpace.from_document(result.search["space"])
+    space = SearchSpace.from_dict(result.search["space"])
     scored = [trial for trial in result.trials if trial.objective is not None]
     if not scored:
         return section(

@@ -85,12 +85,12 @@ class Budget:
             return f"all {self.max_trials} trials are done"
         return None
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self)
 
     @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
+    def from_dict(cls, document: dict[str, Any]) -> Self:
         """Read the JSON form."""
         return cls(**document)
 

@@ -90,7 +90,7 @@ class ContinuousRange:
         """Whether ``value`` is a number within the bounds."""
         return isinstance(value, int | float) and not isinstance(value, bool) and self.minimum <= value <= self.maximum
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {"type": "continuous", "min": self.minimum, "max": self.maximum, "scaling": self.scaling}
 
@@ -138,7 +138,7 @@ class IntegerRange:
         """Whether ``value`` is a whole number within the bounds."""
         return isinstance(value, int) and not isinstance(value, bool) and self.minimum <= value <= self.maximum
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {"type": "integer", "min": self.minimum, "max": self.maximum, "scaling": self.scaling}
 
@@ -161,7 +161,7 @@ class CategoricalRange:
         """Whether ``value`` is one of the choices."""
         return value in self.values
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {"type": "categorical", "values": list(self.values)}
 
@@ -169,8 +169,8 @@ class CategoricalRange:
 Range = ContinuousRange | IntegerRange | CategoricalRange
 
 
-def range_from_document(document: Mapping[str, Any]) -> Range:
-    """Read the JSON form that ``to_document`` wrote.
+def range_from_dict(document: Mapping[str, Any]) -> Range:
+    """Read the JSON form that ``to_dict`` wrote.
 
     Raises:
         SearchSpaceError: If the type is unknown or a field is missing.

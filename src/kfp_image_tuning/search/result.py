@@ -91,7 +91,7 @@ class Trial:
         return max(0.0, (self.finished_at or 0.0) - (self.started_at or 0.0)) if self.finished_at else 0.0
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Read the JSON form."""
         return cls(**{**document, "history": tuple(Epoch(**epoch) for epoch in document["history"])})
 
@@ -120,7 +120,7 @@ class TuningResult:
         engine: ``local``, ``katib`` or ``sagemaker``.
         status: Whether the search ended by itself.
         stop_reason: Why it ended, one sentence.
-        search: The search as `Search.to_document` describes it (space, budget, strategy, seed, data set).
+        search: The search as `Search.to_dict` describes it (space, budget, strategy, seed, data set).
         trials: Every trial, in the order of their start.
         started_at: Seconds since the epoch (Unix time, UTC).
         seconds: Wall time used in all, over restarts.
@@ -143,7 +143,7 @@ class TuningResult:
         """The trial with the highest objective, if any has one."""
         return find_best_trial(self.trials)
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form, ``result.json``."""
         best = self.best_trial
         document = {"schema_version": SCHEMA_VERSION, **asdict(self)}
@@ -154,7 +154,7 @@ class TuningResult:
         return document
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Read the JSON form.
 
         Raises:
@@ -169,7 +169,7 @@ class TuningResult:
         derived = {"schema_version", "objective", "best_trial", "best_objective", "best_hyperparameters"}
         values = {name: value for name, value in document.items() if name not in derived}
         try:
-            values["trials"] = tuple(Trial.from_document(trial) for trial in document["trials"])
+            values["trials"] = tuple(Trial.from_dict(trial) for trial in document["trials"])
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise DocumentError(f"result document: is incomplete or has unknown fields ({error})") from None
@@ -181,8 +181,8 @@ class TuningResult:
         Raises:
             DocumentError: If the file is missing, no JSON, or no result document of a known version.
         """
-        return cls.from_document(read_json(path))
+        return cls.from_dict(read_json(path))
 
     def save(self, path: Path) -> None:
         """Write ``result.json`` atomically."""
-        write_json(path, self.to_document())
+        write_json(path, self.to_dict())

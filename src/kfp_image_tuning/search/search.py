@@ -183,11 +183,11 @@ class Search:
         names = [name for name in self.space.ranges if is_active(name, hyperparameters.optimizer)]
         return {name: getattr(hyperparameters, name) for name in sorted({*names, "optimizer"})}
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
-            "space": self.space.to_document(),
-            "budget": self.budget.to_document(),
+            "space": self.space.to_dict(),
+            "budget": self.budget.to_dict(),
             "dataset": {
                 "fingerprint": self.dataset.fingerprint,
                 "num_classes": self.dataset.num_classes,
@@ -207,12 +207,12 @@ class Search:
         }
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Read the JSON form that `to_document` wrote."""
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read the JSON form that `to_dict` wrote."""
         dataset = {**document["dataset"], "image_shape": tuple(document["dataset"]["image_shape"])}
         return cls(
-            space=SearchSpace.from_document(document["space"]),
-            budget=Budget.from_document(document["budget"]),
+            space=SearchSpace.from_dict(document["space"]),
+            budget=Budget.from_dict(document["budget"]),
             dataset=DatasetSummary(**dataset),
             strategy=document["strategy"],
             search_mode=document["search_mode"],
@@ -227,7 +227,7 @@ class Search:
     @property
     def fingerprint(self) -> str:
         """Identity of the search without its budget: a search may go on with more trials or more time."""
-        document = {name: part for name, part in self.to_document().items() if name != "budget"}
+        document = {name: part for name, part in self.to_dict().items() if name != "budget"}
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

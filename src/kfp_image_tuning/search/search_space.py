@@ -21,7 +21,7 @@ from typing import Any, Literal, Self, get_args
 from kfp_image_tuning.core.errors import HyperparameterError, SearchSpaceError
 from kfp_image_tuning.search.hyperparameter_table import RULES, Optimizer, Value, format_value, is_active, parse_value
 from kfp_image_tuning.search.hyperparameters import defaults, find_problems
-from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_document
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, Range, range_from_dict
 
 Preset = Literal["documented", "practical"]
 
@@ -177,21 +177,21 @@ class SearchSpace:
         return replace(space, ranges=kept, warnings=space.warnings + unused)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Read the exact JSON form that `to_document` wrote.
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read the exact JSON form that `to_dict` wrote.
 
         Raises:
             SearchSpaceError: If a range or value cannot be read.
         """
-        ranges = {name: range_from_document(entry) for name, entry in document["ranges"].items()}
+        ranges = {name: range_from_dict(entry) for name, entry in document["ranges"].items()}
         fixed = {name: parse_value(name, value) for name, value in document["fixed"].items()}
         return cls(ranges, fixed, document["preset"])
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form; reading it again gives an equal space."""
         return {
             "preset": self.preset,
-            "ranges": {name: values.to_document() for name, values in self.ranges.items()},
+            "ranges": {name: values.to_dict() for name, values in self.ranges.items()},
             "fixed": {name: list(value) if isinstance(value, tuple) else value for name, value in self.fixed.items()},
         }
 

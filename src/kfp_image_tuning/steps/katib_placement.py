@@ -121,7 +121,7 @@ class Placement:
         run = self.run
         if not run and self.run_id:
             run = f"{self.run_id}/{search.fingerprint[:8]}"
-        options = KatibOptions.from_document(
+        options = KatibOptions.from_dict(
             {
                 **more,
                 "data": self.data_location(search.dataset.fingerprint),

@@ -98,7 +98,7 @@ def conclude(
     verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
     measured = measured.with_verdict(verdict)
     measured.save(evaluation)
-    write_report(report, result=result, dataset=dataset, evaluation=measured.to_document())
+    write_report(report, result=result, dataset=dataset, evaluation=measured.to_dict())
     for reason in verdict.reasons if verdict.checks else ():
         say(reason)
     names, matrix = to_confusion_matrix(measured)

@@ -151,7 +151,7 @@ def _evaluate_by_transform(
     predictions = collect_predictions(images, dataset, split, storage, transformed.output, end.seconds)
     with archive.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    search = Search.from_document(result.search)
+    search = Search.from_dict(result.search)
     summary = ModelSummary(
         num_layers=int(str(best.hyperparameters.get("num_layers") or search.space.fixed.get("num_layers", 0))),
         image_shape=dataset.image_shape,

@@ -355,9 +355,9 @@ def test_what_was_set_on_the_pipelines_task_reaches_the_pods() -> None:
 
 def test_options_survive_their_json_form_and_name_what_they_do_not_know() -> None:
     options = make_options(pods=FULL_PODS, run="r", algorithm_settings={"gamma": "0.2"})
-    assert KatibOptions.from_document(json.loads(json.dumps(options.to_document()))) == options
+    assert KatibOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
     with pytest.raises(EngineError) as raised:
-        KatibOptions.from_document({"data": "pvc://a", "modles": "x", "pods": {"gpu": 1}})
+        KatibOptions.from_dict({"data": "pvc://a", "modles": "x", "pods": {"gpu": 1}})
     for words in ("modles is unknown; did you mean models?", "pods.gpu is unknown", "models is required"):
         assert words in str(raised.value)
 

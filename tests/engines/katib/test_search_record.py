@@ -183,4 +183,4 @@ def test_something_else_in_its_place_is_named(tmp_path: Path, content: str) -> N
 
 def test_a_record_is_json(tmp_path: Path) -> None:
     made = record(plan(max_trials=3), "completed", "early_stopped")
-    assert SearchRecord.from_document(json.loads(json.dumps(made.to_document()))) == made
+    assert SearchRecord.from_dict(json.loads(json.dumps(made.to_dict()))) == made

@@ -187,12 +187,10 @@ def test_a_grid_that_the_budget_cannot_hold_is_refused_before_anything_starts(
 
 def test_a_data_set_other_than_the_searchs_is_refused(digits_dataset: Path, tmp_path: Path) -> None:
     search = make_search(digits_dataset)
-    document = search.to_document()
+    document = search.to_dict()
     document["dataset"]["fingerprint"] = "sha256:other"
     with pytest.raises(EngineError, match="the search is for sha256:other"):
-        run_search(
-            make_engine(digits_dataset, tmp_path), type(search).from_document(document), tmp_path / "result.json"
-        )
+        run_search(make_engine(digits_dataset, tmp_path), type(search).from_dict(document), tmp_path / "result.json")
 
 
 def test_a_search_killed_again_and_again_goes_on_where_it_was(digits_dataset: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from kfp_image_tuning.search.search import Search
 def main() -> None:
     """Run the search of the document in the first argument; the result goes to the second."""
     document = json.loads(Path(sys.argv[1]).read_text())
-    engine = SageMakerEngine(SageMakerOptions.from_document(document["options"]))
-    search = Search.from_document(document["search"])
+    engine = SageMakerEngine(SageMakerOptions.from_dict(document["options"]))
+    search = Search.from_dict(document["search"])
     run_search(engine, search, Path(sys.argv[2]), show=lambda line: print(line, flush=True))
 
 

@@ -296,12 +296,12 @@ def test_options_survive_their_json_form() -> None:
         warm_start=WarmStart(parents=("a",)),
         tags={"team": "vision"},
     )
-    assert SageMakerOptions.from_document(json.loads(json.dumps(options.to_document()))) == options
+    assert SageMakerOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
 
 def test_misspelt_option_is_named_with_the_nearest() -> None:
     with pytest.raises(EngineError, match="instance_typ is unknown; did you mean instance_type"):
-        SageMakerOptions.from_document({"role": "r", "data": "d", "output": "o", "instance_typ": "x"})
+        SageMakerOptions.from_dict({"role": "r", "data": "d", "output": "o", "instance_typ": "x"})
 
 
 def test_options_in_the_documentation_are_known() -> None:
@@ -313,4 +313,4 @@ def test_options_in_the_documentation_are_known() -> None:
     for example in examples:
         assert find_misfits(SageMakerOptions, example, "options") == [], example
         complete = {"role": OPTIONS.role, "data": OPTIONS.data, "output": OPTIONS.output, **example}
-        assert SageMakerOptions.from_document(complete)
+        assert SageMakerOptions.from_dict(complete)

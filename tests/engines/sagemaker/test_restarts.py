@@ -23,7 +23,7 @@ Moment = Callable[[list[str], Path], bool]
 def start(emulator: SageMakerEmulator, search: Search, folder: Path) -> subprocess.Popen[str]:
     """Start a launcher."""
     options = replace(OPTIONS, endpoint_url=emulator.url, run="pipeline-1/tune")
-    document = {"options": options.to_document(), "search": search.to_document()}
+    document = {"options": options.to_dict(), "search": search.to_dict()}
     (folder / "search.json").write_text(json.dumps(document))
     command = [sys.executable, "-m", "tests.engines.sagemaker.launcher_process"]
     return subprocess.Popen(

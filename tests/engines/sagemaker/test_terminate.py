@@ -18,7 +18,7 @@ from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, small_sear
 def test_tuning_job_is_stopped_though_the_container_is_gone_soon(seconds: float, tmp_path: Path) -> None:
     with SageMakerEmulator(seconds_per_poll=5.0) as emulator:
         options = replace(OPTIONS, endpoint_url=emulator.url, run="pipeline-1/tune")
-        document = {"options": options.to_document(), "search": small_search(trials=500).to_document()}
+        document = {"options": options.to_dict(), "search": small_search(trials=500).to_dict()}
         (tmp_path / "search.json").write_text(json.dumps(document))
         command = [sys.executable, "-m", "tests.engines.sagemaker.launcher_process"]
         command += [str(tmp_path / "search.json"), str(tmp_path / "result.json")]

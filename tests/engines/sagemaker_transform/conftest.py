@@ -122,7 +122,7 @@ def found(tmp_path: Path, storage: Any, storage_url: str) -> Found:
         engine="sagemaker",
         status="completed",
         stop_reason="all trials have ended",
-        search=TuningSettings(max_trials=1, epochs=3).to_search(dataset).to_document(),
+        search=TuningSettings(max_trials=1, epochs=3).to_search(dataset).to_dict(),
         trials=(trial,),
         started_at=1.0,
         seconds=1.0,

@@ -72,7 +72,7 @@ MOMENTS: list[tuple[str, Moment]] = [
 
 def comparable(path: Path) -> dict[str, Any]:
     """What must be the same whoever looked on."""
-    document = Evaluation.load(path).to_document()
+    document = Evaluation.load(path).to_dict()
     return {name: value for name, value in document.items() if name != "throughput"}
 
 

@@ -97,7 +97,7 @@ class LocalEngine:
             )
         self._search = search
         self._places = find_places(search.budget.parallel_trials)[: search.budget.max_trials]
-        request = {"search": search.to_document(), "places": [vars(place) for place in self._places]}
+        request = {"search": search.to_dict(), "places": [vars(place) for place in self._places]}
         warnings = list(search.space.warnings)
         if search.strategy == "hyperband" and not search.stop_bad_trials:
             warnings.append("hyperband ends bad trials by its nature; choose random to let all of them run")

@@ -56,7 +56,7 @@ def find_interim_place(
     before, found, _ = artifact.partition(f"/{run_id}/")
     if not run_id or not found or not is_remote(artifact):
         return None
-    identity = json.dumps([search.to_document(), without_credentials(initial_model)], sort_keys=True)
+    identity = json.dumps([search.to_dict(), without_credentials(initial_model)], sort_keys=True)
     name = hashlib.sha256(identity.encode()).hexdigest()[:16]
     address = find_address(artifact, session_info=artifact_store, artifact=artifact)
     return open_place(f"{before}/{run_id}/{FOLDER_NAME}/{name}", address=address)

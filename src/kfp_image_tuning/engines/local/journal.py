@@ -54,7 +54,7 @@ class Journal:
             self._lock()
             if not self._read(search, initial_model):
                 header: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "fingerprint": search.fingerprint}
-                header |= {"started_at": self.started_at, "search": search.to_document()}
+                header |= {"started_at": self.started_at, "search": search.to_dict()}
                 self._append("search", **header, initial_model=initial_model)
         except BaseException:
             self._file.close()
@@ -146,7 +146,7 @@ class Journal:
             )
         if (header["fingerprint"], header["initial_model"]) != (search.fingerprint, initial_model):
             theirs = _flatten({"initial_model": header["initial_model"], **header["search"]})
-            ours = _flatten({"initial_model": initial_model, **search.to_document()})
+            ours = _flatten({"initial_model": initial_model, **search.to_dict()})
             names = sorted(name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name))
             changes = [
                 f"{name} was {theirs.get(name)}, is now {ours.get(name)}" for name in names if name[:7] != "budget."
@@ -185,7 +185,7 @@ def replay(lines: Iterable[Mapping[str, Any]]) -> list[Record]:
         elif event == "epoch":
             _put_epoch(records[number], Epoch(**line["epoch"]))
         else:
-            records[number].trial = Trial.from_document(line["trial"])
+            records[number].trial = Trial.from_dict(line["trial"])
     return records
 
 

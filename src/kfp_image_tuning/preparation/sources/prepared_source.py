@@ -35,7 +35,7 @@ def find_prepared(data: str) -> Dataset | None:
         raise DocumentError(
             f"{source.uri}/{DOCUMENT_NAME}: is not valid JSON ({error}); prepare the data set again"
         ) from None
-    return Dataset.from_document(document, Path(data))
+    return Dataset.from_dict(document, Path(data))
 
 
 def take_over(prepared: Dataset, data: str, workspace: Workspace, say: Callable[[str], object]) -> None:

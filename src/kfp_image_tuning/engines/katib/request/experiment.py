@@ -125,7 +125,7 @@ def stops_bad_trials(search: Search, options: KatibOptions) -> bool:
 
 def run_digest(search: Search, options: KatibOptions) -> str:
     """The identity of the run; without one, that of everything that is asked for."""
-    return digest_of(options.run or [search.to_document(), options.to_document()])
+    return digest_of(options.run or [search.to_dict(), options.to_dict()])
 
 
 def build_experiments(search: Search, options: KatibOptions) -> tuple[PlannedExperiment, ...]:

@@ -168,8 +168,8 @@ class KatibOptions:
     pods: TrialPodOptions = field(default_factory=TrialPodOptions)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Read the JSON form that `to_document` wrote, or one that a user wrote with the same names.
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read the JSON form that `to_dict` wrote, or one that a user wrote with the same names.
 
         Raises:
             EngineError: With every name that is unknown or missing, and every value of the wrong form.
@@ -185,6 +185,6 @@ class KatibOptions:
         }
         return cls(**{**document, "pods": TrialPodOptions(**values)})
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self)

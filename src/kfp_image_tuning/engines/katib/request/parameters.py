@@ -16,7 +16,7 @@ from kfp_image_tuning.core.errors import HyperparameterError
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, Prior
 from kfp_image_tuning.search.grid import cut_into_steps
 from kfp_image_tuning.search.hyperparameter_table import Value, format_value, parse_value
-from kfp_image_tuning.search.ranges import CategoricalRange, IntegerRange, Range, range_from_document
+from kfp_image_tuning.search.ranges import CategoricalRange, IntegerRange, Range, range_from_dict
 
 Encoding = Literal["value", "position", "decade"]
 """What Katib tunes: the value itself; its position in the range, 0 to 1; or 10 to the power of that position, 1 to 10,
@@ -78,7 +78,7 @@ class TunedParameter:
     def to_template(self) -> dict[str, Any]:
         """What the trial is told, with Katib's placeholder in it; `decode_trial` reads it."""
         entry: dict[str, Any] = {self.encoding: f"${{trialParameters.{self.parameter_name}}}"}
-        return entry if isinstance(self.range, CategoricalRange) else entry | {"range": self.range.to_document()}
+        return entry if isinstance(self.range, CategoricalRange) else entry | {"range": self.range.to_dict()}
 
     def decode(self, text: str) -> Value:
         """The hyperparameter's value for what Katib assigned.
@@ -144,7 +144,7 @@ def decode_trial(text: str) -> dict[str, str]:
         values = dict(document["fixed"])
         for name, entry in document["tuned"].items():
             encoding = next(encoding for encoding in get_args(Encoding) if encoding in entry)
-            known = range_from_document(entry["range"]) if "range" in entry else None
+            known = range_from_dict(entry["range"]) if "range" in entry else None
             values[name] = format_value(name, _decode(name, encoding, entry[encoding], known))
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise HyperparameterError(f"the trial's hyperparameters cannot be read ({error!r}): {text[:200]}") from None

@@ -115,12 +115,12 @@ class SearchRecord:
             return True
         return not any(self.count_left(experiment) for experiment in wanted)
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """Read the JSON form.
 
         Raises:
@@ -131,7 +131,7 @@ class SearchRecord:
             raise DocumentError(f"is not a record of a search ({'; '.join(violations)})")
         try:
             found = [
-                ExperimentRecord(**{**entry, "trials": tuple(Trial.from_document(trial) for trial in entry["trials"])})
+                ExperimentRecord(**{**entry, "trials": tuple(Trial.from_dict(trial) for trial in entry["trials"])})
                 for entry in document["experiments"]
             ]
         except TypeError as error:

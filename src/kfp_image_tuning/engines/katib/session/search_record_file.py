@@ -40,7 +40,7 @@ class RecordFile:
         if content is None:
             return SearchRecord(self._fingerprint)
         try:
-            record = SearchRecord.from_document(json.loads(content))
+            record = SearchRecord.from_dict(json.loads(content))
         except (ValueError, DocumentError) as error:
             raise DocumentError(f"{self.uri}: {error}; remove it to search anew") from None
         return record if record.fingerprint == self._fingerprint else SearchRecord(self._fingerprint)
@@ -58,7 +58,7 @@ class RecordFile:
         if not self._has_written(patience):
             return self._problem
         self._problem = ""
-        self._writing = threading.Thread(target=self._write, args=(record.to_document(),), daemon=True)
+        self._writing = threading.Thread(target=self._write, args=(record.to_dict(),), daemon=True)
         self._writing.start()
         self._has_written(patience)
         return self._problem

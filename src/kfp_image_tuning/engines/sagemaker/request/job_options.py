@@ -104,7 +104,7 @@ def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOpti
         "channels": {**prepared, **more.get("channels", {})},
         "record_shards": len(dataset.split("train").shards),
     }
-    return SageMakerOptions.from_document(document)
+    return SageMakerOptions.from_dict(document)
 
 
 def _missing_channels(more: Mapping[str, Any]) -> list[str]:

@@ -160,8 +160,8 @@ class SageMakerOptions:
         return region
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Read the JSON form that `to_document` wrote, or one that a user wrote with the same names.
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read the JSON form that `to_dict` wrote, or one that a user wrote with the same names.
 
         Raises:
             EngineError: With every name that is unknown or missing, and every value of the wrong form.
@@ -187,6 +187,6 @@ class SageMakerOptions:
                 f"takes parents and kind ({error})"
             ) from None
 
-    def to_document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self)
