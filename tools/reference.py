@@ -113,14 +113,14 @@ REFERENCES = (
         "Options of a search on Katib",
         DOCS / "katib.md",
         DOCS / "katib-options.schema.json",
-        frozenset({"data", "models", "run"}),
+        frozenset({"data", "output_uri", "run"}),
     ),
     Reference(
         SageMakerOptions,
         "Options of a tuning job on SageMaker",
         DOCS / "sagemaker.md",
         DOCS / "sagemaker-options.schema.json",
-        frozenset({"role", "data", "output", "run"}),
+        frozenset({"role", "data", "output_uri", "run"}),
     ),
 )
 

@@ -48,7 +48,10 @@ def documents_of(captured: str) -> dict[str, list[dict[str, Any]]]:
             ["--engine", "katib", "--data", "pvc://a", "--image", "a", "--katib-options", '{"pods": {"image": "b"}}'],
             ["--image: is given by --katib-options as well, as pods.image; leave one of them out"],
         ),
-        (["--keep", "--data", "photos"], ["--keep: is an option of --engine katib, and the engine is local"]),
+        (
+            ["--keep-experiments", "--data", "photos"],
+            ["--keep-experiments: is an option of --engine katib, and the engine is local"],
+        ),
     ],
 )
 def test_what_does_not_fit_the_engine_is_refused(
@@ -103,11 +106,16 @@ def test_the_usual_options_of_katib_need_no_object(capsys: pytest.CaptureFixture
 
 
 def test_options_become_fields_of_the_options_object() -> None:
-    given = {"keep": False, "pending_timeout": 60.0, "katib_options": {"pods": {"memory": "4Gi"}}, "image": "a"}
+    given = {
+        "keep_experiments": False,
+        "pending_timeout": 60.0,
+        "katib_options": {"pods": {"memory": "4Gi"}},
+        "image": "a",
+    }
     before = json.dumps(given)
     assert engine_options.katib_options(given) == {
         "keep_experiments": False,
-        "pending_seconds": 60.0,
+        "pending_timeout_seconds": 60.0,
         "pods": {"memory": "4Gi", "image": "a"},
     }
     assert json.dumps(given) == before

@@ -29,7 +29,7 @@ def flat(**values: Any) -> Search:
 
 def sleeping(seconds: float) -> dict[str, Any]:
     """Pod options for trials that sleep between their epochs."""
-    return {"image": "quick", "env": ({"name": "SLEEP", "value": str(seconds)},)}
+    return {"image": "quick", "env": {"SLEEP": str(seconds)}}
 
 
 @dataclass

@@ -42,7 +42,7 @@ def test_real_trainings_in_pods_end_in_a_model_that_loads(bench: Bench, digits_d
     space = SearchSpace.customized({"optimizer": "sgd", "mini_batch_size": {"min": 8, "max": 64}})
     budget = Budget(max_trials=2, parallel_trials=2)
     search = Search.for_dataset(space, summarize(Dataset.load(digits_dataset)), epochs=2, budget=budget)
-    env = ({"name": "OMP_NUM_THREADS", "value": "1"},)
+    env = {"OMP_NUM_THREADS": "1"}
     result = bench.run(search, bench.options(pods={"image": "trainer", "env": env}))
     best = result.best_trial
     assert best is not None
@@ -174,7 +174,7 @@ def test_an_experiment_that_succeeds_without_a_trial_is_a_failure(bench: Bench, 
 )
 def test_a_search_that_only_waits_is_given_up_with_the_reason(bench: Bench, pods: dict[str, Any], words: str) -> None:
     with pytest.raises(EngineError, match="no trial has run for 5 s") as raised:
-        bench.run(flat(), bench.options(pods=pods, pending_seconds=5))
+        bench.run(flat(), bench.options(pods=pods, pending_timeout_seconds=5))
     assert words in str(raised.value)
     bench.wait_until_nothing_is_left()
 
@@ -184,7 +184,7 @@ def test_a_quota_that_refuses_pods_is_named(bench: Bench) -> None:
     bench.core.create_namespaced_resource_quota(bench.place.namespace, quota)
     time.sleep(2)
     with pytest.raises(EngineError, match="exceeded quota: small"):
-        bench.run(flat(), bench.options(pending_seconds=10))
+        bench.run(flat(), bench.options(pending_timeout_seconds=10))
 
 
 def test_a_stop_is_one_call_and_keeps_what_was_reached(bench: Bench) -> None:
@@ -212,8 +212,8 @@ def test_trials_that_are_stopped_leave_their_models_in_an_object_store(
     with object_store("images") as access:
         for name, value in access.items():
             monkeypatch.setenv(name, value)
-        env = [{"name": name, "value": value} for name, value in {**access, "OMP_NUM_THREADS": "1"}.items()]
-        engine = bench.engine(bench.options(models="s3://images/models", pods={"image": "trainer", "env": tuple(env)}))
+        env = {**access, "OMP_NUM_THREADS": "1"}
+        engine = bench.engine(bench.options(output_uri="s3://images/models", pods={"image": "trainer", "env": env}))
         engine.launch_or_adopt(engine.plan(search))
         updates = []
         for update in engine.follow():
@@ -262,8 +262,8 @@ def test_the_objective_is_the_best_epochs_and_not_the_last_ones(bench: Bench) ->
 
 
 def test_a_trial_that_runs_too_long_is_ended_and_its_limit_is_named(bench: Bench) -> None:
-    pods = {**sleeping(60), "max_seconds": 2}
-    with pytest.raises(EngineError, match="longer than max_seconds allows"):
+    pods = {**sleeping(60), "max_trial_seconds": 2}
+    with pytest.raises(EngineError, match="longer than max_trial_seconds allows"):
         bench.run(flat(max_trials=1, parallel_trials=1, max_failed_trials=0), bench.options(pods=pods))
 
 
@@ -271,7 +271,7 @@ def test_a_pod_that_the_cluster_does_not_admit_is_named_with_the_reason(bench: B
     limit = {"metadata": {"name": "small"}, "spec": {"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]}}
     bench.core.create_namespaced_limit_range(bench.place.namespace, limit)
     with pytest.raises(EngineError, match="maximum memory usage per Container is 1Gi"):
-        bench.run(flat(), bench.options(pending_seconds=10, pods={"memory": "2Gi"}))
+        bench.run(flat(), bench.options(pending_timeout_seconds=10, pods={"memory": "2Gi"}))
     bench.wait_until_nothing_is_left()
 
 

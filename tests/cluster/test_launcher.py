@@ -285,7 +285,7 @@ def test_experiments_are_deleted_though_the_container_is_gone_soon(
 def test_trials_end_when_no_launcher_comes_back(bench: Bench, launch: Launch) -> None:
     # More epochs than a test can wait for.
     search = {"epochs": 5000, "max_trials": 2, "max_failed_trials": 0, "search_space": {"optimizer": "sgd"}}
-    pods, options = {"image": "trainer"}, {"orphan_seconds": 20}
+    pods, options = {"image": "trainer"}, {"orphan_timeout_seconds": 20}
     first = launch(pods, options=options, **search)
     bench.wait_until(lambda: len(list(bench.place.models.glob("models/*/*/model.json"))) == 2)
     first.kill()

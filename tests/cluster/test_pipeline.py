@@ -36,7 +36,7 @@ def test_images_become_an_evaluated_model(
     bench: Bench, launcher_kubeconfig: Path, digit_images: Path, tmp_path: Path
 ) -> None:
     output, storage = tmp_path / "run", bench.place.models / "photos"
-    options = {"pods": {"env": [{"name": "OMP_NUM_THREADS", "value": "1"}]}}
+    options = {"pods": {"env": {"OMP_NUM_THREADS": "1"}}}
     words = ["run", "--engine", "katib", "--data", digit_images, "--output", output, "--storage", "pvc://models/photos"]
     words += ["--storage-mount", storage, "--katib-options", json.dumps(options), "--search-space", SPACE]
     words += ["--trials", "4", "--parallel", "2", "--epochs", "6", "--test-fraction", "0.2", "--seed", "1"]
@@ -73,7 +73,7 @@ def test_a_data_set_on_a_claim_is_read_where_it_is_mounted(
 ) -> None:
     output, folder = tmp_path / "run", bench.place.models / "team"
     shutil.copytree(digits_dataset, folder / "dataset")
-    options = {"pods": {"env": [{"name": "OMP_NUM_THREADS", "value": "1"}]}}
+    options = {"pods": {"env": {"OMP_NUM_THREADS": "1"}}}
     words = ["run", "--engine", "katib", "--data", "pvc://models/team/dataset", "--storage-mount", folder]
     words += ["--output", output, "--katib-options", json.dumps(options), "--search-space", SPACE]
     done = run_command(launcher_kubeconfig, *words, "--trials", "2", "--epochs", "2", "--search-mode", "flat")

@@ -11,7 +11,7 @@ QUICK = {"image": "quick"}
 
 
 def test_data_and_models_on_one_claim(bench: Bench) -> None:
-    search, options = flat(max_trials=2), bench.options(data="pvc://models/dataset", models="pvc://models")
+    search, options = flat(max_trials=2), bench.options(data="pvc://models/dataset", output_uri="pvc://models")
     result = bench.run(search, options)
     assert [trial.status for trial in result.trials] == ["completed"] * 2
     bench.wait_until_nothing_is_left()
@@ -59,7 +59,7 @@ def test_a_search_that_was_started_with_one_claim_in_two_volumes_says_so(
     monkeypatch.setattr(
         "kfp_image_tuning.engines.katib.request.trial_pod.merge_claims", lambda volumes, mounts: (volumes, mounts)
     )
-    options = bench.options(data="pvc://models/dataset", models="pvc://models", pending_seconds=8)
+    options = bench.options(data="pvc://models/dataset", output_uri="pvc://models", pending_timeout_seconds=8)
     thread, outcome = bench.in_background(flat(max_trials=2), options)
     thread.join(timeout=60)
     assert "two of the pod's volumes are the claim models" in str(outcome[0])

@@ -40,7 +40,7 @@ def tune_on_sagemaker(bench: Bench, parameters: Mapping[str, Any]) -> tuple[str,
                     "tune_role": ROLE,
                     "tune_bucket": BUCKET,
                     "tune_region": "us-east-1",
-                    "tune_sagemaker_options": {"poll_seconds": 1.0, "max_seconds_per_trial": 3600.0},
+                    "tune_sagemaker_options": {"poll_seconds": 1.0, "max_trial_seconds": 3600.0},
                 },
             )
             bench.kubeflow.succeed(run)

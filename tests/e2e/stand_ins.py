@@ -28,7 +28,7 @@ NAMESPACE = "kubeflow"
 ADDRESS = "127.0.0.1"
 RUNNER = "pipeline-runner"
 SECRET = "mlpipeline-minio-artifact"
-ONE_THREAD = [{"name": "OMP_NUM_THREADS", "value": "1"}]
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 RUNNER_RULES = [
     {"apiGroups": ["kubeflow.org"], "resources": ["*"], "verbs": ["*"]},
     {"apiGroups": ["", "batch"], "resources": ["pods", "pods/log", "services", "jobs"], "verbs": ["*"]},
@@ -65,7 +65,7 @@ def stand_ins(**choices: Any) -> Iterator[Settings]:
             Backend(
                 folder / "kfp",
                 declared_environment(),
-                environment={entry["name"]: entry["value"] for entry in ONE_THREAD},
+                environment=ONE_THREAD,
                 config_maps=ConfigMaps(api, NAMESPACE),
                 # Trials' pods have this machine's names, the steps' pods their own.
                 store_host=ADDRESS,

@@ -28,7 +28,7 @@ SAGEMAKER = {
     "tune_role": ROLE,
     "tune_bucket": BUCKET,
     "tune_region": "us-east-1",
-    "tune_sagemaker_options": {"poll_seconds": 0.5, "max_seconds_per_trial": 3600.0},
+    "tune_sagemaker_options": {"poll_seconds": 0.5, "max_trial_seconds": 3600.0},
 }
 
 

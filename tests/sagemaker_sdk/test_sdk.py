@@ -31,10 +31,10 @@ EVERYTHING: dict[str, Any] = {
     "security_groups": ("sg-1",),
     "encrypt_traffic": True,
     "retry_attempts": 2,
-    "max_pending_seconds": 3600,
-    "environment": {"NCCL_DEBUG": "INFO", "EMPTY": ""},
+    "pending_timeout_seconds": 3600,
+    "env": {"NCCL_DEBUG": "INFO", "EMPTY": ""},
     "tags": {"team": "vision"},
-    "model": "s3://images/old/model.tar.gz",
+    "initial_model": "s3://images/old/model.tar.gz",
     "stop_on_convergence": True,
 }
 BUDGET = Budget(max_trials=20, parallel_trials=3, target_objective=0.99, max_trials_without_improvement=8)
@@ -48,7 +48,7 @@ JOBS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("autotune", {"changes": {"momentum": 0.5}}, {"autotune": True, "auto_parameters": ("momentum",)}),
     ("images", {"search_mode": "flat", "changes": {"resize": 32}}, {"content": "images"}),
     ("augmented manifest", {}, {"content": "augmented_manifest", "input_mode": "Pipe"}),
-    ("shards", {}, {"record_shards": 4, "shard_data": True, "instance_count": 2}),
+    ("shards", {}, {"record_shards": 4, "shard_data": True, "nodes": 2}),
 ]
 
 

@@ -31,9 +31,9 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = {
 KATIB_FIELDS: Mapping[str, tuple[str, ...]] = {
     "namespace": ("namespace",),
     "image": ("pods", "image"),
-    "pending_timeout": ("pending_seconds",),
-    "orphan_timeout": ("orphan_seconds",),
-    "keep": ("keep_experiments",),
+    "pending_timeout": ("pending_timeout_seconds",),
+    "orphan_timeout": ("orphan_timeout_seconds",),
+    "keep_experiments": ("keep_experiments",),
 }
 """Options for what is asked for most among the fields of ``--katib-options``, and where they stand in it."""
 
@@ -104,7 +104,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "seconds, or 10m, 2h; 0: never (default: 30m)",
     )
     katib.add_argument(
-        "--keep",
+        "--keep-experiments",
         action=argparse.BooleanOptionalAction,
         help="leave Experiments, trials and logs in the cluster when the search is over (default: no)",
     )

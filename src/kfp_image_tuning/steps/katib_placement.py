@@ -15,7 +15,7 @@ from kfp_image_tuning.engines.katib.request.locations import Location
 from kfp_image_tuning.engines.katib.request.options import TITLE, KatibOptions
 from kfp_image_tuning.search.search import Search
 
-_DECIDED_HERE = ("data", "models", "run")
+_DECIDED_HERE = ("data", "output_uri", "run")
 _IDENTITY_LENGTH = 16
 _DELIVERY_VARIABLES = {
     "image": "KFP_IMAGE_TUNING_IMAGE",
@@ -125,7 +125,7 @@ class Placement:
             {
                 **more,
                 "data": self.data_location(search.dataset.fingerprint),
-                "models": f"{self.folder}/models",
+                "output_uri": f"{self.folder}/models",
                 "run": run,
                 "pods": {**_own_delivery(pods), **pods, "gpus": self.gpus},
             }
@@ -135,7 +135,7 @@ class Placement:
 
     def _with_store(self, options: KatibOptions) -> KatibOptions:
         """Add what Kubeflow says about the store, as far as the user does not: pods of Katib see none of it."""
-        uri = next((uri for uri in (options.data, options.models) if not uri.startswith("pvc://")), "")
+        uri = next((uri for uri in (options.data, options.output_uri) if not uri.startswith("pvc://")), "")
         # What this process's variables say need not be true elsewhere.
         shared = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         found = find_address(

@@ -39,4 +39,4 @@ def make_search(
 def make_options(**values: Any) -> KatibOptions:
     """Data on one volume claim and models on another; ``pods`` takes the pods' options as an object."""
     pods = TrialPodOptions(**values.pop("pods", {}))
-    return KatibOptions(**{"data": "pvc://images/dataset", "models": "pvc://models", "pods": pods, **values})
+    return KatibOptions(**{"data": "pvc://images/dataset", "output_uri": "pvc://models", "pods": pods, **values})

@@ -35,7 +35,7 @@ def claims_of(volumes: list[dict[str, Any]]) -> Counter[str]:
 
 @pytest.mark.parametrize("kind", ["Job", "TrainJob"])
 def test_data_and_models_on_one_claim_are_one_volume_with_two_mounts(kind: str) -> None:
-    volumes, mounts = pod_of(data="pvc://images/dataset", models="pvc://images/models", pods={"kind": kind})
+    volumes, mounts = pod_of(data="pvc://images/dataset", output_uri="pvc://images/models", pods={"kind": kind})
     assert claims_of(volumes) == {"images": 1}
     # Models are written to it, so the claim itself is not attached for reading only.
     assert on_claim("data", "images") in volumes

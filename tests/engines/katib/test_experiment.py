@@ -37,7 +37,7 @@ FULL_PODS: dict[str, Any] = {
     "service_account": "trainer",
     "image_pull_secrets": ("registry",),
     "queue": "team-queue",
-    "env": ({"name": "HTTPS_PROXY", "value": "http://proxy:3128"},),
+    "env": {"HTTPS_PROXY": "http://proxy:3128", "TOKEN": {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}},
     "volumes": ({"name": "extra", "emptyDir": {}},),
     "volume_mounts": ({"name": "extra", "mountPath": "/extra"},),
     "annotations": {"team": "vision"},
@@ -189,7 +189,7 @@ def test_hyperband_takes_the_eta_that_fits(epochs: int, limit: int, eta: int) ->
          {"algorithm": "cmaes"}, EngineError, "at least 2 numeric parameters"),
         ({}, {"data": "https://host/data"}, EngineError, "is not a place that a pod can reach"),
         ({}, {"data": "s3://key:secret@bucket/x"}, EngineError, "is not a place"),
-        ({}, {"data": "s3://a/b", "models": "gs://a/b"}, EngineError, "stores of two kinds"),
+        ({}, {"data": "s3://a/b", "output_uri": "gs://a/b"}, EngineError, "stores of two kinds"),
         ({}, {"pods": {"user": 0}}, EngineError, "0 is root"),
         ({}, {"pods": {"nodes": 2}}, EngineError, "a Job trains on one machine"),
         ({}, {"pods": {"shared_memory": "2048Mi"}}, EngineError, '"2Gi"'),
@@ -343,13 +343,17 @@ def test_what_was_set_on_the_pipelines_task_reaches_the_pods() -> None:
             "resources": {"limits": {"cpu": "2", "nvidia.com/gpu": "4"}, "requests": {"memory": "8Gi"}},
             "tolerations": [{"key": "x", "operator": "Exists"}],
             "node_selector": {"b": "2"},
-            "env": [{"name": "A", "value": "1"}],
+            "env": [
+                {"name": "A", "value": "1"},
+                {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            ],
             "affinity": None,
             "volumes": None,
         }
     )
     assert (pods.gpus, pods.gpu_resource, pods.cpu, pods.memory) == (4, "nvidia.com/gpu", "2", "8Gi")
     assert pods.node_selector == {"a": "1", "b": "2"}
+    assert pods.env == {"A": "1", "B": {"valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}}
     assert [dict(toleration) for toleration in pods.tolerations] == [{"key": "x", "operator": "Exists"}]
 
 
@@ -357,8 +361,8 @@ def test_options_survive_their_json_form_and_name_what_they_do_not_know() -> Non
     options = make_options(pods=FULL_PODS, run="r", algorithm_settings={"gamma": "0.2"})
     assert KatibOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
     with pytest.raises(EngineError) as raised:
-        KatibOptions.from_dict({"data": "pvc://a", "modles": "x", "pods": {"gpu": 1}})
-    for words in ("modles is unknown; did you mean models?", "pods.gpu is unknown", "models is required"):
+        KatibOptions.from_dict({"data": "pvc://a", "outputuri": "x", "pods": {"gpu": 1}})
+    for words in ("outputuri is unknown; did you mean output_uri?", "pods.gpu is unknown", "output_uri is required"):
         assert words in str(raised.value)
 
 

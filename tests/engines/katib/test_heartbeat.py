@@ -58,7 +58,7 @@ def test_a_trial_ends_when_its_launcher_is_gone(content: Any, ends_at: float | N
 
 def test_a_launcher_gives_signs_until_it_ends(tmp_path: Path) -> None:
     folder = "pvc://models/search"
-    heartbeat = Heartbeat(ModelStore(make_options(), tmp_path), folder, orphan_seconds=1.0)
+    heartbeat = Heartbeat(ModelStore(make_options(), tmp_path), folder, orphan_timeout_seconds=1.0)
     heartbeat.start()
     file = tmp_path / "search" / FILE_NAME
     first = file.read_bytes()
@@ -73,7 +73,7 @@ def test_a_launcher_gives_signs_until_it_ends(tmp_path: Path) -> None:
 
 def test_a_sign_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "search").write_text("in the way")
-    heartbeat = Heartbeat(ModelStore(make_options(), tmp_path), "pvc://models/search", orphan_seconds=1.0)
+    heartbeat = Heartbeat(ModelStore(make_options(), tmp_path), "pvc://models/search", orphan_timeout_seconds=1.0)
     heartbeat.start()
     assert "sign of life cannot be written" in heartbeat.take_problem()
     time.sleep(0.3)

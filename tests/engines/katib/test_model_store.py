@@ -42,7 +42,7 @@ def place(
 
 
 def options_for(models: Location) -> KatibOptions:
-    return KatibOptions(data="pvc://claim/data", models=models.uri)
+    return KatibOptions(data="pvc://claim/data", output_uri=models.uri)
 
 
 def write_files(folder: Path, names: tuple[str, ...]) -> Path:

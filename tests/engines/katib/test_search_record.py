@@ -117,7 +117,9 @@ def test_what_is_left_of_an_experiment_goes_on_with_another_seed() -> None:
 def record_file_at(models: str, mount: Path | None, name: str = "ic-1", sought: str = "sought") -> RecordFile:
     location = Location.parse("models", models)
     return RecordFile(
-        ModelStore(KatibOptions(data="pvc://claim/data", models=location.uri), mount), location.below(name).uri, sought
+        ModelStore(KatibOptions(data="pvc://claim/data", output_uri=location.uri), mount),
+        location.below(name).uri,
+        sought,
     )
 
 

@@ -112,7 +112,7 @@ def test_a_failed_training_fails_the_container_and_says_why(tmp_path: Path, digi
 def test_a_trial_whose_launcher_is_gone_ends_itself_and_leaves_its_best_epoch(
     tmp_path: Path, digits_dataset: Path
 ) -> None:
-    pod = Pod(tmp_path, digits_dataset, epochs=5000, early_stopping=False, orphan_seconds=4.0)
+    pod = Pod(tmp_path, digits_dataset, epochs=5000, early_stopping=False, orphan_timeout_seconds=4.0)
     signs = Path(pod.environment["TRIAL_HEARTBEAT"], FILE_NAME)
     signs.parent.mkdir()
     process = pod.start()
@@ -172,7 +172,7 @@ def test_a_trial_works_from_and_to_an_object_store(tmp_path: Path, digits_datase
     for folder in ("", "train", "validation"):
         names = [path.name for path in (digits_dataset / folder).iterdir() if path.is_file()]
         open_place(f"{bucket}/digits/{folder}".rstrip("/")).upload(digits_dataset / folder, names)
-    options = {"data": f"{bucket}/digits", "models": f"{bucket}/models", "pods": {"image": "ours"}}
+    options = {"data": f"{bucket}/digits", "output_uri": f"{bucket}/models", "pods": {"image": "ours"}}
     pod = Pod(tmp_path, digits_dataset, epochs=1, early_stopping=False, **options)
     pod.environment |= {name: os.environ[name] for name in os.environ if name.startswith("AWS_")}
     assert pod.run() == 0, pod.log.read_text()

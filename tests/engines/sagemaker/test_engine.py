@@ -169,7 +169,7 @@ def test_spot_interruption_is_followed_to_the_end(tmp_path: Path) -> None:
 
 def test_trial_that_is_cut_off_keeps_its_best_epoch_and_says_so(tmp_path: Path) -> None:
     with SageMakerEmulator(CurveRunner(seconds_per_epoch=600), seconds_per_poll=300.0) as emulator:
-        result = run_on(emulator, small_search(), tmp_path, max_seconds_per_trial=1300)
+        result = run_on(emulator, small_search(), tmp_path, max_trial_seconds=1300)
     cut = [trial for trial in result.trials if trial.status == "stopped"]
     assert cut
     assert all("cut off at its time limit" in (trial.note or "") and trial.objective for trial in cut)

@@ -115,12 +115,12 @@ def test_options_follow_from_bucket_data_and_run(dataset: Dataset) -> None:
     options = ACCOUNT.options(dataset, "task-1")
     identity = dataset.fingerprint.removeprefix("sha256:")[:16]
     assert options.data == f"s3://pictures/kfp-image-tuning/datasets/{identity}"
-    assert options.output == "s3://pictures/kfp-image-tuning/models"
+    assert options.output_uri == "s3://pictures/kfp-image-tuning/models"
     assert options.run == "3e6b/task-1"
     assert replace(ACCOUNT, run="mine").options(dataset, "task-1").run == "mine"
     assert replace(ACCOUNT, run_id="").options(dataset, "task-1").run == ""
-    whole = json.loads('{"instance_count": 2.0, "spot": true}')
-    assert replace(ACCOUNT, more=whole).options(dataset, "task-1").instance_count == 2
+    whole = json.loads('{"nodes": 2.0, "spot": true}')
+    assert replace(ACCOUNT, more=whole).options(dataset, "task-1").nodes == 2
 
 
 def test_shards_are_sent_so_that_they_can_be_streamed(tmp_path: Path, storage_url: str, storage: Any) -> None:
@@ -161,7 +161,7 @@ def test_images_instead_of_record_files_lie_where_the_user_says(dataset: Dataset
     [
         ({"content": "pictures"}, "content must be one of recordio, images, augmented_manifest, got 'pictures'"),
         ({"spot": "yes"}, "spot must be true or false, got 'yes'"),
-        ({"instance_count": "2"}, "instance_count must be a whole number, got '2'"),
+        ({"nodes": "2"}, "nodes must be a whole number, got '2'"),
         ({"subnets": "subnet-1"}, "subnets must be a list, of text each, got 'subnet-1'"),
         ({"tags": {"team": 7}}, "tags must be an object, of text each"),
         ({"max_seconds": True}, "max_seconds must be a whole number or null, got True"),

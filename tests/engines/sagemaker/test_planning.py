@@ -31,17 +31,17 @@ def test_summary_names_job_image_data_definitions_and_cost() -> None:
 @pytest.mark.parametrize(
     ("budget", "options", "hours"),
     [
-        (Budget(max_trials=10, parallel_trials=2), {"max_seconds_per_trial": 3600}, 10.0),
-        (Budget(max_trials=10, parallel_trials=2), {"max_seconds_per_trial": 3600, "instance_count": 3}, 30.0),
-        (Budget(max_trials=10, parallel_trials=2, max_seconds=3480), {"max_seconds_per_trial": 3600}, 2.0),
-        (Budget(max_trials=4, parallel_trials=2), {"max_seconds_per_trial": 3600, "spot": True}, 4.0),
+        (Budget(max_trials=10, parallel_trials=2), {"max_trial_seconds": 3600}, 10.0),
+        (Budget(max_trials=10, parallel_trials=2), {"max_trial_seconds": 3600, "nodes": 3}, 30.0),
+        (Budget(max_trials=10, parallel_trials=2, max_seconds=3480), {"max_trial_seconds": 3600}, 2.0),
+        (Budget(max_trials=4, parallel_trials=2), {"max_trial_seconds": 3600, "spot": True}, 4.0),
         (
             Budget(max_trials=4, parallel_trials=2),
             {
-                "max_seconds_per_trial": 1800,
+                "max_trial_seconds": 1800,
                 "instance_configs": (
-                    InstanceConfig(instance_type="ml.g5.xlarge", instance_count=2),
-                    InstanceConfig(instance_type="ml.g4dn.xlarge", instance_count=4),
+                    InstanceConfig(instance_type="ml.g5.xlarge", nodes=2),
+                    InstanceConfig(instance_type="ml.g4dn.xlarge", nodes=4),
                 ),
             },
             8.0,
@@ -61,7 +61,7 @@ def test_cost_is_the_most_that_can_happen(budget: Budget, options: dict[str, Any
         ({"budget": Budget(max_trials=4, parallel_trials=4)}, {}, "all 4 trials run at once, so none learns"),
         ({"budget": Budget(max_trials=90, parallel_trials=30)}, {}, "30 is more than the usual quota of 10"),
         ({"changes": {"mini_batch_size": [16, 32]}}, {}, "mini_batch_size: is given as a list of choices"),
-        ({}, {"model": "s3://images/m.tar.gz"}, "num_layers, image_shape and num_classes must be those"),
+        ({}, {"initial_model": "s3://images/m.tar.gz"}, "num_layers, image_shape and num_classes must be those"),
         ({}, {"input_mode": "FastFile"}, "AWS documents File and Pipe"),
         ({}, {"encrypt_traffic": True}, "on one machine has no traffic"),
         ({}, {"max_seconds": 600}, "before a single trial could use its 21600 s"),

@@ -116,7 +116,7 @@ OPTION_CASES: list[tuple[str, dict[str, Any], Callable[[dict[str, Any]], Any], A
      (True, {"MaxRuntimeInSeconds": 21600, "MaxWaitTimeInSeconds": 43200}, {"S3Uri": "s3://images/models/checkpoints/"})),
     ("spot with its own places", {"spot": True, "max_wait_seconds": 30000, "checkpoints": "s3://images/c"},
      lambda d: (d["StoppingCondition"]["MaxWaitTimeInSeconds"], d["CheckpointConfig"]["S3Uri"]), (30000, "s3://images/c")),
-    ("pending", {"max_pending_seconds": 3600}, lambda d: d["StoppingCondition"]["MaxPendingTimeInSeconds"], 3600),
+    ("pending", {"pending_timeout_seconds": 3600}, lambda d: d["StoppingCondition"]["MaxPendingTimeInSeconds"], 3600),
     ("retries", {"retry_attempts": 3}, lambda d: d["RetryStrategy"], {"MaximumRetryAttempts": 3}),
     ("vpc", {"subnets": ("subnet-1",), "security_groups": ("sg-1", "sg-2")}, lambda d: d["VpcConfig"],
      {"SecurityGroupIds": ["sg-1", "sg-2"], "Subnets": ["subnet-1"]}),
@@ -128,15 +128,15 @@ OPTION_CASES: list[tuple[str, dict[str, Any], Callable[[dict[str, Any]], Any], A
      ["EnableNetworkIsolation"]),
     ("open and encrypted", {"network_isolation": False, "encrypt_traffic": True},
      lambda d: [name for name in d if name.startswith("Enable")], ["EnableInterContainerTrafficEncryption"]),
-    ("environment", {"environment": {"B": "2", "A": "1"}}, lambda d: list(d["Environment"]), ["A", "B"]),
+    ("environment", {"env": {"B": "2", "A": "1"}}, lambda d: list(d["Environment"]), ["A", "B"]),
     ("flexible machines", {"instance_configs": (InstanceConfig(instance_type="ml.g5.xlarge"),)},
      lambda d: ("ResourceConfig" in d, d["HyperParameterTuningResourceConfig"]),
      (False, {"AllocationStrategy": "Prioritized", "InstanceConfigs": [
          {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 50}]})),
-    ("several machines are kept in step", {"instance_count": 2}, lambda d: d["StaticHyperParameters"]["kv_store"],
+    ("several machines are kept in step", {"nodes": 2}, lambda d: d["StaticHyperParameters"]["kv_store"],
      "dist_sync"),
     ("the built-in image brings its metrics", {}, lambda d: "MetricDefinitions" in d["AlgorithmSpecification"], False),
-    ("another image needs metrics", {"training_image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"},
+    ("another image needs metrics", {"image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:1"},
      lambda d: [m["Name"] for m in d["AlgorithmSpecification"]["MetricDefinitions"]],
      ["validation:accuracy", "train:accuracy"]),
     ("streamed", {"input_mode": "Pipe"}, lambda d: d["AlgorithmSpecification"]["TrainingInputMode"], "Pipe"),
@@ -157,7 +157,7 @@ def test_record_channels_point_at_the_record_file_alone() -> None:
 
 
 def test_shards_are_shared_out_between_machines() -> None:
-    source = channels(record_shards=4, shard_data=True, instance_count=2)["train"]["DataSource"]["S3DataSource"]
+    source = channels(record_shards=4, shard_data=True, nodes=2)["train"]["DataSource"]["S3DataSource"]
     assert (source["S3Uri"], source["S3DataDistributionType"]) == ("s3://images/digits/train/", "ShardedByS3Key")
 
 
@@ -175,7 +175,7 @@ def test_augmented_manifest_names_image_then_label() -> None:
 
 
 def test_model_channel_is_never_streamed() -> None:
-    model = channels(model="s3://images/models/old/model.tar.gz", input_mode="Pipe")["model"]
+    model = channels(initial_model="s3://images/models/old/model.tar.gz", input_mode="Pipe")["model"]
     assert (model["InputMode"], model["ContentType"]) == ("File", "application/x-sagemaker-model")
 
 
@@ -285,7 +285,7 @@ def test_image_of_each_partition(region: str, image: str) -> None:
 
 
 def test_region_without_an_image_is_refused_with_a_way_out() -> None:
-    with pytest.raises(EngineError, match=r"'mx-central-1' is not among the 37 regions.*give training_image"):
+    with pytest.raises(EngineError, match=r"'mx-central-1' is not among the 37 regions.*give image"):
         training_image("mx-central-1")
 
 
@@ -301,7 +301,7 @@ def test_options_survive_their_json_form() -> None:
 
 def test_misspelt_option_is_named_with_the_nearest() -> None:
     with pytest.raises(EngineError, match="instance_typ is unknown; did you mean instance_type"):
-        SageMakerOptions.from_dict({"role": "r", "data": "d", "output": "o", "instance_typ": "x"})
+        SageMakerOptions.from_dict({"role": "r", "data": "d", "output_uri": "o", "instance_typ": "x"})
 
 
 def test_options_in_the_documentation_are_known() -> None:
@@ -312,5 +312,5 @@ def test_options_in_the_documentation_are_known() -> None:
     assert len(examples) > 15
     for example in examples:
         assert find_misfits(SageMakerOptions, example, "options") == [], example
-        complete = {"role": OPTIONS.role, "data": OPTIONS.data, "output": OPTIONS.output, **example}
+        complete = {"role": OPTIONS.role, "data": OPTIONS.data, "output_uri": OPTIONS.output_uri, **example}
         assert SageMakerOptions.from_dict(complete)

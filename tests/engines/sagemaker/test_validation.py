@@ -34,12 +34,12 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("role of another partition", FLAT, {"region": "cn-north-1"}, r"region cn-north-1 needs a role of its own part"),
     ("machine", FLAT, {"instance_type": "ml.g4dn.large"}, r"InstanceType: must be one of .*such as ml.g4dn"),
     ("machine without GPU", FLAT, {"instance_type": "ml.m5.xlarge"}, r"GPU machines of the families p2, p3, g4dn, g5"),
-    ("no machine", FLAT, {"instance_count": 0}, r"InstanceCount: must be at least 1, got 0"),
+    ("no machine", FLAT, {"nodes": 0}, r"InstanceCount: must be at least 1, got 0"),
     ("key on local disks", FLAT, {"volume_kms_key": "alias/v"}, r"ml.g4dn.xlarge has local NVMe disks"),
     ("too many choices of machines", FLAT, {"instance_configs": (InstanceConfig(instance_type="ml.p3.2xlarge"),) * 7},
      r"InstanceConfigs: must be at most 6 entries, got 7"),
     ("subnets without groups", FLAT, {"subnets": ("subnet-1",)}, r"SecurityGroupIds: must be at least 1 entries"),
-    ("output", FLAT, {"output": "/tmp/models"}, r"S3OutputPath: '/tmp/models' .* such as s3://bucket/folder"),
+    ("output", FLAT, {"output_uri": "/tmp/models"}, r"S3OutputPath: '/tmp/models' .* such as s3://bucket/folder"),
     ("early stopping", {}, {"early_stopping": "Auto"}, r"EarlyStoppingType: Auto works with a single .* \"flat\""),
     ("warm start", {}, {"warm_start": WarmStart(parents=("a",))}, r"WarmStartConfig: works with a single .* \"flat\""),
     ("parents", FLAT, {"warm_start": WarmStart(parents=tuple("abcdef"))}, r"must be at most 5 entries, got 6"),
@@ -50,10 +50,10 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
      r"Hyperband needs fixed epochs"),
     ("untunable", {"changes": {"top_k": {"min": 2, "max": 5}}}, {}, r"top_k: the built-in algorithm can tune .* only"),
     ("spot wait", FLAT, {"spot": True, "max_wait_seconds": 60}, r"at least MaxRuntimeInSeconds \(21600\), got 60"),
-    ("run time", FLAT, {"max_seconds_per_trial": 3_000_000}, r"at most 28 days"),
+    ("run time", FLAT, {"max_trial_seconds": 3_000_000}, r"at most 28 days"),
     ("fuse", FLAT, {"max_seconds": 60}, r"MaxRuntimeInSeconds: must be at least 120, got 60"),
     ("long fuse", FLAT, {"max_seconds": 3_000_000}, r"at most 30 days"),
-    ("pending", FLAT, {"max_pending_seconds": 60}, r"MaxPendingTimeInSeconds: must be at least 1800, got 60"),
+    ("pending", FLAT, {"pending_timeout_seconds": 60}, r"MaxPendingTimeInSeconds: must be at least 1800, got 60"),
     ("retries", FLAT, {"retry_attempts": 31}, r"MaximumRetryAttempts: must be at most 30, got 31"),
     ("trials", {"budget": Budget(max_trials=800), **FLAT}, {}, r"at most 750 with strategy Bayesian, got 800"),
     ("parallel", {"budget": Budget(max_trials=300, parallel_trials=200), **FLAT}, {}, r"ParallelTrainingJobs: at mos"),
@@ -62,7 +62,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("images without resize", FLAT, {"content": "images"}, r"resize: is required with image files .* such as 32"),
     ("manifest as file", FLAT, {"content": "augmented_manifest"}, r"can only be streamed; set input_mode to \"Pipe\""),
     ("streamed shards", FLAT, {"record_shards": 3, "input_mode": "Pipe"}, r"the index and list files too"),
-    ("single file shared out", FLAT, {"shard_data": True, "instance_count": 2}, r"a single file and cannot be shared"),
+    ("single file shared out", FLAT, {"shard_data": True, "nodes": 2}, r"a single file and cannot be shared"),
     ("nobody to share with", FLAT, {"shard_data": True, "record_shards": 4}, r"there is one machine, nothing to share"),
     ("auto without autotune", FLAT, {"auto_parameters": ("epochs",)}, r"epochs can be left .* set autotune"),
     ("tags", FLAT, {"tags": {f"tag-{n}": "x" for n in range(50)}}, r"Tags: must be at most 50 entries, got 51"),
@@ -71,9 +71,9 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
      r"momentum is not fixed in the search space"),
     ("reserved tag", FLAT, {"tags": {"aws:team": "x"}}, r"starts with aws:, which is reserved"),
     ("tag text", FLAT, {"tags": {"team": "a#b"}}, r"Tags\[0\].Value: 'a#b' does not have the form"),
-    ("secret", FLAT, {"environment": {"DB_PASSWORD": "x"}}, r"DB_PASSWORD: looks like a secret"),
-    ("environment", FLAT, {"environment": {"1A": "x"}}, r"Environment key '1A'"),
-    ("image elsewhere", FLAT, {"training_image": "811284229777.dkr.ecr.us-west-2.amazonaws.com/mine:1"},
+    ("secret", FLAT, {"env": {"DB_PASSWORD": "x"}}, r"DB_PASSWORD: looks like a secret"),
+    ("environment", FLAT, {"env": {"1A": "x"}}, r"Environment key '1A'"),
+    ("image elsewhere", FLAT, {"image": "811284229777.dkr.ecr.us-west-2.amazonaws.com/mine:1"},
      r"lies in us-west-2, the training jobs run in us-east-1"),
 ]  # fmt: skip
 
@@ -152,7 +152,14 @@ def test_edited_request_is_refused(edit: Callable[[dict[str, Any]], Any], reason
 
 def test_all_violations_come_at_once() -> None:
     with pytest.raises(EngineError) as caught:
-        plan(role="nobody", output="nowhere", spot=True, max_wait_seconds=1, early_stopping="Auto", tags={"aws:x": "y"})
+        plan(
+            role="nobody",
+            output_uri="nowhere",
+            spot=True,
+            max_wait_seconds=1,
+            early_stopping="Auto",
+            tags={"aws:x": "y"},
+        )
     text = str(caught.value)
     for part in ("RoleArn", "S3OutputPath", "MaxWaitTimeInSeconds", "TrainingJobEarlyStoppingType", "Tags"):
         assert part in text
@@ -171,21 +178,21 @@ DATA: tuple[dict[str, Any], ...] = (
     {"input_mode": "Pipe"},
     {"content": "images"},
     {"content": "augmented_manifest", "input_mode": "Pipe"},
-    {"record_shards": 4, "shard_data": True, "instance_count": 2},
-    {"model": "s3://images/models/old/model.tar.gz"},
+    {"record_shards": 4, "shard_data": True, "nodes": 2},
+    {"initial_model": "s3://images/models/old/model.tar.gz"},
     {"channels": {"train": "s3://other/train/part-", "validation": "s3://other/v.rec"}, "input_mode": "Pipe"},
 )
 MACHINES: tuple[dict[str, Any], ...] = (
     {},
-    {"instance_type": "ml.p3.8xlarge", "instance_count": 4, "volume_gb": 500, "encrypt_traffic": True},
+    {"instance_type": "ml.p3.8xlarge", "nodes": 4, "volume_gb": 500, "encrypt_traffic": True},
     {"instance_configs": tuple(InstanceConfig(instance_type=t) for t in ("ml.g5.xlarge", "ml.g4dn.xlarge"))},
     {"instance_type": "ml.p2.xlarge", "volume_kms_key": "alias/v", "output_kms_key": "alias/o"},
 )
 REST: tuple[dict[str, Any], ...] = (
     {},
-    {"spot": True, "max_wait_seconds": 40_000, "checkpoints": "s3://images/c", "max_pending_seconds": 7200},
+    {"spot": True, "max_wait_seconds": 40_000, "checkpoints": "s3://images/c", "pending_timeout_seconds": 7200},
     {"subnets": ("subnet-1", "subnet-2"), "security_groups": ("sg-1",), "network_isolation": False},
-    {"retry_attempts": 30, "environment": {"NCCL_DEBUG": "INFO"}, "tags": {"team": "vision", "Größe": "klein"}},
+    {"retry_attempts": 30, "env": {"NCCL_DEBUG": "INFO"}, "tags": {"team": "vision", "Größe": "klein"}},
     {"stop_on_convergence": True, "run": "pipeline-1/tune step", "max_seconds": 86_400},
 )
 SINGLE: tuple[dict[str, Any], ...] = (
@@ -220,7 +227,7 @@ def test_every_documented_combination_is_planned_and_taken_by_the_service() -> N
         return small_search(changes=changes, strategy=strategy, search_mode=mode, budget=budget)
 
     for strategy, mode, options in cases:
-        if "instance_configs" in options and options.get("instance_count"):
+        if "instance_configs" in options and options.get("nodes"):
             options = {name: value for name, value in options.items() if name != "instance_configs"}
         plan = plan_search(search(strategy, mode, options.get("content", "")), replace(OPTIONS, **options))
         check_tuning_job(plan.request)

@@ -20,7 +20,7 @@ from tests.search.searches import make_search
 OPTIONS = SageMakerOptions(
     role="arn:aws:iam::123456789012:role/tuning",
     data="s3://images/digits",
-    output="s3://images/models",
+    output_uri="s3://images/models",
     region="us-east-1",
     poll_seconds=0.02,
 )

@@ -20,9 +20,9 @@ LATE_START_BEATS = 3
 """Beats without which a trial ends that starts when the last one is older than the timeout."""
 
 
-def beat_seconds(orphan_seconds: float) -> float:
+def beat_seconds(orphan_timeout_seconds: float) -> float:
     """Seconds between two signs of life."""
-    return min(BEAT_SECONDS, orphan_seconds / BEATS_PER_TIMEOUT)
+    return min(BEAT_SECONDS, orphan_timeout_seconds / BEATS_PER_TIMEOUT)
 
 
 class OrphanWatch:
@@ -30,13 +30,15 @@ class OrphanWatch:
 
     Args:
         read: Gives the file's content; None: there is none.
-        orphan_seconds: After so long without a sign the trial ends.
+        orphan_timeout_seconds: After so long without a sign the trial ends.
         end: Called once, with the seconds without a sign.
     """
 
-    def __init__(self, read: Callable[[], bytes | None], orphan_seconds: float, end: Callable[[float], None]) -> None:
+    def __init__(
+        self, read: Callable[[], bytes | None], orphan_timeout_seconds: float, end: Callable[[float], None]
+    ) -> None:
         self._read, self._end = read, end
-        self._orphan_seconds = orphan_seconds
+        self._orphan_seconds = orphan_timeout_seconds
         self._last: bytes | None = None
         self._changed_at = 0.0
         self._age = 0.0

@@ -43,7 +43,7 @@ class TrialSettings:
         is_first: Whether this is the machine that leaves the model.
         scratch: Folder for everything that nobody wants later.
         heartbeat: Folder or URI where the launcher gives signs of life; empty: it need not.
-        orphan_seconds: Without one for so long, the trial ends.
+        orphan_timeout_seconds: Without one for so long, the trial ends.
     """
 
     name: str
@@ -57,7 +57,7 @@ class TrialSettings:
     is_first: bool
     scratch: Path
     heartbeat: str = ""
-    orphan_seconds: float = 0.0
+    orphan_timeout_seconds: float = 0.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -83,7 +83,7 @@ class TrialSettings:
             is_first=environment.get("PET_NODE_RANK", "0") == "0",
             scratch=Path(environment["HOME"]),
             heartbeat=environment.get("TRIAL_HEARTBEAT", ""),
-            orphan_seconds=float(environment.get("TRIAL_ORPHAN_SECONDS", "0")),
+            orphan_timeout_seconds=float(environment.get("TRIAL_ORPHAN_SECONDS", "0")),
         )
 
     @property
@@ -127,7 +127,7 @@ def run_trial(settings: TrialSettings) -> int:
 
 def watch_launcher(settings: TrialSettings) -> None:
     """From now on, end this process as from outside when the launcher gives no signs of life any more."""
-    if not settings.heartbeat or not settings.orphan_seconds:
+    if not settings.heartbeat or not settings.orphan_timeout_seconds:
         return
 
     def read() -> bytes | None:
@@ -140,12 +140,12 @@ def watch_launcher(settings: TrialSettings) -> None:
         print(
             f"The launcher of this search has given no sign of life for {silent / 60:.0f} minutes "
             f"({settings.heartbeat}/{FILE_NAME}): the trial ends, so that it holds no GPU for nobody. Run the search "
-            "again: it goes on. --orphan-timeout (orphan_seconds) changes the time.",
+            "again: it goes on. --orphan-timeout (orphan_timeout_seconds) changes the time.",
             flush=True,
         )
         os.kill(os.getpid(), signal.SIGTERM)
 
-    OrphanWatch(read, settings.orphan_seconds, end).start()
+    OrphanWatch(read, settings.orphan_timeout_seconds, end).start()
 
 
 def training_command(settings: TrialSettings, data: str, hyperparameters: Path) -> list[str]:

@@ -86,7 +86,7 @@ def volume_and_mount(
 
 def store_environment(options: KatibOptions) -> list[dict[str, Any]]:
     """Environment variables by which a pod reaches the object store; credentials come from the secret alone."""
-    uris = {"data": options.data, "models": options.models}
+    uris = {"data": options.data, "output_uri": options.output_uri}
     stores = [location for name, uri in uris.items() if not (location := Location.parse(name, uri)).is_volume]
     if not stores:
         return []

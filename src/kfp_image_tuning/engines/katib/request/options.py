@@ -4,7 +4,7 @@ Field names are plain words; their documentation names the field of Katib or Kub
 here: `validation` checks the finished documents, all of it at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -49,9 +49,9 @@ class TrialPodOptions:
         image_pull_secrets: Secrets for a private registry.
         queue: Kueue's LocalQueue; empty: the default scheduler alone.
         istio: Whether Istio may inject its sidecar, which would keep finished trials alive.
-        max_seconds: Longest run of one trial, from when its pod starts.
+        max_trial_seconds: Longest run of one trial, from when its pod starts.
         user: Numeric user (and group for volumes) that the pod runs as; "restricted" pod security forbids 0.
-        env: More environment variables, in Kubernetes' form.
+        env: More environment variables: name to value, or to an object with Kubernetes' ``valueFrom``.
         volumes: More volumes, in Kubernetes' form; those of one claim become one.
         volume_mounts: Where they are mounted.
         labels: More labels of the pods.
@@ -80,9 +80,9 @@ class TrialPodOptions:
     image_pull_secrets: Sequence[str] = ()
     queue: str = ""
     istio: bool = False
-    max_seconds: int = 6 * 3600
+    max_trial_seconds: int = 6 * 3600
     user: int = 1000
-    env: Sequence[Mapping[str, Any]] = ()
+    env: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
     volumes: Sequence[Mapping[str, Any]] = ()
     volume_mounts: Sequence[Mapping[str, Any]] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -100,11 +100,12 @@ class TrialPodOptions:
         changes: dict[str, Any] = {
             "node_selector": {**self.node_selector, **given.get("node_selector", {})},
             "affinity": given.get("affinity", self.affinity),
+            "env": {**self.env, **_variables(given.get("env", ()))},
         }
         code = {mount["name"] for mount in given.get("volume_mounts", ()) if mount["mountPath"] == MOUNT_PATH}
         for name in ("volumes", "volume_mounts"):
             given[name] = [entry for entry in given.get(name, ()) if entry["name"] not in code]
-        for name in ("tolerations", "env", "volumes", "volume_mounts"):
+        for name in ("tolerations", "volumes", "volume_mounts"):
             own = tuple(getattr(self, name))
             # KFP hands on a volume once for each place at which it is mounted.
             added = [entry for number, entry in enumerate(given.get(name, ())) if entry not in given[name][:number]]
@@ -122,6 +123,16 @@ class TrialPodOptions:
         return replace(self, **changes)
 
 
+def _variables(listed: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Kubernetes' list of variables as a mapping: name to value, or to what stands for it (``valueFrom``)."""
+    return {
+        entry["name"]: entry["value"]
+        if "value" in entry
+        else {name: part for name, part in entry.items() if name != "name"}
+        for entry in listed
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class KatibOptions:
     """Where and how the Experiments run.
@@ -129,7 +140,7 @@ class KatibOptions:
     Attributes:
         data: The prepared data set, the folder that holds ``dataset.json``: ``pvc://CLAIM/path``, ``s3://``, ``gs://``
             or ``minio://`` (S3 at ``endpoint_url``, as shipped with Kubeflow).
-        models: Where trials leave their models, in the same forms; each in a folder of its own.
+        output_uri: Where trials leave their models, in the same forms; each in a folder of its own.
         initial_model: Model that every trial starts from, a URI or a path on a mounted volume; empty: none.
         namespace: Kubernetes namespace; empty: the launcher's own.
         run: Identity of the run, such as Kubeflow's run and task name; the same run finds its own Experiments again.
@@ -139,8 +150,8 @@ class KatibOptions:
         algorithm_settings: Settings of the algorithm, in addition to the seed.
         resume_policy: What remains of an Experiment's suggestion service when it is over (``resumePolicy``).
         keep_experiments: Whether Experiments, with their trials and logs, stay in the cluster after the search.
-        pending_seconds: Longest time in which no trial runs while some wait; 0: no limit.
-        orphan_seconds: Trials end when the launcher has given no sign of life for so long; 0: they never do.
+        pending_timeout_seconds: Longest time in which no trial runs while some wait; 0: no limit.
+        orphan_timeout_seconds: Trials end when the launcher has given no sign of life for so long; 0: they never do.
         credentials_secret: Secret with the object store's credentials; empty: with ``minio://`` Kubeflow's own
             (``mlpipeline-minio-artifact``), otherwise the pods' identity (IRSA, Workload Identity).
         credentials_keys: Environment variable to key in that secret; empty: the usual ones of the store.
@@ -150,7 +161,7 @@ class KatibOptions:
     """
 
     data: str
-    models: str
+    output_uri: str
     initial_model: str = ""
     namespace: str = ""
     run: str = ""
@@ -159,8 +170,8 @@ class KatibOptions:
     algorithm_settings: Mapping[str, str] = field(default_factory=dict)
     resume_policy: ResumePolicy = "Never"
     keep_experiments: bool = False
-    pending_seconds: float = 3600.0
-    orphan_seconds: float = 1800.0
+    pending_timeout_seconds: float = 3600.0
+    orphan_timeout_seconds: float = 1800.0
     credentials_secret: str = ""
     credentials_keys: Mapping[str, str] = field(default_factory=dict)
     endpoint_url: str = ""
@@ -176,7 +187,7 @@ class KatibOptions:
         """
         problems = find_misfits(cls, document, TITLE)
         problems += [
-            f"{TITLE}: {name} is required and missing" for name in ("data", "models") if not document.get(name)
+            f"{TITLE}: {name} is required and missing" for name in ("data", "output_uri") if not document.get(name)
         ]
         if problems:
             raise EngineOptionsError.from_problems(problems)

@@ -67,18 +67,18 @@ def _find_broken_options(options: KatibOptions) -> list[str]:
         problems.append(f'nodes: a Job trains on one machine, got {pods.nodes}; use kind "TrainJob"')
     if pods.kind == "TrainJob" and pods.priority_class:
         problems.append("priority_class: a TrainJob cannot set one; set it in the training runtime")
-    for name in ("pending_seconds", "orphan_seconds"):
+    for name in ("pending_timeout_seconds", "orphan_timeout_seconds"):
         if (seconds := getattr(options, name)) < 0:
             problems.append(f"{name}: at least 0, got {seconds}")
     schemes = {
         location.scheme
-        for location in (Location.parse("data", options.data), Location.parse("models", options.models))
+        for location in (Location.parse("data", options.data), Location.parse("output_uri", options.output_uri))
         if not location.is_volume
     }
     if len(schemes) > 1:
         problems.append(
-            f"data and models: lie in stores of two kinds ({' and '.join(sorted(schemes))}), a trial has one set of "
-            "credentials; put both into the same store, or one on a volume"
+            f"data and output_uri: are in stores of two kinds ({' and '.join(sorted(schemes))}), a trial has one set "
+            "of credentials; put both into the same store, or one on a volume"
         )
     return problems
 
@@ -96,7 +96,7 @@ def _summary(search: Search, options: KatibOptions, experiments: Sequence[Planne
         "Katib's objective Validation-accuracy is validation:accuracy of the trial's best epoch (metric strategy max), "
         "the model that it leaves behind.",
     ]
-    lines.append(f"Trials read {options.data} and leave their models in {options.models}.")
+    lines.append(f"Trials read {options.data} and leave their models in {options.output_uri}.")
     if mounts_code(options):
         command = install_command(options.namespace or "NAMESPACE")
         lines.append(f"Their code is in the namespace's ConfigMap {config_map_name()}; {command} puts it there.")
@@ -111,11 +111,11 @@ def _summary(search: Search, options: KatibOptions, experiments: Sequence[Planne
             f"Bad trials are ended early: after epoch {MEDIAN_STOP_EPOCH}, below the mean of what {MEDIAN_STOP_TRIALS} "
             "or more finished trials had reached there (Katib calls it medianstop)."
         )
-    hours = trials * pods.max_seconds / 3600 * pods.nodes
+    hours = trials * pods.max_trial_seconds / 3600 * pods.nodes
     lines.append(
-        f"Cost: at most {hours * pods.gpus:.1f} GPU-hours, if every trial runs {pods.max_seconds / 3600:g} h."
+        f"Cost: at most {hours * pods.gpus:.1f} GPU-hours, if every trial runs {pods.max_trial_seconds / 3600:g} h."
         if pods.gpus
-        else f"Cost: at most {hours:.1f} pod-hours, if every trial runs {pods.max_seconds / 3600:g} h."
+        else f"Cost: at most {hours:.1f} pod-hours, if every trial runs {pods.max_trial_seconds / 3600:g} h."
     )
     return lines
 

@@ -39,11 +39,11 @@ def build_environment(
         experiment: Its name, under which models are written.
         seed: Of the training.
     """
-    data, models = Location.parse("data", options.data), Location.parse("models", options.models)
+    data, models = Location.parse("data", options.data), Location.parse("output_uri", options.output_uri)
     signs = {}
-    if options.orphan_seconds:
+    if options.orphan_timeout_seconds:
         folder = f"{MODELS}/{search}" if models.is_volume else models.below(search).uri
-        signs = {"TRIAL_HEARTBEAT": folder, "TRIAL_ORPHAN_SECONDS": f"{options.orphan_seconds:g}"}
+        signs = {"TRIAL_HEARTBEAT": folder, "TRIAL_ORPHAN_SECONDS": f"{options.orphan_timeout_seconds:g}"}
     values = {
         "TRIAL_NAME": f"${{trialParameters.{TRIAL_NAME_PARAMETER}}}",
         "TRIAL_HYPERPARAMETERS": hyperparameters,
@@ -66,7 +66,15 @@ def build_environment(
         values["PIP_INDEX_URL"] = options.pods.packages_index
         values["PIP_TRUSTED_HOST"] = options.pods.trusted_host
     plain: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items() if value]
-    return [*plain, *store_environment(options), *map(dict, options.pods.env)]
+    return [*plain, *store_environment(options), *_own_variables(options)]
+
+
+def _own_variables(options: KatibOptions) -> list[dict[str, Any]]:
+    """The user's variables in Kubernetes' form."""
+    return [
+        {"name": name, **({"value": value} if isinstance(value, str) else value)}
+        for name, value in options.pods.env.items()
+    ]
 
 
 def build_command(options: KatibOptions) -> list[str]:
@@ -134,7 +142,7 @@ def build_volumes(options: KatibOptions) -> tuple[list[dict[str, Any]], list[dic
             {"name": "shared-memory", "mountPath": "/dev/shm"},
         ),
     ]
-    data, models = Location.parse("data", options.data), Location.parse("models", options.models)
+    data, models = Location.parse("data", options.data), Location.parse("output_uri", options.output_uri)
     if data.is_volume:
         pairs.append(volume_and_mount(data, "data", DATA, read_only=True))
     if models.is_volume:

@@ -85,7 +85,7 @@ def _build_job(
     pod = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "activeDeadlineSeconds": pods.max_seconds,
+        "activeDeadlineSeconds": pods.max_trial_seconds,
         "securityContext": pod_security(options),
         "serviceAccountName": pods.service_account,
         "priorityClassName": pods.priority_class,
@@ -135,7 +135,9 @@ def _build_train_job(
     metadata = without_empty({"labels": pod_labels(options), "annotations": dict(pods.annotations)})
     template = without_empty({"metadata": metadata, "spec": without_empty(pod)})
     patch = {"name": TRAIN_JOB_CONTAINER, "template": {"spec": {"template": template}}}
-    deadline = pods.max_seconds if max_seconds is None else min(pods.max_seconds, max(1, round(max_seconds)))
+    deadline = (
+        pods.max_trial_seconds if max_seconds is None else min(pods.max_trial_seconds, max(1, round(max_seconds)))
+    )
     job: dict[str, Any] = {"apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob"}
     if pods.queue:
         job["metadata"] = {"labels": _queue_label(options)}

@@ -56,7 +56,7 @@ class KatibEngine:
     Args:
         options: Where and how.
         model_directory: Gets the best trial's model.
-        models_mount: Where this process sees the folder of ``options.models``, if that is on a volume.
+        models_mount: Where this process sees the folder of ``options.output_uri``, if that is on a volume.
         cluster: The connection; None: the pod's own cluster, or that of the kubeconfig.
     """
 
@@ -72,7 +72,7 @@ class KatibEngine:
     ) -> None:
         self._options = options
         self._model_directory = model_directory
-        self._models = Location.parse("models", options.models)
+        self._models = Location.parse("output_uri", options.output_uri)
         self._model_store = ModelStore(options, models_mount)
         self._cluster = cluster
         self._stopping = False
@@ -91,7 +91,7 @@ class KatibEngine:
         sought = digest_of([search.fingerprint, self._options.initial_model])
         folder = self._models.below(search_name(search, self._options)).uri
         record = RecordFile(self._model_store, folder, sought)
-        self._heartbeat = Heartbeat(self._model_store, folder, self._options.orphan_seconds)
+        self._heartbeat = Heartbeat(self._model_store, folder, self._options.orphan_timeout_seconds)
         algorithm = ALGORITHMS[algorithm_of(search, self._options)]
         self._history = History(record, self._experiments, algorithm.can_go_on)
         if not self._model_store.is_seen:
@@ -253,13 +253,13 @@ class KatibEngine:
         """Give up on a search that only waits."""
         if self._follower.runs:
             self._pending_since = time.monotonic()
-        limit = self._options.pending_seconds
+        limit = self._options.pending_timeout_seconds
         if limit and time.monotonic() - self._pending_since > limit:
             reasons = "; ".join(self._follower.obstacles()) or "Katib has made no trial that could run"
             self._remove()
             raise EngineError(
                 f"no trial has run for {limit:g} s and the search is ended: {reasons}. Free what is missing, ask for "
-                "less, or wait longer (--pending-timeout, or pending_seconds in the options)"
+                "less, or wait longer (--pending-timeout, or pending_timeout_seconds in the options)"
             )
 
     def _conclude(self) -> Iterator[TrialUpdate]:

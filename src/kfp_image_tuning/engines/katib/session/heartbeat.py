@@ -17,12 +17,12 @@ class Heartbeat:
     Args:
         store: Of the models; where it cannot be seen, nothing is written, and trials go on to their end.
         folder: The search's folder there, a URI.
-        orphan_seconds: After so long without a sign trials end; 0: they never do.
+        orphan_timeout_seconds: After so long without a sign trials end; 0: they never do.
     """
 
-    def __init__(self, store: ModelStore, folder: str, orphan_seconds: float) -> None:
+    def __init__(self, store: ModelStore, folder: str, orphan_timeout_seconds: float) -> None:
         self._store, self._folder = store, folder
-        self._orphan_seconds = orphan_seconds
+        self._orphan_seconds = orphan_timeout_seconds
         self._thread: threading.Thread | None = None
         self._has_tried, self._over = threading.Event(), threading.Event()
         self._problem = ""

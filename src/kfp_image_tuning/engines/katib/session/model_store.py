@@ -24,7 +24,7 @@ class ModelStore:
 
     def __init__(self, options: KatibOptions, mount: Path | None) -> None:
         self._options = options
-        self._models = Location.parse("models", options.models)
+        self._models = Location.parse("output_uri", options.output_uri)
         self._mount = mount
 
     @property

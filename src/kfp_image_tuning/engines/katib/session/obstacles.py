@@ -90,7 +90,7 @@ def why_pod_failed(pod: Mapping[str, Any]) -> str:
     status = pod.get("status", {})
     reason = status.get("reason", "")
     if reason == "DeadlineExceeded":
-        return "it ran longer than max_seconds allows (DeadlineExceeded)"
+        return "it ran longer than max_trial_seconds allows (DeadlineExceeded)"
     if reason == "Evicted":
         return f"its node evicted it: {_shorten(status.get('message', ''))}"
     if reason in ("NodeLost", "NodeShutdown", "Terminated"):

@@ -24,11 +24,11 @@ CHANNEL_NAMES = {
 def input_channels(options: SageMakerOptions, *, multi_label: bool) -> list[dict[str, Any]]:
     """The ``InputDataConfig`` of every training job."""
     channels = [_channel(options, name, multi_label) for name in CHANNEL_NAMES[options.content]]
-    if options.model:
+    if options.initial_model:
         channels.append(
             {
                 "ChannelName": "model",
-                "DataSource": {"S3DataSource": _source("S3Prefix", options.model)},
+                "DataSource": {"S3DataSource": _source("S3Prefix", options.initial_model)},
                 "ContentType": MODEL,
                 # A single archive is never streamed, whatever the images' mode.
                 "InputMode": "File",

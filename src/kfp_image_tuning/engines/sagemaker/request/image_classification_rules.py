@@ -158,7 +158,7 @@ def _shards(
     config = definition.get("ResourceConfig") or definition.get("HyperParameterTuningResourceConfig") or {}
     counts = [choice.get("InstanceCount", 1) for choice in config.get("InstanceConfigs", (config,))]
     if max(counts, default=1) < 2:
-        yield f"{place}.train: there is one machine, nothing to share out; leave shard_data out or use instance_count"
+        yield f"{place}.train: there is one machine, nothing to share out; leave shard_data out or use nodes"
 
 
 def _locations(place: str, definition: Mapping[str, Any], region: str) -> Iterator[str]:

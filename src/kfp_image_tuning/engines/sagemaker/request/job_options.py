@@ -12,7 +12,7 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.sagemaker.request.channels import CHANNEL_NAMES
 from kfp_image_tuning.engines.sagemaker.request.options import TITLE, SageMakerOptions
 
-_DECIDED_HERE = ("data", "output", "record_shards")
+_DECIDED_HERE = ("data", "output_uri", "record_shards")
 _IDENTITY_LENGTH = 16
 _FOLDER = "kfp-image-tuning"
 """Where our files lie in a bucket for which no folder is given."""
@@ -100,7 +100,7 @@ def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOpti
         **{name: value for name, value in given.items() if value},
         "run": run or more.get("run", ""),
         "data": data,
-        "output": f"{account.folder}/models",
+        "output_uri": f"{account.folder}/models",
         "channels": {**prepared, **more.get("channels", {})},
         "record_shards": len(dataset.split("train").shards),
     }

@@ -62,7 +62,7 @@ def choose_fuse_seconds(search: Search, options: SageMakerOptions) -> int:
     if chosen is not None:
         return math.ceil(chosen)
     rounds = math.ceil(count_trials(search) / choose_parallel_trials(search))
-    longest = options.max_seconds_per_trial
+    longest = options.max_trial_seconds
     if options.spot:
         longest = max(longest, options.max_wait_seconds or 2 * longest)
     return max(MIN_FUSE_SECONDS, min(rounds * (longest + START_SECONDS), MAX_TUNING_SECONDS))

@@ -26,12 +26,12 @@ class InstanceConfig:
 
     Attributes:
         instance_type: Machine of each training job, such as ml.g5.xlarge.
-        instance_count: Machines of each training job.
+        nodes: Machines of each training job.
         volume_gb: Disk of each machine, in GB.
     """
 
     instance_type: str
-    instance_count: int = 1
+    nodes: int = 1
     volume_gb: int = 50
 
 
@@ -55,22 +55,22 @@ class SageMakerOptions:
     Attributes:
         role: ARN of the execution role that the training jobs assume (``RoleArn``).
         data: S3 folder of the prepared data set, the one that holds ``dataset.json``.
-        output: S3 folder for models (``S3OutputPath``).
+        output_uri: S3 folder for models (``S3OutputPath``).
         region: AWS region; empty: from ``AWS_REGION`` or ``AWS_DEFAULT_REGION``.
         run: Identity of the run, such as Kubeflow's run and task name; the same run finds its own tuning job again.
             Empty: the request itself is the identity, so that a repeated command takes up what it started.
         name_prefix: First part of the tuning job's name; IAM policies are written for it.
         instance_type: Machine of each training job, unless ``instance_configs`` is given.
-        instance_count: Machines of each training job.
+        nodes: Machines of each training job.
         volume_gb: Disk of each machine (``VolumeSizeInGB``).
         instance_configs: Several choices of machines in order of preference, instead of the three fields above.
-        max_seconds_per_trial: Longest run of one training job (``StoppingCondition.MaxRuntimeInSeconds``).
-        max_pending_seconds: Longest wait for machines (``MaxPendingTimeInSeconds``); None: SageMaker's own.
+        max_trial_seconds: Longest run of one training job (``StoppingCondition.MaxRuntimeInSeconds``).
+        pending_timeout_seconds: Longest wait for machines (``MaxPendingTimeInSeconds``); None: SageMaker's own.
         max_seconds: Longest run of the whole tuning job, its cost fuse (``ResourceLimits.MaxRuntimeInSeconds``); None:
-            from the budget, else from trials and ``max_seconds_per_trial``.
+            from the budget, else from trials and ``max_trial_seconds``.
         spot: Use spare capacity (``EnableManagedSpotTraining``); needs ``checkpoints`` to go on after interruptions.
-        max_wait_seconds: Longest run and wait together with ``spot``; None: twice ``max_seconds_per_trial``.
-        checkpoints: S3 folder for checkpoints; empty with ``spot``: ``checkpoints/`` under ``output``.
+        max_wait_seconds: Longest run and wait together with ``spot``; None: twice ``max_trial_seconds``.
+        checkpoints: S3 folder for checkpoints; empty with ``spot``: ``checkpoints/`` under ``output_uri``.
         retry_attempts: Times to try again after SageMaker's own internal errors, 1 to 30 (``RetryStrategy``).
         subnets: Subnets of the VPC that training jobs run in.
         security_groups: Security groups in that VPC.
@@ -79,7 +79,7 @@ class SageMakerOptions:
         network_isolation: Training containers have no network at all.
         encrypt_traffic: Encrypt what machines of one training job send each other.
         tags: Tags of the tuning job and all its training jobs.
-        environment: Environment variables of the training containers.
+        env: Environment variables of the training containers.
         input_mode: How data reaches the container: downloaded, opened on demand, or streamed.
         content: What the data is made of.
         channels: S3 location of single channels, where they do not follow from ``data``.
@@ -87,14 +87,14 @@ class SageMakerOptions:
         shard_data: Give each machine its own part of the training files (``ShardedByS3Key``).
         manifest_attributes: Names of the image and the label in an augmented manifest, in this order.
         manifest_label_format: How several labels are written in an augmented manifest.
-        model: S3 location of a ``model.tar.gz`` to start from (incremental training, the ``model`` channel).
+        initial_model: S3 location of a ``model.tar.gz`` to start from (incremental training, the ``model`` channel).
         warm_start: Earlier tuning jobs to learn from.
         autotune: Let SageMaker choose what is left open (``Autotune``).
         auto_parameters: Fixed hyperparameters that SageMaker may tune with ``autotune``; their values are hints.
         early_stopping: SageMaker's early stopping of bad trials; None: what the search asks for, where it is possible.
         stop_on_convergence: Stop when the search no longer gets better by SageMaker's own judgement.
         hyperband_min_epochs: Epochs after which Hyperband may end a trial.
-        training_image: Another image than the built-in algorithm's of this region.
+        image: Another image than the built-in algorithm's of this region.
         on_stopped: What a tuning job that was stopped, with a best model, is: a result, or a failure.
         assume_role: ARN of a role to make the calls with.
         endpoint_url: Endpoint of all services, for tests and private endpoints; ``AWS_ENDPOINT_URL`` and
@@ -104,16 +104,16 @@ class SageMakerOptions:
 
     role: str
     data: str
-    output: str
+    output_uri: str
     region: str = ""
     run: str = ""
     name_prefix: str = "ic"
     instance_type: str = "ml.g4dn.xlarge"
-    instance_count: int = 1
+    nodes: int = 1
     volume_gb: int = 50
     instance_configs: tuple[InstanceConfig, ...] = ()
-    max_seconds_per_trial: int = 6 * 3600
-    max_pending_seconds: int | None = None
+    max_trial_seconds: int = 6 * 3600
+    pending_timeout_seconds: int | None = None
     max_seconds: int | None = None
     spot: bool = False
     max_wait_seconds: int | None = None
@@ -126,7 +126,7 @@ class SageMakerOptions:
     network_isolation: bool = True
     encrypt_traffic: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
     input_mode: InputMode = "File"
     content: ContentKind = "recordio"
     channels: Mapping[str, str] = field(default_factory=dict)
@@ -134,14 +134,14 @@ class SageMakerOptions:
     shard_data: bool = False
     manifest_attributes: tuple[str, str] = ("source-ref", "class")
     manifest_label_format: Literal["multi-hot", "class-id"] = "multi-hot"
-    model: str = ""
+    initial_model: str = ""
     warm_start: WarmStart | None = None
     autotune: bool = False
     auto_parameters: tuple[str, ...] = ()
     early_stopping: Literal["Auto", "Off"] | None = None
     stop_on_convergence: bool = False
     hyperband_min_epochs: int = 1
-    training_image: str = ""
+    image: str = ""
     on_stopped: OnStopped = "accept"
     assume_role: str = ""
     endpoint_url: str = ""
@@ -167,7 +167,9 @@ class SageMakerOptions:
             EngineError: With every name that is unknown or missing, and every value of the wrong form.
         """
         problems = find_misfits(cls, document, TITLE) + [
-            f"{TITLE}: {name} is required and missing" for name in ("role", "data", "output") if not document.get(name)
+            f"{TITLE}: {name} is required and missing"
+            for name in ("role", "data", "output_uri")
+            if not document.get(name)
         ]
         if problems:
             raise EngineOptionsError.from_problems(problems)
@@ -183,7 +185,7 @@ class SageMakerOptions:
             return cls(**values)
         except (TypeError, KeyError) as error:
             raise EngineOptionsError(
-                "SageMaker options: instance_configs take instance_type, instance_count and volume_gb, warm_start "
+                "SageMaker options: instance_configs take instance_type, nodes and volume_gb, warm_start "
                 f"takes parents and kind ({error})"
             ) from None
 

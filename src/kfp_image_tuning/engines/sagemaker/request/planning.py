@@ -83,21 +83,19 @@ def _warnings(search: Search, options: SageMakerOptions) -> list[str]:
         notes.append(
             "early_stopping: the algorithm's own early stopping and SageMaker's may both end a trial; one is enough"
         )
-    if search.space.fixed.get("use_pretrained_model") and options.model:
-        notes.append("model: a trained model is given and use_pretrained_model is 1; the given model counts")
-    if options.model:
-        notes.append(
-            "model: num_layers, image_shape and num_classes must be those of the model that training starts from"
-        )
+    if search.space.fixed.get("use_pretrained_model") and options.initial_model:
+        notes.append("initial_model: a trained model is given and use_pretrained_model is 1; the given model counts")
+    if options.initial_model:
+        notes.append("initial_model: num_layers, image_shape and num_classes must be those of the model to start from")
     if options.input_mode == "FastFile":
         notes.append("input_mode: AWS documents File and Pipe for this algorithm; FastFile looks to it like File")
-    if options.encrypt_traffic and options.instance_count == 1 and not options.instance_configs:
+    if options.encrypt_traffic and options.nodes == 1 and not options.instance_configs:
         notes.append("encrypt_traffic: a training job on one machine has no traffic between machines")
     if options.shard_data:
         notes.append("shard_data: each machine sees only its part of the images in an epoch")
-    if options.max_seconds is not None and options.max_seconds < options.max_seconds_per_trial:
+    if options.max_seconds is not None and options.max_seconds < options.max_trial_seconds:
         notes.append(
             f"max_seconds: the tuning job ends after {options.max_seconds} s, before a single trial could use its "
-            f"{options.max_seconds_per_trial} s"
+            f"{options.max_trial_seconds} s"
         )
     return notes

@@ -56,7 +56,7 @@ def build_request(search: Search, options: SageMakerOptions) -> dict[str, Any]:
         EngineError: If the region is unknown, or a hyperparameter that is left to SageMaker has no value to start from.
     """
     branches = search_branches(search, options)
-    image = options.training_image or training_image(options.resolved_region)
+    image = options.image or training_image(options.resolved_region)
     definitions = [_definition(branch, search, options, image) for branch in branches]
     several = len(definitions) > 1
     config = _tuning_config(search, options)
@@ -174,7 +174,7 @@ def _definition(branch: Branch, search: Search, options: SageMakerOptions, image
     algorithm: dict[str, Any] = {"TrainingImage": image, "TrainingInputMode": options.input_mode}
     if not is_built_in(image):
         algorithm["MetricDefinitions"] = METRIC_DEFINITIONS
-    output = {"S3OutputPath": options.output}
+    output = {"S3OutputPath": options.output_uri}
     if options.output_kms_key:
         output["KmsKeyId"] = options.output_kms_key
     definition: dict[str, Any] = {
@@ -194,7 +194,7 @@ def _definition(branch: Branch, search: Search, options: SageMakerOptions, image
     # All are off unless they are sent.
     definition |= {name: True for name, is_on in switches.items() if is_on}
     if options.spot or options.checkpoints:
-        checkpoints = options.checkpoints or f"{options.output.rstrip('/')}/checkpoints/"
+        checkpoints = options.checkpoints or f"{options.output_uri.rstrip('/')}/checkpoints/"
         definition["CheckpointConfig"] = {"S3Uri": checkpoints}
     if options.subnets or options.security_groups:
         definition["VpcConfig"] = {
@@ -203,8 +203,8 @@ def _definition(branch: Branch, search: Search, options: SageMakerOptions, image
         }
     if options.retry_attempts is not None:
         definition["RetryStrategy"] = {"MaximumRetryAttempts": options.retry_attempts}
-    if options.environment:
-        definition["Environment"] = dict(sorted(options.environment.items()))
+    if options.env:
+        definition["Environment"] = dict(sorted(options.env.items()))
     return definition
 
 
@@ -212,14 +212,14 @@ def _resources(options: SageMakerOptions) -> dict[str, Any]:
     kms = {"VolumeKmsKeyId": options.volume_kms_key} if options.volume_kms_key else {}
     if options.instance_configs:
         choices = [
-            {"InstanceType": c.instance_type, "InstanceCount": c.instance_count, "VolumeSizeInGB": c.volume_gb}
+            {"InstanceType": c.instance_type, "InstanceCount": c.nodes, "VolumeSizeInGB": c.volume_gb}
             for c in options.instance_configs
         ]
         flexible = {"AllocationStrategy": "Prioritized", "InstanceConfigs": choices, **kms}
         return {"HyperParameterTuningResourceConfig": flexible}
     fixed = {
         "InstanceType": options.instance_type,
-        "InstanceCount": options.instance_count,
+        "InstanceCount": options.nodes,
         "VolumeSizeInGB": options.volume_gb,
         **kms,
     }
@@ -227,15 +227,15 @@ def _resources(options: SageMakerOptions) -> dict[str, Any]:
 
 
 def _stopping_condition(options: SageMakerOptions) -> dict[str, int]:
-    condition = {"MaxRuntimeInSeconds": options.max_seconds_per_trial}
+    condition = {"MaxRuntimeInSeconds": options.max_trial_seconds}
     if options.spot:
         wait = options.max_wait_seconds
-        condition["MaxWaitTimeInSeconds"] = 2 * options.max_seconds_per_trial if wait is None else wait
-    if options.max_pending_seconds is not None:
-        condition["MaxPendingTimeInSeconds"] = options.max_pending_seconds
+        condition["MaxWaitTimeInSeconds"] = 2 * options.max_trial_seconds if wait is None else wait
+    if options.pending_timeout_seconds is not None:
+        condition["MaxPendingTimeInSeconds"] = options.pending_timeout_seconds
     return condition
 
 
 def _instances(options: SageMakerOptions) -> int:
     """The most machines that one training job has."""
-    return max((c.instance_count for c in options.instance_configs), default=options.instance_count)
+    return max((c.nodes for c in options.instance_configs), default=options.nodes)

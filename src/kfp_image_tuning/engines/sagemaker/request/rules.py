@@ -249,7 +249,7 @@ def _times(request: Request) -> Iterator[str]:
         elif runtime > limits.MAX_TRAINING_SECONDS:
             yield (
                 f"{place}.StoppingCondition.MaxRuntimeInSeconds: at most 28 days ({limits.MAX_TRAINING_SECONDS}), got "
-                f"{runtime}; lower max_seconds_per_trial"
+                f"{runtime}; lower max_trial_seconds"
             )
         if spot and (wait is None or wait < (runtime or 0)):
             yield (

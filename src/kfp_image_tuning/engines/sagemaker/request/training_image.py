@@ -38,7 +38,7 @@ def training_image(region: str) -> str:
         return image
     raise EngineError(
         f"region: {region!r} is not among the {len(table['registries'])} regions with an image of the built-in "
-        f"algorithm ({', '.join(table['registries'])}); choose one of them, give training_image, or install a newer "
+        f"algorithm ({', '.join(table['registries'])}); choose one of them, give image, or install a newer "
         "SageMaker SDK, which may know it: pip install 'kfp-image-tuning[sagemaker-sdk]'"
     )
 
