@@ -4,7 +4,7 @@ import pytest
 
 from kfp_image_tuning.report.markup import Markup, element, short
 from kfp_image_tuning.report.plot import accuracy_axis, count_axis, linear_axis
-from kfp_image_tuning.report.wording import duration, moment, percent, points, size, value
+from kfp_image_tuning.report.wording import moment, percent, points, size, value
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,6 @@ def test_values_keep_what_matters(item: object, text: str) -> None:
 
 
 def test_other_wordings() -> None:
-    assert [duration(seconds) for seconds in (0, 4.24, 59.6, 185, 7800)] == [
-        "0.0 s",
-        "4.2 s",
-        "1 min 00 s",
-        "3 min 05 s",
-        "2 h 10 min",
-    ]
     assert [points(share) for share in (0.012, -0.0061, 0.0)] == ["+1.2", "\N{MINUS SIGN}0.6", "±0.0"]
     assert [size(number) for number in (12, 4_200, 3_700_000, 2_000_000_000)] == [
         "12 bytes",

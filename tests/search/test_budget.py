@@ -29,7 +29,7 @@ ENDINGS = [
     ("nothing yet", Budget(), (), 0, None),
     ("goes on", Budget(max_trials=3), trials(0.5, 0.6), 10, None),
     ("trials done", Budget(max_trials=2), trials(0.5, 0.6), 10, "all 2 trials are done"),
-    ("time", Budget(max_seconds=60), trials(0.5), 61, "time limit of 60 s"),
+    ("time", Budget(max_seconds=60), trials(0.5), 61, "time limit of 1 min"),
     ("target", Budget(target_objective=0.6), trials(0.5, 0.6), 1, "target 0.6 is reached"),
     ("failures tolerated", Budget(max_failed_trials=1), trials(None, 0.5), 1, None),
     (

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from kfp_image_tuning.cli.run_directory import RunDirectory, path_for_reader
+from kfp_image_tuning.core.wording import count, duration
 from kfp_image_tuning.evaluation.evaluation import Evaluation
-from kfp_image_tuning.report.wording import count
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import TuningResult
 
@@ -30,7 +30,7 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
     if best is not None and best.objective is not None:
         values = ", ".join(f"{name} {_short(value)}" for name, value in best.hyperparameters.items())
         lines += [
-            f"Best of {count(len(result.trials), 'trial')} in {result.seconds:.0f} s: {best.name}, "
+            f"Best of {count(len(result.trials), 'trial')} in {duration(result.seconds)}: {best.name}, "
             f"validation accuracy {_percent(best.objective)}",
             f"  {values}",
         ]

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.search.hyperparameter_table import format_value
 from kfp_image_tuning.search.prior import explain_prior
@@ -88,7 +89,7 @@ def _limits(settings: TuningSettings) -> list[str]:
     budget = settings.to_budget()
     limits = [f"{budget.max_trials} trials", f"{budget.failures_tolerated} failed trials are tolerated"]
     if budget.max_seconds is not None:
-        limits.append(f"{budget.max_seconds:g} s")
+        limits.append(duration(budget.max_seconds))
     if budget.target_objective is not None:
         limits.append(f"until validation accuracy {budget.target_objective:g}")
     if budget.max_trials_without_improvement is not None:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from kfp_image_tuning.core.wording import duration
+
 FIRST_LINE_SECONDS = 2.0
 EVERY_SECONDS = 5.0
 
@@ -36,14 +38,5 @@ class Progress:
         seconds = max(now - self._start, 1e-9)
         rate = self._done / seconds
         left = (self._total - self._done) / rate if rate else 0
-        outlook = f"{_duration(left)} left" if self._done < self._total else f"in {_duration(seconds)}"
+        outlook = f"{duration(round(left))} left" if self._done < self._total else f"in {duration(seconds)}"
         self._say(f"{self._verb} {self._done:,} of {self._total:,} {self._noun}, {rate:,.0f} a second, {outlook}")
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return (
-        f"{whole // 60} min {whole % 60:02d} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.search.result import Trial, find_best_trial
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Progress:
 
     def _note(self, text: str) -> None:
         self._last_line = time.monotonic()
-        self._show(f"[{_duration(self._seconds()):>7}] {text}")
+        self._show(f"[{duration(round(self._seconds())):>9}] {text}")
 
     def _table(self) -> None:
         """Show what is running, the trials that are furthest first."""
@@ -92,7 +93,7 @@ class Progress:
             self._show(f"{'':10}{trial.name:{width}}  {self._describe_running(trial)}")
 
     def _describe_running(self, trial: Trial) -> str:
-        since = _duration(max(0.0, time.time() - trial.started_at)) if trial.started_at else ""
+        since = duration(round(max(0.0, time.time() - trial.started_at))) if trial.started_at else ""
         accuracies = [epoch.validation_accuracy for epoch in trial.history]
         if not accuracies:
             return f"{'starting':>9}  {'':8}  {'':8}  {since:>9}"
@@ -105,8 +106,8 @@ class Progress:
         best = find_best_trial(list(self._trials.values()))
         standing = f"best {best.objective:.4f} ({best.name})" if best else "no result yet"
         left = self._seconds_left(seconds)
-        ending = "" if left is None else f" | about {_duration(left)} left"
-        self._show(f"[{_duration(seconds):>7}] {text} | {standing}{ending}")
+        ending = "" if left is None else f" | about {duration(round(left))} left"
+        self._show(f"[{duration(round(seconds)):>9}] {text} | {standing}{ending}")
 
     def _describe_silence(self) -> str:
         running = [trial.name for trial in self._trials.values() if not trial.is_finished]
@@ -153,13 +154,3 @@ class Progress:
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    """Seconds in a form that is read at a glance: ``42 s``, ``3 m 05 s``, ``2 h 10 m``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} m {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} m"

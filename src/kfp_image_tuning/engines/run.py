@@ -12,6 +12,7 @@ from typing import Any
 from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.core.signals import stop_on_signals
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.progress import Progress
 from kfp_image_tuning.engines.protocol import Adopted, Engine
 from kfp_image_tuning.search.result import SearchStatus, TuningResult, find_best_trial
@@ -141,6 +142,6 @@ class _Run:
         trials = "1 trial" if len(result.trials) == 1 else f"{len(result.trials)} trials"
         show(
             f"Search over: {reason}. Best of {trials}: {best.name} with validation:accuracy "
-            f"{best.objective:.4f}, after {result.seconds:.0f} s."
+            f"{best.objective:.4f}, after {duration(result.seconds)}."
         )
         return result

@@ -11,6 +11,7 @@ from kfp_image_tuning.core.errors import DatasetError, ImageTuningError
 from kfp_image_tuning.core.object_store import is_remote
 from kfp_image_tuning.core.processors import available_cores
 from kfp_image_tuning.core.volume_claims import is_on_claim, mounted_path
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.dataset.document import SPLIT_NAMES, Dataset, Source
 from kfp_image_tuning.preparation.job import PreparationJob, Say
 from kfp_image_tuning.preparation.settings import Settings
@@ -115,7 +116,7 @@ def prepare_dataset(
         workspace.publish()
     dataset = Dataset.load(output)
     counts = ", ".join(f"{split.images:,} {name}" for name, split in dataset.splits.items())
-    progress(f"{output}: {counts} images in {time.monotonic() - started:.1f} s")
+    progress(f"{output}: {counts} images in {duration(time.monotonic() - started)}")
     return dataset
 
 

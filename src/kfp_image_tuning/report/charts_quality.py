@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kfp_image_tuning.core.wording import count
 from kfp_image_tuning.report.blocks import bar, head, number_cell, scrolling
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.plot import Frame, linear_axis, path
-from kfp_image_tuning.report.wording import count, percent
+from kfp_image_tuning.report.wording import percent
 
 FULL_MATRIX = 30
 """More classes than this and a matrix can no longer be read: the largest confusions are listed instead."""

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kfp_image_tuning.core.wording import count, duration
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.report.blocks import card, columns, facts, folded, note, section, tile
 from kfp_image_tuning.report.charts_search import interval_strip
 from kfp_image_tuning.report.importance import unit_position
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.plot import legend
-from kfp_image_tuning.report.wording import count, duration, moment, percent, points, value
+from kfp_image_tuning.report.wording import moment, percent, points, value
 from kfp_image_tuning.search.ranges import CategoricalRange
 from kfp_image_tuning.search.result import Trial, TuningResult
 from kfp_image_tuning.search.search_space import SearchSpace

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from kfp_image_tuning.core.wording import count
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.report.blocks import (
     bar,
@@ -16,7 +17,7 @@ from kfp_image_tuning.report.blocks import (
     section,
 )
 from kfp_image_tuning.report.markup import Content, Markup, element
-from kfp_image_tuning.report.wording import count, percent, size
+from kfp_image_tuning.report.wording import percent, size
 
 LISTED = 100
 """Of long lists, so many entries are shown."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kfp_image_tuning.core.wording import count
 from kfp_image_tuning.report.blocks import card, columns, facts, folded, note, section
 from kfp_image_tuning.report.charts_quality import (
     FULL_MATRIX,
@@ -14,7 +15,7 @@ from kfp_image_tuning.report.charts_quality import (
 )
 from kfp_image_tuning.report.markup import Content, Markup, element, join
 from kfp_image_tuning.report.plot import legend
-from kfp_image_tuning.report.wording import count, percent
+from kfp_image_tuning.report.wording import percent
 
 Evaluation = Mapping[str, Any]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from kfp_image_tuning.core.wording import count, duration
 from kfp_image_tuning.report.blocks import card, columns, facts, folded, head, note, number_cell, scrolling, section
 from kfp_image_tuning.report.charts_parallel import parallel_coordinates
 from kfp_image_tuning.report.charts_search import (
@@ -16,7 +17,7 @@ from kfp_image_tuning.report.charts_search import (
 from kfp_image_tuning.report.importance import LEAST_EXPLAINED, LEAST_TRIALS, Importance, find_importance
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.plot import accuracy_axis, legend
-from kfp_image_tuning.report.wording import count, duration, percent, value
+from kfp_image_tuning.report.wording import percent, value
 from kfp_image_tuning.search.hyperparameter_table import USED_BY_OPTIMIZER
 from kfp_image_tuning.search.ranges import CategoricalRange, Range
 from kfp_image_tuning.search.result import Trial, TuningResult

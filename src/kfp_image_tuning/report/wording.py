@@ -22,16 +22,6 @@ def points(difference: float) -> str:
     return f"{sign}{abs(rounded):.1f}"
 
 
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
 def moment(unix_time: float) -> str:
     """``21 Nov 2026, 14:03 UTC``."""
     when = datetime.fromtimestamp(unix_time, UTC)
@@ -50,11 +40,6 @@ def value(item: object) -> str:
     # What is close to 1 is told by its distance to 1, as decay rates are.
     digits = 3 if not 0.9 < item < 1 else min(6, 2 - math.floor(math.log10(1 - item)))
     return f"{item:.{digits}g}" if digits == 3 else f"{item:.{digits}f}".rstrip("0").rstrip(".")
-
-
-def count(number: int, noun: str) -> str:
-    """``1 trial``, ``2 trials``, ``1,000 trials``."""
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
 def size(number: int) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from kfp_image_tuning.core.errors import BudgetError
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.search.result import Trial
 
 
@@ -71,7 +72,7 @@ class Budget:
         finished = [trial for trial in trials if trial.is_finished]
         failed = [trial for trial in finished if trial.status == "failed"]
         if self.max_seconds is not None and seconds >= self.max_seconds:
-            return f"the time limit of {self.max_seconds:g} s is reached"
+            return f"the time limit of {duration(self.max_seconds)} is reached"
         if len(failed) > self.failures_tolerated:
             count = f"{len(failed)} trials failed, {self.failures_tolerated} are tolerated"
             return f"{count}; the last: {failed[-1].failure_reason}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from kfp_image_tuning.core.errors import TrainingError
+from kfp_image_tuning.core.wording import duration
 
 MASTER_PORT = "29500"
 
@@ -62,7 +63,7 @@ class Hosts:
             except OSError as error:
                 if time.monotonic() > until:
                     raise TrainingError(
-                        f"{self.names[0]}: has no address after {seconds:.0f} seconds ({error.strerror}); the machines "
+                        f"{self.names[0]}: has no address after {duration(seconds)} ({error.strerror}); the machines "
                         "must reach each other by the names in resourceconfig.json"
                     ) from None
             time.sleep(1)

@@ -170,7 +170,7 @@ def test_a_plan_is_the_same_each_time_and_says_what_will_run(digits_dataset: Pat
     assert json.loads(json.dumps(plan.request)) == plan.request
     line, prior = plan.summary
     assert line.startswith(
-        "Local search, hyperband over sgd, adam, rmsprop, nag: up to 9 trials of 1 epochs in 60 s, 1 at a time on cpu, "
+        "Local search, hyperband over sgd, adam, rmsprop, nag: up to 9 trials of 1 epochs in 1 min, 1 at a time "
     )
     assert "--prior none" in prior
     assert "hyperband ends bad trials by its nature; choose random to let all of them run" in plan.warnings

@@ -24,7 +24,7 @@ def test_summary_names_job_image_data_definitions_and_cost() -> None:
     assert "Definition rmsprop: tunes eps, gamma, learning_rate, mini_batch_size" in text
     assert lines[-1] == (
         "Cost: at most 36.0 instance-hours of ml.g4dn.xlarge: 6 trials of at most 6 h, 2 at a time, all over after "
-        "18.5 h"
+        "18 h 30 min"
     )
 
 
@@ -64,7 +64,7 @@ def test_cost_is_the_most_that_can_happen(budget: Budget, options: dict[str, Any
         ({}, {"initial_model": "s3://images/m.tar.gz"}, "num_layers, image_shape and num_classes must be those"),
         ({}, {"input_mode": "FastFile"}, "AWS documents File and Pipe"),
         ({}, {"encrypt_traffic": True}, "on one machine has no traffic"),
-        ({}, {"max_seconds": 600}, "before a single trial could use its 21600 s"),
+        ({}, {"max_seconds": 600}, "before a single trial could use its 6 h"),
     ],
 )
 def test_warning_says_what_to_know_before_spending(

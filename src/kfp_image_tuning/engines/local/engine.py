@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.wording import duration, short_fingerprint
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.local.early_stopping import find_reason_to_stop
 from kfp_image_tuning.engines.local.journal import Journal
@@ -108,8 +109,8 @@ class LocalEngine:
         prepared = Dataset.load(self._dataset_directory)
         if prepared.fingerprint != self._search.dataset.fingerprint:
             raise EngineError(
-                f"{self._dataset_directory}: holds the data set {prepared.fingerprint}, the search is for "
-                f"{self._search.dataset.fingerprint}; plan it for this data set"
+                f"{self._dataset_directory}: holds the data set {short_fingerprint(prepared.fingerprint)}, the search "
+                f"is for {short_fingerprint(self._search.dataset.fingerprint)}; plan it for this data set"
             )
         self._journal = Journal(self._work_directory, self._search, self._initial_model_name)
         records = self._journal.records
@@ -173,7 +174,7 @@ class LocalEngine:
         chosen: str = search.strategy
         if chosen == "grid":
             chosen = f"grid of {len(make_grid(search))} combinations"
-        limit = "" if search.budget.max_seconds is None else f" in {search.budget.max_seconds:g} s"
+        limit = "" if search.budget.max_seconds is None else f" in {duration(search.budget.max_seconds)}"
         devices = ", ".join(sorted({place.device for place in places}))
         threads = "1 thread" if places[0].threads == 1 else f"{places[0].threads} threads"
         line = (

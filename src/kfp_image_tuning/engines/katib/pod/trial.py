@@ -20,6 +20,7 @@ from typing import Self
 from kfp_image_tuning.core.errors import DefectError, EngineError
 from kfp_image_tuning.core.foreign_errors import as_own_error
 from kfp_image_tuning.core.object_store import PATIENT_RETRIES, open_place
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.katib.pod.dataset_download import fetch_dataset
 from kfp_image_tuning.engines.katib.pod.orphan_watch import FILE_NAME, OrphanWatch
 from kfp_image_tuning.engines.katib.request.parameters import decode_trial
@@ -138,7 +139,7 @@ def watch_launcher(settings: TrialSettings) -> None:
 
     def end(silent: float) -> None:
         print(
-            f"The launcher of this search has given no sign of life for {silent / 60:.0f} minutes "
+            f"The launcher of this search has given no sign of life for {duration(round(silent))} "
             f"({settings.heartbeat}/{FILE_NAME}): the trial ends, so that it holds no GPU for nobody. Run the search "
             "again: it goes on. --orphan-timeout (orphan_timeout_seconds) changes the time.",
             flush=True,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kfp_image_tuning.core.errors import EngineOptionsError, ImageTuningError
 from kfp_image_tuning.core.installed_code import config_map_name, install_command
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, count_hyperband_trials
 from kfp_image_tuning.engines.katib.request.experiment import (
     MEDIAN_STOP_EPOCH,
@@ -113,9 +114,9 @@ def _summary(search: Search, options: KatibOptions, experiments: Sequence[Planne
         )
     hours = trials * pods.max_trial_seconds / 3600 * pods.nodes
     lines.append(
-        f"Cost: at most {hours * pods.gpus:.1f} GPU-hours, if every trial runs {pods.max_trial_seconds / 3600:g} h."
+        f"Cost: at most {hours * pods.gpus:.1f} GPU-hours, if every trial runs {duration(pods.max_trial_seconds)}."
         if pods.gpus
-        else f"Cost: at most {hours:.1f} pod-hours, if every trial runs {pods.max_trial_seconds / 3600:g} h."
+        else f"Cost: at most {hours:.1f} pod-hours, if every trial runs {duration(pods.max_trial_seconds)}."
     )
     return lines
 

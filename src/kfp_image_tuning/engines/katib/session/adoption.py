@@ -14,6 +14,7 @@ from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.installed_code import config_map_name, install_command
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.katib.request.names import COUNTS, FINGERPRINT_ANNOTATION, RUN_LABEL
 from kfp_image_tuning.engines.katib.request.validation import find_update_problems
 from kfp_image_tuning.engines.katib.session.cluster import OWN_NAMESPACE, Cluster
@@ -161,7 +162,7 @@ def _find_own(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] |
             break
         if time.monotonic() > deadline:
             raise EngineError(
-                f"Experiment {name}: does not go in {LONGEST_GOING:g} s; see what its finalizers wait for"
+                f"Experiment {name}: does not go in {duration(LONGEST_GOING)}; see what its finalizers wait for"
             )
         time.sleep(1)
     if (theirs.get("annotations") or {}).get(FINGERPRINT_ANNOTATION) != metadata["annotations"][FINGERPRINT_ANNOTATION]:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.stop_guard import StopRequest
+from kfp_image_tuning.core.wording import duration
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
@@ -279,7 +280,7 @@ class Cluster:
             except (HTTPError, OSError) as error:
                 if time.monotonic() + pause > deadline:
                     raise EngineError(
-                        f"Kubernetes: the API server has not answered for {self._patience:g} s ({error}); the "
+                        f"Kubernetes: the API server has not answered for {duration(self._patience)} ({error}); the "
                         "Experiments go on without us: run the same again to take them up"
                     ) from None
             time.sleep(pause)

@@ -17,6 +17,7 @@ from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.stop_guard import StopGuard
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS
 from kfp_image_tuning.engines.katib.request.experiment import (
     algorithm_of,
@@ -258,8 +259,8 @@ class KatibEngine:
             reasons = "; ".join(self._follower.obstacles()) or "Katib has made no trial that could run"
             self._remove()
             raise EngineError(
-                f"no trial has run for {limit:g} s and the search is ended: {reasons}. Free what is missing, ask for "
-                "less, or wait longer (--pending-timeout, or pending_timeout_seconds in the options)"
+                f"no trial has run for {duration(limit)} and the search is ended: {reasons}. Free what is missing, "
+                "ask for less, or wait longer (--pending-timeout, or pending_timeout_seconds in the options)"
             )
 
     def _conclude(self) -> Iterator[TrialUpdate]:

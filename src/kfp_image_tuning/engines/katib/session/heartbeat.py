@@ -4,6 +4,7 @@ import threading
 import time
 
 from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.katib.pod.orphan_watch import FILE_NAME, beat_seconds
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 
@@ -58,7 +59,7 @@ class Heartbeat:
             if problem and not failed:
                 self._problem = (
                     f"this launcher's sign of life cannot be written ({problem}); trials that have seen one before end "
-                    f"{self._orphan_seconds / 60:g} minutes after it (--orphan-timeout)"
+                    f"{duration(self._orphan_seconds)} after it (--orphan-timeout)"
                 )
             failed = bool(problem)
             self._has_tried.set()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.core.errors import DocumentError, ImageTuningError
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 from kfp_image_tuning.engines.katib.session.search_record import SearchRecord
 
@@ -68,7 +69,7 @@ class RecordFile:
             self._writing.join(patience)
         is_over = self._writing is None or not self._writing.is_alive()
         if not is_over and patience:
-            self._problem = f"{self.uri}: is not written after {patience:g} s"
+            self._problem = f"{self.uri}: is not written after {duration(patience)}"
         return is_over
 
     def _write(self, document: Mapping[str, Any]) -> None:

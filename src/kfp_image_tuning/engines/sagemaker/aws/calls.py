@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.sagemaker.aws.clients import Clients, make_clients
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 
@@ -202,7 +203,7 @@ class Patience:
         tolerated = time.monotonic() - self._since
         if tolerated >= self._seconds[setback.kind]:
             raise EngineError(
-                f"{setback}, for {tolerated:.0f} s now; {_WAY_OUT[setback.kind]}. {when_spent}"
+                f"{setback}, for {duration(tolerated)} now; {_WAY_OUT[setback.kind]}. {when_spent}"
             ) from setback
         self._count += 1
         longest = self._unit * min(LONGEST_WAIT, 2.0 ** min(self._count - 1, 16))

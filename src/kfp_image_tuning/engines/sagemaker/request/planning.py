@@ -3,6 +3,7 @@
 from typing import Any
 
 from kfp_image_tuning.core.errors import BudgetError
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.protocol import Plan
 from kfp_image_tuning.engines.sagemaker.request import limits
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
@@ -95,7 +96,7 @@ def _warnings(search: Search, options: SageMakerOptions) -> list[str]:
         notes.append("shard_data: each machine sees only its part of the images in an epoch")
     if options.max_seconds is not None and options.max_seconds < options.max_trial_seconds:
         notes.append(
-            f"max_seconds: the tuning job ends after {options.max_seconds} s, before a single trial could use its "
-            f"{options.max_trial_seconds} s"
+            f"max_seconds: the tuning job ends after {duration(options.max_seconds)}, before a single trial could use "
+            f"its {duration(options.max_trial_seconds)}"
         )
     return notes

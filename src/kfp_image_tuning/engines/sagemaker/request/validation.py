@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kfp_image_tuning.core.errors import EngineOptionsError
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.sagemaker.request import limits
 from kfp_image_tuning.engines.sagemaker.request.image_classification_rules import find_broken_algorithm_rules
 from kfp_image_tuning.engines.sagemaker.request.rules import definitions_of, find_broken_rules
@@ -73,8 +74,8 @@ class Cost:
         machines = f" on {self.machines} machines each" if self.machines > 1 else ""
         return (
             f"at most {self.instance_hours:.1f} instance-hours of {' or '.join(self.instance_types)}: {self.trials} "
-            f"trials of at most {_hours(self.seconds_per_trial)}{machines}, {self.parallel} at a time, all over after "
-            f"{_hours(self.seconds)}"
+            f"trials of at most {duration(self.seconds_per_trial)}{machines}, {self.parallel} at a time, all over "
+            f"after {duration(self.seconds)}"
         )
 
 
@@ -98,7 +99,3 @@ def most_cost(request: Mapping[str, Any], trials: int) -> Cost:
         per_trial = max(per_trial, definition["StoppingCondition"]["MaxRuntimeInSeconds"])
     seconds = min(trials * per_trial, parallel * (fuse + limits.STOP_GRACE_SECONDS))
     return Cost(machines * seconds / 3600, tuple(types), trials, parallel, machines, per_trial, fuse)
-
-
-def _hours(seconds: int) -> str:
-    return f"{seconds / 3600:.3g} h" if seconds >= 3600 else f"{seconds / 60:.3g} min"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.signals import stop_on_signals
+from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Patience, Refusal, Setback
 from kfp_image_tuning.engines.sagemaker.request.job_names import own_tags, transform_url
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
@@ -171,8 +172,8 @@ class _TransformJob:
             if time.monotonic() - began > self._plan.max_seconds:
                 self.stop()
                 raise EngineError(
-                    f"transform job {self._plan.name} has run for {self._plan.max_seconds:g} s and is stopped; allow "
-                    "it more time, or use more or larger machines"
+                    f"transform job {self._plan.name} has run for {duration(self._plan.max_seconds)} and is stopped; "
+                    "allow it more time, or use more or larger machines"
                 )
             self._pause(self._options.poll_seconds)
         self._job_may_run = False
