@@ -205,7 +205,7 @@ class Running:
     def end(self) -> int:
         assert self.process.stdout is not None
         self.output += self.process.stdout.read()
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=120)
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -234,7 +234,7 @@ def long_run(digits: Path, tmp_path: Path) -> Iterator[tuple[Running, Path]]:
 
 
 def wait_until_no_process_is_left(folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while left := processes_of(folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.2)

@@ -231,9 +231,11 @@ def test_pipeline_killed_in_each_phase_goes_on_with_its_own_jobs_to_the_same_res
 
 def kill_all(process: "subprocess.Popen[str]") -> None:
     """End a run as a machine does that goes down: no process of it says good-bye."""
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        with suppress(ProcessLookupError):
-            os.killpg(int(child), signal.SIGKILL)
+    # It may have ended a moment ago.
+    with suppress(FileNotFoundError):
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.killpg(int(child), signal.SIGKILL)
     process.kill()
     process.communicate()
 
@@ -249,7 +251,7 @@ def test_killed_command_leaves_its_tuning_job_to_the_next(
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
         run(used, "run", "--resume", "--output", tmp_path / "run")
         assert "StopHyperParameterTuningJob" not in [call for call, _ in used.emulator.calls]
         (job,) = used.emulator.service.tuning_jobs.values()
@@ -267,7 +269,7 @@ def test_stopped_run_stops_its_tuning_job_and_says_what_became_of_it(
             assert time.monotonic() < deadline
             time.sleep(0.01)
         process.terminate()
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
         (job,) = used.emulator.service.tuning_jobs.values()
     assert process.returncode == 128 + signal.SIGTERM, output
     assert job.status in ("Stopping", "Stopped")

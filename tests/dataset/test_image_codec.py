@@ -283,10 +283,10 @@ def test_an_enormous_image_is_refused_before_it_is_decoded(
 ) -> None:
     data = make(*size)
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DatasetError, match=f"pixels, more than the {MAXIMUM_PIXELS:,}"):
         decode_image(data)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
 

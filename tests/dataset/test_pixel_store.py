@@ -49,7 +49,7 @@ def write_large_records(path: Path) -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)
     with RecordWriter(path) as writer:
         image = encode_image(noise, "png")
-        for number in range(12):
+        for number in range(40):
             writer.write(ImageRecord(number, (0.0,), image).pack(), number)
     return path
 
@@ -64,7 +64,7 @@ def stores(cache: Path) -> list[str]:
     return [name for name in os.listdir(cache) if not name.endswith(".lock") and not name.startswith("checksum-")]
 
 
-def wait_for(found: object, seconds: float = 20) -> None:
+def wait_for(found: object, seconds: float = 60) -> None:
     assert callable(found)
     deadline = time.monotonic() + seconds
     while not found():
@@ -271,6 +271,7 @@ def test_progress_is_reported_only_when_it_takes_long(tmp_path: Path, monkeypatc
             [path], image_shape=(3, 28, 28), cache_directory=tmp_path / cache, progress=lambda *it: reports.append(it)
         )
 
+    monkeypatch.setattr(pixel_store_building, "SECONDS_BEFORE_PROGRESS", 600.0)
     build("quick")
     assert reports == []
     monkeypatch.setattr(pixel_store_building, "SECONDS_BEFORE_PROGRESS", 0.0)
@@ -288,7 +289,7 @@ def test_a_killed_build_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
     process.communicate()
     assert all(name.startswith(".building-") for name in stores(cache))
     store = PixelStore.open([path], image_shape=(3, 64, 64), cache_directory=cache, stored_size=(64, 64))
-    assert len(store) == 12
+    assert len(store) == 40
     assert (store.images == store.images[:1]).all()
     assert store.images.std() > 1
     assert stores(cache) == [store.directory.name]
@@ -298,7 +299,7 @@ def test_processes_that_open_at_once_share_one_store(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.rec", [(200, 200)] * 40)
     cache = tmp_path / "cache"
     processes = [open_in_process(cache, path) for _ in range(3)]
-    outcomes = [process.communicate(timeout=60) for process in processes]
+    outcomes = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outcomes
     assert len({printed for printed, _ in outcomes}) == 1
     assert len(stores(cache)) == 1

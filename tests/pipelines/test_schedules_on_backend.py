@@ -33,12 +33,11 @@ class Schedule(NamedTuple):
 
     def states_when_searching(self, run: Run) -> dict[str, str]:
         """The run's states when its search is under way, or over; then it is terminated."""
-        while run.states.get("local-tuning", "PENDING") == "PENDING":
+        while (states := run.states).get("local-tuning", "PENDING") == "PENDING":
             assert run.state == "RUNNING", run.explain()
             time.sleep(0.05)
-        states = run.states
         self.backend.terminate(run)
-        run.wait(30)
+        run.wait(60)
         return states
 
 
@@ -85,7 +84,7 @@ def test_each_run_searches_in_a_work_directory_of_its_own(schedule: Schedule, di
     schedule.backend.store.put(digits, IMAGES)
     runs = [schedule.start(tune_work_directory="/searches/{run}") for _ in range(2)]
     while len(list(schedule.claim.glob("*/search"))) < 2:
-        assert {run.state for run in runs} == {"RUNNING"}, runs[0].explain() + runs[1].explain()
+        assert "FAILED" not in {run.state for run in runs}, runs[0].explain() + runs[1].explain()
         time.sleep(0.05)
     for run in runs:
         schedule.backend.terminate(run)

@@ -8,6 +8,7 @@ import pytest
 from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from tests.emulators.kfp_backend import Backend, Run
+from tests.emulators.pod_end import SOON
 from tests.emulators.training_jobs import CurveRunner
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, Account, account, storage_server
@@ -22,7 +23,6 @@ PARAMETERS = {
     "tune_max_trials": 500,
     "tune_sagemaker_options": {"poll_seconds": 0.2},
 }
-HEARD_WITHIN = 0.5
 
 
 def terminate_and_hear(backend: Backend, run: Run, used: Account, operation: str) -> float:
@@ -31,7 +31,7 @@ def terminate_and_hear(backend: Backend, run: Run, used: Account, operation: str
     asked = time.monotonic()
     backend.terminate(run)
     while used.emulator.count(operation) == before:
-        assert time.monotonic() - asked < 10, run.explain()
+        assert time.monotonic() - asked < 60, run.explain()
         time.sleep(0.002)
     heard = time.monotonic() - asked
     terminate(backend, run)
@@ -75,4 +75,4 @@ def test_jobs_are_stopped_and_a_retry_takes_what_they_had_reached(seconds: float
             assert len(service.tuning_jobs) == 1
             assert [each.status for each in service.transform_jobs.values()] == ["Stopped", "Completed"]
     print(f"gone after {seconds} s: tuning job told to stop after {heard:.3f} s, transform after {heard_next:.3f} s")
-    assert max(heard, heard_next) < HEARD_WITHIN
+    assert max(heard, heard_next) < SOON

@@ -78,7 +78,7 @@ def child_processes(parent: int) -> list[int]:
 
 def wait_for_end(processes: list[int]) -> None:
     """Workers go by themselves when their parent is killed."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while any(is_running(process) for process in processes):
         assert time.monotonic() < end, "workers outlive their parent"
         time.sleep(0.05)

@@ -266,7 +266,7 @@ def test_two_machines_train_one_model(records: Path, tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-    ended = {name: process.communicate(timeout=200) for name, process in processes.items()}
+    ended = {name: process.communicate(timeout=400) for name, process in processes.items()}
     for name, process in processes.items():
         assert process.returncode == 0, ended[name][1]
     log, silence = ended["127.0.0.1"][0], ended["localhost"][0]
@@ -321,7 +321,7 @@ def test_a_training_that_is_stopped_ends_at_once_and_keeps_its_best_model(record
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM
     finally:
         process.kill()
         process.wait()

@@ -164,8 +164,9 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
     )
     root = Path(__file__).parents[2]
     killed = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], cwd=root)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "killed").glob("checkpoints/epoch-*")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("checkpoints/epoch-*")):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -117,13 +117,14 @@ def test_a_trial_whose_launcher_is_gone_ends_itself_and_leaves_its_best_epoch(
     signs.parent.mkdir()
     process = pod.start()
     model = pod.models / pod.experiment / f"{pod.experiment}-abc" / "model.json"
-    deadline = time.monotonic() + 60
-    while not model.is_file() and time.monotonic() < deadline and process.poll() is None:
+    deadline = time.monotonic() + 120
+    while not model.is_file() and process.poll() is None:
+        assert time.monotonic() < deadline
         signs.write_text(json.dumps({"written_at": time.time(), "is_over": False}))
         time.sleep(0.2)
     last = time.monotonic()
-    assert process.wait(60) == 128 + signal.SIGTERM
-    assert 3.5 < time.monotonic() - last < 15
+    assert process.wait(120) == 128 + signal.SIGTERM
+    assert time.monotonic() - last > 3.5
     assert "The launcher of this search has given no sign of life" in pod.log.read_text()
     load_model(model.parent)
 
@@ -132,14 +133,15 @@ def test_a_trial_that_is_ended_early_leaves_its_best_epoch(tmp_path: Path, digit
     pod = Pod(tmp_path, digits_dataset, epochs=500, early_stopping=True)
     process = pod.start()
     model = pod.models / pod.experiment / f"{pod.experiment}-abc" / "model.json"
-    deadline = time.monotonic() + 60
-    while not model.is_file() and time.monotonic() < deadline and process.poll() is None:
+    deadline = time.monotonic() + 120
+    while not model.is_file() and process.poll() is None:
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     # As the collector does: a marker, then a signal to the only child of the shell.
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (pod.log.parent / f"{process.pid}.pid").write_text("early-stopped")
     os.kill(int(child), signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=120) == 0
     assert load_model(model.parent).document.epoch >= 0
     assert "complete" in (pod.log.parent / f"{process.pid}.pid").read_text()
 
@@ -148,13 +150,14 @@ def test_a_trial_whose_pod_is_told_to_end_leaves_its_best_epoch(tmp_path: Path, 
     pod = Pod(tmp_path, digits_dataset, epochs=500, early_stopping=True)
     process = pod.start()
     model = pod.models / pod.experiment / f"{pod.experiment}-abc" / "model.json"
-    deadline = time.monotonic() + 60
-    while not model.is_file() and time.monotonic() < deadline and process.poll() is None:
+    deadline = time.monotonic() + 120
+    while not model.is_file() and process.poll() is None:
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     # As Kubernetes does, and no more: a signal to the container's first process, the shell.
     process.send_signal(signal.SIGTERM)
     # The branch for trials that failed ends with status 1.
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=120) == 1
     assert load_model(model.parent).document.epoch >= 0
     assert not list(pod.log.parent.glob("*.pid"))
 

@@ -96,7 +96,7 @@ def test_sigterm_stops_the_tuning_job_and_keeps_its_result(tmp_path: Path) -> No
             assert time.monotonic() < deadline
             time.sleep(0.01)
         launcher.terminate()
-        output, _ = launcher.communicate(timeout=60)
+        output, _ = launcher.communicate(timeout=120)
         (job,) = emulator.service.tuning_jobs.values()
     assert launcher.returncode == 0, output
     assert job.status == "Stopped"

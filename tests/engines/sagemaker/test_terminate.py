@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulators.pod_end import PodProcesses
+from tests.emulators.pod_end import SOON, PodProcesses
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.test_restarts import finished
 from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, small_search
@@ -29,7 +29,7 @@ def test_tuning_job_is_stopped_though_the_container_is_gone_soon(seconds: float,
             time.sleep(0.01)
         asked = pod.terminate(seconds)
         while not emulator.count("StopHyperParameterTuningJob"):
-            assert time.monotonic() - asked < 5
+            assert time.monotonic() - asked < 60
             time.sleep(0.002)
         heard = time.monotonic() - asked
         pod.wait()
@@ -37,5 +37,5 @@ def test_tuning_job_is_stopped_though_the_container_is_gone_soon(seconds: float,
         emulator.clock.skip(3600)
         job.advance(emulator.clock.now())
     print(f"gone after {seconds} s: the stop arrived after {heard:.3f} s")
-    assert heard < 0.5
+    assert heard < SOON
     assert job.status == "Stopped"

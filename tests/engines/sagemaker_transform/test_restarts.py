@@ -145,7 +145,7 @@ def test_signal_stops_the_transform_job_at_once_and_deletes_the_model(
     emulator.faults.add("throttling", "StopTransformJob", times=2)
     calls = len(emulator.calls)
     launcher.send_signal(number)
-    output, _ = launcher.communicate(timeout=60)
+    output, _ = launcher.communicate(timeout=120)
     assert launcher.returncode == 1
     assert (
         f"\nkfp-image-tuning: ERROR engine\nthe evaluation was stopped by {number.name}, and its transform job ic-"
@@ -163,10 +163,10 @@ def test_job_that_was_stopped_is_followed_by_a_new_one(found: Found, emulator: S
     while emulator.count("DescribeTransformJob") == 0:
         time.sleep(0.01)
     launcher.terminate()
-    launcher.communicate(timeout=60)
+    launcher.communicate(timeout=120)
     emulator.seconds_per_poll = 60.0
     launcher = start(found, emulator, found.folder / "pod")
-    output, _ = launcher.communicate(timeout=60)
+    output, _ = launcher.communicate(timeout=120)
     assert launcher.returncode == 0, output
     assert [job.status for job in emulator.service.transform_jobs.values()] == ["Stopped", "Completed"]
     assert emulator.service.models == {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators.pod_end import PodProcesses
+from tests.emulators.pod_end import SOON, PodProcesses
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import CREDENTIALS
 from tests.engines.sagemaker_transform.conftest import Found
@@ -33,11 +33,11 @@ def test_transform_job_is_stopped_though_the_container_is_gone_soon(
             time.sleep(0.002)
         asked = pod.terminate(seconds)
         while not emulator.count("StopTransformJob"):
-            assert time.monotonic() - asked < 5
+            assert time.monotonic() - asked < 60
             time.sleep(0.002)
         heard = time.monotonic() - asked
         pod.wait()
         (job,) = emulator.service.transform_jobs.values()
     print(f"gone after {seconds} s: the stop arrived after {heard:.3f} s")
-    assert heard < 0.5
+    assert heard < SOON
     assert job.status == "Stopped"
