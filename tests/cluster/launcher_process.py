@@ -47,7 +47,7 @@ class LauncherProcess:
         self.model = folder / "model"
         self._log = folder / "output.log"
         given = {"settings": settings, "placement": placement, "dataset": str(dataset)}
-        given |= {"model": str(self.model), "result": str(self.result), "report": str(folder / "report.html")}
+        given |= {"model": str(self.model), "result": str(self.result)}
         (folder / "given.json").write_text(json.dumps(given))
         self.pod: PodProcesses | None = None
         if in_pod:

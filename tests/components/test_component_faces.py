@@ -19,7 +19,6 @@ TUNING_ARTIFACTS = {
     "best_model": "system.Model",
     "tuning_result": "system.Artifact",
     "metrics": "system.Metrics",
-    "report": "system.HTML",
 }
 TUNING_PARAMETERS = {"best_objective": "NUMBER_DOUBLE", "best_hyperparameters": "STRUCT", "best_trial": "STRING"}
 

@@ -157,7 +157,6 @@ def tune_and_evaluate(emulator: SageMakerEmulator, folder: Path) -> None:
         dataset=str(folder / "dataset"),
         model=str(folder / "model"),
         result=str(folder / "result.json"),
-        report=str(folder / "report.html"),
     )
     assert (folder / "model" / "model.tar.gz").is_file()
     assert outcome.model_metadata["model_uri"].startswith("s3://pictures/kfp-image-tuning/models/")
@@ -173,7 +172,7 @@ def evaluate(folder: Path, **wishes: Any) -> None:
         dataset=str(folder / "dataset"),
         tuning_result=str(folder / "result.json"),
         evaluation=str(folder / "evaluation.json"),
-        report=str(folder / "evaluation.html"),
+        report=str(folder / "report.html"),
         **wishes,
     )
 

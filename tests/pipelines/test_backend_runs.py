@@ -69,7 +69,6 @@ def test_committed_local_pipeline_ends_with_the_manifests_config_map(digits: Pat
         result = TuningResult.load(fetch(tuned, "tuning_result"))
         assert load_model(fetch(tuned, "best_model")).document.classes == dataset.classes
         evaluation = Evaluation.load(fetch(evaluated, "evaluation"))
-        assert is_page(fetch(tuned, "report"))
         assert is_page(fetch(evaluated, "report"))
     assert prepared.parameters == {
         "num_classes": len(dataset.classes),

@@ -76,7 +76,7 @@ def full(**changes: Any) -> dict[str, Any]:
     return {**documents, **changes}
 
 
-def test_answer_stands_on_top() -> None:
+def test_result_stands_on_top() -> None:
     documents = full()
     text = read(**documents).text
     accuracy = f"{documents['evaluation']['accuracy'] * 100:.1f} %"
@@ -84,10 +84,14 @@ def test_answer_stands_on_top() -> None:
     assert "With 95 % confidence the true accuracy lies between" in text
     for part in ("Go ", "What it cost", "History", "What mattered", "All trials at once", "Learning curves"):
         assert part in text
-    for part in ("What is taken for what", "Most confidently wrong", "Calibration", "The data set", "Run it again"):
+    for part in ("Confusion", "Most confidently wrong", "Calibration"):
         assert part in text
     assert "kfp-image-tuning run --data photos" in text
-    assert text.index("The answer") < text.index("The search") < text.index("The model") < text.index("The data set")
+
+
+def test_parts_come_in_the_order_in_which_they_are_asked_for() -> None:
+    sections = [section["id"] for section in read(**full()).all("section")]
+    assert sections == ["result", "search", "quality", "data", "reproduce", "trials"]
 
 
 def test_page_stands_alone() -> None:
@@ -254,7 +258,7 @@ def test_any_part_may_be_missing(
 def test_odd_searches(name: str, trials: tuple[Trial, ...], said: str) -> None:
     page = read(result=make_result(trials, reproduction_command=""))
     assert said in page.text
-    assert "Run it again" not in page.text
+    assert "reproduce" not in {section["id"] for section in page.all("section")}
     assert not [value for _, attributes in page.elements for value in attributes.values() if value and "nan" in value]
 
 

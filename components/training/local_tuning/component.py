@@ -13,7 +13,6 @@ def local_tuning(
     best_model: dsl.Output[dsl.Model],
     tuning_result: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-    report: dsl.Output[dsl.HTML],
     search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     preset: str = "documented",
     strategy: str = "bayesian",
@@ -66,7 +65,6 @@ def local_tuning(
             text), objective_metric and objective_value.
         tuning_result: result.json with the search and every trial.
         metrics: Validation accuracy of the best trial, and what the search cost.
-        report: The search on one page.
         best_objective: Validation accuracy of the best trial.
         best_hyperparameters: The best trial's hyperparameters.
         best_trial: The best trial's name.
@@ -96,7 +94,6 @@ def local_tuning(
             dataset=dataset.path,
             model=best_model.path,
             result=tuning_result.path,
-            report=report.path,
             prior=prior,
             initial_model=initial_model,
             work_directory=work_directory,

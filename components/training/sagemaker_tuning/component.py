@@ -15,7 +15,6 @@ def sagemaker_tuning(
     best_model: dsl.Output[dsl.Model],
     tuning_result: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
-    report: dsl.Output[dsl.HTML],
     search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     preset: str = "documented",
     strategy: str = "bayesian",
@@ -71,7 +70,6 @@ def sagemaker_tuning(
             hyperparameters (JSON text), objective_metric and objective_value.
         tuning_result: result.json with the search and every trial.
         metrics: Validation accuracy of the best trial, and what the search cost.
-        report: The search on one page.
         best_objective: Validation accuracy of the best trial.
         best_hyperparameters: The best trial's hyperparameters.
         best_trial: The best trial's name.
@@ -111,7 +109,6 @@ def sagemaker_tuning(
             dataset=dataset.path,
             model=best_model.path,
             result=tuning_result.path,
-            report=report.path,
         )
         best_model.metadata.update(outcome.model_metadata)
         for name, value in outcome.metrics.items():

@@ -17,19 +17,19 @@ from kfp_image_tuning.core.errors import DocumentError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.report.blocks import card, note, section
 from kfp_image_tuning.report.markup import Content, Markup, element, join
-from kfp_image_tuning.report.section_answer import answer, headline, page_header
 from kfp_image_tuning.report.section_data import data_section
 from kfp_image_tuning.report.section_quality import quality_section
+from kfp_image_tuning.report.section_result import headline, page_header, result_section
 from kfp_image_tuning.report.section_search import search_section, trials_section
 from kfp_image_tuning.search.result import TuningResult
 
 EVALUATION_VERSION = 1
 SECTIONS = (
-    ("answer", "Answer"),
+    ("result", "Result"),
     ("search", "Search"),
     ("quality", "Model"),
     ("data", "Data"),
-    ("reproduce", "Again"),
+    ("reproduce", "Reproduce"),
     ("trials", "Trials"),
 )
 
@@ -51,7 +51,7 @@ def render_report(*, result: TuningResult | None, dataset: Dataset | None, evalu
             f"{EVALUATION_VERSION}; use the release that wrote it, or evaluate the model again"
         )
     body = {
-        "answer": answer(result, dataset, evaluation),
+        "result": result_section(result, dataset, evaluation),
         "search": search_section(result) if result else None,
         "quality": quality_section(evaluation) if evaluation else None,
         "data": data_section(dataset) if dataset else None,
@@ -104,7 +104,7 @@ def write_report(
 def _reproduction(result: TuningResult) -> Markup:
     return section(
         "reproduce",
-        "Run it again",
+        "Reproduce",
         card(None, element("pre", element("code", result.reproduction_command)), note("Select and copy.")),
     )
 

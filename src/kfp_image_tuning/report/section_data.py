@@ -27,7 +27,7 @@ def data_section(dataset: Dataset) -> Markup:
     """What the images are."""
     return section(
         "data",
-        "The data set",
+        "Data",
         columns(card("Images", _facts(dataset)), card("Classes", _class_table(dataset))),
         _findings(dataset),
     )

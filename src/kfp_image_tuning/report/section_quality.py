@@ -28,7 +28,7 @@ def quality_section(evaluation: Evaluation) -> Markup:
     split = evaluation["split"]
     return section(
         "quality",
-        f"The model on {split} images",
+        f"Model on {split} images",
         _confusion(evaluation),
         _mistakes(evaluation),
         columns(card("Calibration", *_calibration(evaluation)), card("Scores of every class", class_table(evaluation))),
@@ -44,8 +44,8 @@ def _confusion(evaluation: Evaluation) -> Markup | None:
     listed = largest or note("There is no mistake.")
     if count_of_classes > FULL_MATRIX:
         remark = note(f"A matrix of {count_of_classes} classes cannot be read: these are the largest confusions.")
-        return card("What is taken for what", remark, listed)
-    cards = card("What is taken for what", confusion_matrix(evaluation)), card("Largest confusions", listed)
+        return card("Confusion", remark, listed)
+    cards = card("Confusion", confusion_matrix(evaluation)), card("Largest confusions", listed)
     return columns(*cards) if count_of_classes <= NARROW_MATRIX else join(cards)
 
 

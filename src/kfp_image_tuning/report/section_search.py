@@ -37,14 +37,12 @@ def search_section(result: TuningResult) -> Markup:
     space = SearchSpace.from_dict(result.search["space"])
     scored = [trial for trial in result.trials if trial.objective is not None]
     if not scored:
-        return section(
-            "search", "The search", card(None, note("No trial reached an accuracy.")), _settings(result, space)
-        )
+        return section("search", "Search", card(None, note("No trial reached an accuracy.")), _settings(result, space))
     accuracies = [trial.objective for trial in scored if trial.objective is not None]
     curves = learning_curves(result.trials)
     return section(
         "search",
-        "The search",
+        "Search",
         columns(
             card("History", _history(result), history_legend(result.trials), _history_note(result.trials, accuracies)),
             card(
@@ -215,7 +213,7 @@ def trials_section(result: TuningResult) -> Markup:
     )
     table = element("table", element("thead", heading), element("tbody", *rows), class_="sortable trials")
     content = scrolling(table, "All trials", tall=len(result.trials) > 30) if result.trials else note("There are none.")
-    return section("trials", "All trials", card(None, content))
+    return section("trials", "Trials", card(None, content))
 
 
 def _trial_row(number: int, trial: Trial, names: Sequence[str], is_best: bool) -> Markup:

@@ -8,7 +8,6 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.katib.session.dataset_transfer import bring_dataset
 from kfp_image_tuning.engines.katib.session.engine import KatibEngine
 from kfp_image_tuning.engines.run import run_search
-from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.steps.katib_placement import Placement
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
@@ -21,7 +20,6 @@ def launch(
     dataset: str,
     model: str,
     result: str,
-    report: str,
 ) -> TuningOutcome:
     """Run a search's Experiments, or take up those that this run has started before.
 
@@ -31,7 +29,6 @@ def launch(
         dataset: Folder of the prepared data set.
         model: Folder that gets the best model.
         result: File that gets the result document.
-        report: File that gets the report.
 
     Raises:
         EngineError: If the search was stopped from outside, or ended without a model.
@@ -60,6 +57,4 @@ def launch(
             f"the search was {found.stop_reason} after {len(found.trials)} trials, and its Experiments are deleted; "
             "the same run goes on after those that have ended"
         )
-    outcome = TuningOutcome.of(found)
-    write_report(Path(report), result=found, dataset=prepared)
-    return outcome
+    return TuningOutcome.of(found)

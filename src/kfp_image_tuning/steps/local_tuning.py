@@ -1,4 +1,4 @@
-"""What the local tuning component does: describe the search, run it here, put out model, result and report."""
+"""What the local tuning component does: describe the search, run it here, put out model and result."""
 
 import contextlib
 import tempfile
@@ -13,7 +13,6 @@ from kfp_image_tuning.engines.local.engine import LocalEngine
 from kfp_image_tuning.engines.local.interim_results import InterimResults, find_interim_place
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.model.model_source import local_model
-from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
@@ -27,7 +26,6 @@ def launch(
     dataset: str,
     model: str,
     result: str,
-    report: str,
     initial_model: str = "",
     prior: str = "auto",
     work_directory: str,
@@ -42,7 +40,6 @@ def launch(
         dataset: Folder of the prepared data set.
         model: Folder that gets the best model.
         result: File that gets the result document.
-        report: File that gets the report.
         initial_model: Model that every trial starts from, a path or URI; empty: none.
         prior: ``auto`` or ``none``: whether the search looks first where values are usually good.
         work_directory: Folder in which the search's state stays; empty: beside the artifacts of the run.
@@ -93,5 +90,4 @@ def launch(
         elif kept is not None:
             way_out = "a retry of the run goes on with what it had reached"
         raise EngineError(f"the search was {found.stop_reason} after {len(found.trials)} trials; {way_out}")
-    write_report(Path(report), result=found, dataset=prepared)
     return TuningOutcome.of(found)

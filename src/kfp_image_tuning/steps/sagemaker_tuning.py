@@ -13,7 +13,6 @@ from kfp_image_tuning.engines.sagemaker.request.channels import channel_uri
 from kfp_image_tuning.engines.sagemaker.request.job_options import Account
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
-from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
@@ -22,9 +21,7 @@ ARCHIVE_NAME = "model.tar.gz"
 CHANNEL_SPLITS = ("train", "validation")
 
 
-def launch(
-    settings: TuningSettings, account: Account, *, dataset: str, model: str, result: str, report: str
-) -> TuningOutcome:
+def launch(settings: TuningSettings, account: Account, *, dataset: str, model: str, result: str) -> TuningOutcome:
     """Run a tuning job, or take up the one that this run has started before.
 
     Args:
@@ -33,7 +30,6 @@ def launch(
         dataset: Folder of the prepared data set.
         model: Folder that gets the best model, ``model.tar.gz``.
         result: File that gets the result document.
-        report: File that gets the report.
 
     Raises:
         EngineError: If the search was stopped from outside, or ended without a model.
@@ -62,7 +58,6 @@ def launch(
         )
     outcome = TuningOutcome.of(found)
     _bring_model(found, storage, Path(model))
-    write_report(Path(report), result=found, dataset=prepared)
     return replace(outcome, model_metadata={**outcome.model_metadata, **_model_metadata(found)})
 
 

@@ -57,7 +57,6 @@ def search_in_pod(dataset: Path, folder: Path, attempt: str) -> TuningOutcome:
         dataset=str(dataset),
         model=str(folder / attempt / "model"),
         result=str(folder / attempt / "result.json"),
-        report=str(folder / attempt / "report.html"),
         work_directory="",
         artifact=address(attempt),
         run_id=RUN,

@@ -21,7 +21,6 @@ def test_the_result_names_only_files_that_are_there(work: str, digits_dataset: P
         dataset=str(digits_dataset),
         model=str(tmp_path / "model"),
         result=str(tmp_path / "result.json"),
-        report=str(tmp_path / "report.html"),
         work_directory=str(tmp_path / work) if work else "",
     )
     (trial,) = TuningResult.load(tmp_path / "result.json").trials
@@ -40,7 +39,6 @@ def launch_one_trial(
         dataset=str(dataset),
         model=str(output / "model"),
         result=str(output / "result.json"),
-        report=str(output / "report.html"),
         initial_model=initial_model,
         prior=prior,
         work_directory=str(output),

@@ -17,7 +17,6 @@ def test_an_unknown_option_is_told_first(
             best_model=dsl.Model(uri=str(tmp_path / "model")),
             tuning_result=dsl.Artifact(uri=str(tmp_path / "result.json")),
             metrics=dsl.Metrics(),
-            report=dsl.HTML(uri=str(tmp_path / "report.html")),
             task_config=dsl.TaskConfig(),
             storage="s3://my-bucket/folder",
             katib_options={"algoritm": "tpe"},

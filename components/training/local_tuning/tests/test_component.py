@@ -1,4 +1,4 @@
-"""A search in this process leaves a model, a result and a report."""
+"""A search in this process leaves a model and a result."""
 
 from pathlib import Path
 
@@ -7,14 +7,13 @@ from kfp import dsl
 from ..component import local_tuning
 
 
-def test_a_search_leaves_a_model_a_result_and_a_report(prepared_digits: Path, tmp_path: Path) -> None:
+def test_a_search_leaves_a_model_and_a_result(prepared_digits: Path, tmp_path: Path) -> None:
     metrics = dsl.Metrics()
     accuracy, hyperparameters, trial = local_tuning.python_func(
         dataset=dsl.Dataset(uri=str(prepared_digits)),
         best_model=dsl.Model(uri=str(tmp_path / "model")),
         tuning_result=dsl.Artifact(uri=str(tmp_path / "result.json")),
         metrics=metrics,
-        report=dsl.HTML(uri=str(tmp_path / "report.html")),
         search_space={"optimizer": "sgd", "mini_batch_size": 32},
         max_trials=1,
         epochs=1,
@@ -24,4 +23,4 @@ def test_a_search_leaves_a_model_a_result_and_a_report(prepared_digits: Path, tm
     assert hyperparameters["optimizer"] == "sgd"
     assert trial
     assert metrics.metadata
-    assert {path.name for path in tmp_path.iterdir()} >= {"model", "result.json", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} >= {"model", "result.json"}

@@ -17,7 +17,6 @@ def test_a_role_that_is_none_is_told_first(
             best_model=dsl.Model(uri=str(tmp_path / "model")),
             tuning_result=dsl.Artifact(uri=str(tmp_path / "result.json")),
             metrics=dsl.Metrics(),
-            report=dsl.HTML(uri=str(tmp_path / "report.html")),
             role="tuning",
             bucket="my-bucket",
             region="us-east-1",

@@ -1,4 +1,4 @@
-"""The top of the page: the answer, whether it is good enough, with which hyperparameters, and what it cost."""
+"""The top of the page: how good the model is, with which hyperparameters, and what it cost."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ ENGINES = {"local": "this machine", "katib": "Katib", "sagemaker": "Amazon SageM
 
 
 def headline(result: TuningResult | None, evaluation: Evaluation | None) -> str:
-    """The answer in one line."""
+    """The result in one line."""
     if evaluation:
         return f"{percent(evaluation['accuracy'])} accuracy on {evaluation['split']} images"
     if result is None:
@@ -33,7 +33,7 @@ def headline(result: TuningResult | None, evaluation: Evaluation | None) -> str:
 
 
 def page_header(result: TuningResult | None, dataset: Dataset | None, evaluation: Evaluation | None) -> Markup:
-    """What this page is about, and the answer."""
+    """What this page is about, and the result."""
     about = ["Image classification"]
     if dataset:
         about.append(dataset.source.uri.rstrip("/").rsplit("/", 1)[-1] or dataset.source.uri)
@@ -46,7 +46,7 @@ def page_header(result: TuningResult | None, dataset: Dataset | None, evaluation
     )
 
 
-def answer(result: TuningResult | None, dataset: Dataset | None, evaluation: Evaluation | None) -> Markup:
+def result_section(result: TuningResult | None, dataset: Dataset | None, evaluation: Evaluation | None) -> Markup:
     """The first section."""
     parts: list[Content] = []
     left: list[Content] = []
@@ -66,7 +66,7 @@ def answer(result: TuningResult | None, dataset: Dataset | None, evaluation: Eva
         parts.append(_quality_tiles(evaluation))
     if not result and not evaluation:
         parts = [card(None, note("There is a data set, but no search and no evaluation yet."))]
-    return section("answer", "The answer", *parts)
+    return section("result", "Result", *parts)
 
 
 def _accuracy_card(result: TuningResult | None, evaluation: Evaluation) -> Markup:
