@@ -13,12 +13,12 @@ from kfp_image_tuning.cli.command_line import main
 FOLDER = Path(__file__).parents[1] / "katib"
 EXAMPLES = {
     "smoke-test-cpu.yaml": (
-        "kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 0 --trials 2 --parallel 1 --epochs 1 "
-        """--search-mode flat --search-space '{"optimizer": "sgd"}' """
+        "kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 0 --max-trials 2 --parallel-trials 1 "
+        """--epochs 1 --search-mode flat --search-space '{"optimizer": "sgd"}' """
         """--katib-options '{"namespace": "kubeflow", "pods": {"cpu": "1", "memory": "4Gi"}}'"""
     ),
     "search-gpu.yaml": (
-        "kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 1 --trials 40 --parallel 4 "
+        "kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 1 --max-trials 40 --parallel-trials 4 "
         """--epochs 20 --katib-options '{"namespace": "kubeflow", "pods": {"cpu": "4", "memory": "16Gi"}}'"""
     ),
 }

@@ -52,20 +52,20 @@ def test_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> Non
         (["run", "--ouput", "x"], "--ouput: there is no such option; did you mean --output?"),
         (
             ["run", "--data", "x", "--output", "y", "--trial=3"],
-            "--trial: there is no such option; did you mean --trials?",
+            "--trial: there is no such option; did you mean --max-trials?",
         ),
         (["plan", "--strategy", "bayes"], "did you mean bayesian?"),
         (["run"], "--output"),
         (["run", "--output", "x"], "--data is needed"),
-        (["run", "--data", "x", "--output", "y", "--trials", "0"], "at least 1, got 0"),
-        (["run", "--data", "x", "--output", "y", "--time-limit", "soon"], "is not a duration"),
+        (["run", "--data", "x", "--output", "y", "--max-trials", "0"], "at least 1, got 0"),
+        (["run", "--data", "x", "--output", "y", "--max-seconds", "soon"], "is not a duration"),
         (["run", "--data", "x", "--output", "y", "--target-accuracy", "97"], "97%"),
         (["run", "--data", "x", "--output", "y", "--engine", "vizier"], "is not one of local, katib, sagemaker"),
         (["run", "--data", "x", "--output", "y", "--search-space", "none.json"], "none.json: cannot be read"),
         (["run", "--data", "x", "--output", "y", "--search-space", "{bad"], "is not valid JSON"),
         (["run", "--data", "x", "--output", "y", "--search-space", '{"a": NaN'], "is not valid JSON"),
         (["prepare", "--data", "x", "--output", "y", "--image-shape", "224"], "is not an image shape"),
-        (["prepare", "--data", "x", "--output", "y", "--max-bad", "few"], "neither a number"),
+        (["prepare", "--data", "x", "--output", "y", "--max-invalid-images", "few"], "neither a number"),
         (["compile"], "--output"),
     ],
 )
@@ -85,9 +85,9 @@ def test_every_option_gives_the_parameter_that_it_is_named_for(tmp_path: Path) -
     space = tmp_path / "space.yaml"
     space.write_text(yaml.safe_dump({"optimizer": ["sgd", "adam"], "momentum": 0.9}), encoding="utf-8")
     typed = f"""run --data images --output x --search-space {space} --preset practical --strategy hyperband
-        --search-mode flat --trials 9 --parallel 3 --epochs 4 --time-limit 1h30m --target-accuracy 97% --patience 5
-        --failed-trials 0 --seed 7 --no-stop-bad-trials --image-shape 3,32,32 --shards 2 --max-bad 5% --min-accuracy 0.9
-        --validation-fraction 0.2 --test-fraction 0.3 --baseline old.json"""
+        --search-mode flat --max-trials 9 --parallel-trials 3 --epochs 4 --max-seconds 1h30m --target-accuracy 97%
+        --patience 5 --max-failed-trials 0 --seed 7 --no-stop-bad-trials --image-shape 3,32,32 --shards 2
+        --max-invalid-images 5% --min-accuracy 0.9 --validation-fraction 0.2 --test-fraction 0.3 --baseline old.json"""
     arguments = build_parser().parse_args(typed.split())
     options = given_options(arguments)
     assert set(options) == {*PARAMETERS, "seed"}
@@ -101,7 +101,7 @@ def test_every_option_gives_the_parameter_that_it_is_named_for(tmp_path: Path) -
         epochs=4,
         max_seconds=5400.0,
         target_accuracy=0.97,
-        max_trials_without_improvement=5,
+        patience=5,
         max_failed_trials=0,
         stop_bad_trials=False,
         seed=7,
@@ -156,7 +156,7 @@ def test_failure_is_a_message_and_exit_code_1(
     [
         (["plan", "--search-space", '{"learning_rat": 1}'], "search-space"),
         (["plan", "--search-space", '{"momentum": 7}'], "search-space"),
-        (["plan", "--no-improvement", "2"], "budget"),
+        (["plan", "--patience", "2"], "budget"),
         (["plan", "--gpus", "2"], "parameters"),
         (["plan", "--engine", "katib", "--data", "pvc://a/b", "--katib-options", '{"pod": {}}'], "engine-options"),
         (["compile", "--image", "no image", "--output", "x.yaml"], "compilation"),

@@ -81,7 +81,7 @@ def test_plan_shows_the_prior_unless_it_is_off(prepared_digits: Path, capsys: py
 
 
 def test_plan_for_katib_is_yaml_that_can_be_applied(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--trials", "40"]
+    command = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--max-trials", "40"]
     assert main(command) == 0
     captured = capsys.readouterr()
     documents = documents_of(captured.out)

@@ -122,7 +122,7 @@ def test_file_of_an_option_that_cannot_be_read(option: str, name: str, typed: Ty
 def test_names_of_files_do_nothing_to_a_terminal(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "images" / "a" / "bad\x1b[2J\nError\udcff.png").write_bytes(b"x")
     (tmp_path / "images" / "a").rename(tmp_path / "images" / "a\x1b[31m\x9b")
-    refused = typed("prepare --data images --output out --max-bad 0")
+    refused = typed("prepare --data images --output out --max-invalid-images 0")
     assert r"a\x1b[31m\x9b/bad\x1b[2J\nError\udcff.png" in error_of(refused, "dataset")
     taken = typed("prepare --data images --output o\x1b[0mut")
     assert taken.returncode == 0

@@ -19,7 +19,7 @@ from kfp_image_tuning.search.result import TuningResult
 
 COMMAND = [sys.executable, "-m", "kfp_image_tuning.cli.command_line"]
 SPACE = '{"optimizer": ["sgd", "adam"], "mini_batch_size": 16, "learning_rate": {"min": 0.01, "max": 0.2}}'
-QUICK = ["--test-fraction", "0.2", "--search-space", SPACE, "--seed", "1", "--parallel", "2"]
+QUICK = ["--test-fraction", "0.2", "--search-space", SPACE, "--seed", "1", "--parallel-trials", "2"]
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -37,7 +37,18 @@ def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     """A finished run's folder and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     done = run(
-        "run", "--data", digits, "--output", folder, *QUICK, "--trials", "4", "--epochs", "6", "--min-accuracy", "0.8"
+        "run",
+        "--data",
+        digits,
+        "--output",
+        folder,
+        *QUICK,
+        "--max-trials",
+        "4",
+        "--epochs",
+        "6",
+        "--min-accuracy",
+        "0.8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
@@ -95,7 +106,7 @@ def test_reproduction_command_finds_the_same_best_trial(finished: tuple[Path, st
     folder, _ = finished
     command = read(folder / "result.json")["reproduction_command"]
     assert command.startswith(f"kfp-image-tuning run --data {digits}")
-    assert "--trials 4" in command
+    assert "--max-trials 4" in command
     assert "--seed 1" in command
 
 
@@ -140,7 +151,7 @@ def test_resumed_run_goes_on_with_more_trials_and_another_gate(finished: tuple[P
     folder, _ = finished
     images = (folder / "dataset" / "train" / "train.rec").stat().st_mtime_ns
     first = TuningResult.load(folder / "result.json").trials
-    done = run("run", "--resume", "--output", folder, "--trials", "5", "--baseline", folder / "evaluation.json")
+    done = run("run", "--resume", "--output", folder, "--max-trials", "5", "--baseline", folder / "evaluation.json")
     assert done.returncode == 3, "a model that does not pass has its own exit code: " + done.stdout + done.stderr
     assert "DOES NOT PASS" in done.stdout
     assert "Going on with a search of 4 trials" in done.stdout
@@ -167,7 +178,7 @@ def test_search_that_cannot_go_on_does_not_spoil_the_run(finished: tuple[Path, s
         ("nowhere", [], "nowhere: there is no such file or folder"),
         ("empty", [], "holds no images"),
         ("digits", ["--search-space", '{"momentum": 7}'], "momentum: 7"),
-        ("digits", ["--no-improvement", "2"], "at least 3"),
+        ("digits", ["--patience", "2"], "at least 3"),
         ("digits", ["--validation-fraction", "0.7", "--test-fraction", "0.5"], "raction"),
         ("digits", ["--baseline", "nothing.json"], "nothing.json: there is no such file"),
     ],
@@ -226,7 +237,17 @@ def processes_of(folder: Path) -> list[str]:
 def long_run(digits: Path, tmp_path: Path) -> Iterator[tuple[Running, Path]]:
     folder = tmp_path / "run"
     running = Running(
-        "run", "--data", digits, "--output", folder, *QUICK, "--trials", "6", "--epochs", "20", "--no-stop-bad-trials"
+        "run",
+        "--data",
+        digits,
+        "--output",
+        folder,
+        *QUICK,
+        "--max-trials",
+        "6",
+        "--epochs",
+        "20",
+        "--no-stop-bad-trials",
     )
     yield running, folder
     running.process.kill()
@@ -257,7 +278,7 @@ def test_killed_run_goes_on_and_leaves_no_process(long_run: tuple[Running, Path]
     running.wait_for("epoch 2/20")
     running.process.kill()
     running.end()
-    done = run("run", "--resume", "--output", folder, "--trials", "2")
+    done = run("run", "--resume", "--output", folder, "--max-trials", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is prepared already" in done.stdout
     assert "Going on with a search" in done.stdout
@@ -269,7 +290,7 @@ def test_killed_run_goes_on_and_leaves_no_process(long_run: tuple[Running, Path]
 
 def test_a_run_that_is_killed_while_it_evaluates_goes_on_there(digits: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    running = Running("run", "--data", digits, "--output", folder, *QUICK, "--trials", "2", "--epochs", "4")
+    running = Running("run", "--data", digits, "--output", folder, *QUICK, "--max-trials", "2", "--epochs", "4")
     running.wait_for("3/3 Evaluating the best model")
     running.process.kill()
     running.end()

@@ -58,7 +58,18 @@ def finished(
     folder = tmp_path_factory.mktemp("sagemaker")
     runner, predictor = TrainingRunner(storage[1], folder / "containers"), TrainedPredictor(storage[1])
     with account(*storage, runner, predictor) as used:
-        arguments = ["--data", digits, "--bucket", BUCKET, "--trials", "2", "--epochs", "4", "--min-accuracy", "0.6"]
+        arguments = [
+            "--data",
+            digits,
+            "--bucket",
+            BUCKET,
+            "--max-trials",
+            "2",
+            "--epochs",
+            "4",
+            "--min-accuracy",
+            "0.6",
+        ]
         output = run(used, "run", *ENGINE, *SEARCH, *arguments, "--output", folder / "run")
         yield folder / "run", output, used
 
@@ -120,7 +131,7 @@ def test_plan_prints_the_request_that_a_run_would_send_and_spends_nothing(
 ) -> None:
     folder, _, used = finished
     (job,) = used.emulator.service.tuning_jobs.values()
-    shared = ["plan", *ENGINE, "--trials", "2", "--epochs", "4", "--search-space", json.dumps(SPACE)]
+    shared = ["plan", *ENGINE, "--max-trials", "2", "--epochs", "4", "--search-space", json.dumps(SPACE)]
     calls = len(used.emulator.calls)
     prepared = f"s3://{BUCKET}/" + next(
         entry["Key"].rpartition("/")[0]
@@ -147,7 +158,16 @@ def test_data_set_in_the_bucket_is_used_where_it_is(
     for path in (finished[0] / "dataset").rglob("*.*"):
         storage[1].upload_file(str(path), BUCKET, f"mine/{path.relative_to(finished[0] / 'dataset')}")
     with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=600.0) as used:
-        arguments = ["--data", f"s3://{BUCKET}/mine", "--trials", "3", "--epochs", "2", "--output", tmp_path / "run"]
+        arguments = [
+            "--data",
+            f"s3://{BUCKET}/mine",
+            "--max-trials",
+            "3",
+            "--epochs",
+            "2",
+            "--output",
+            tmp_path / "run",
+        ]
         output = run(used, "run", *ENGINE, *arguments)
         (job,) = used.emulator.service.tuning_jobs.values()
     sources = {
@@ -198,7 +218,7 @@ def test_pipeline_killed_in_each_phase_goes_on_with_its_own_jobs_to_the_same_res
     def place() -> Any:
         return account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=60.0)
 
-    whole = ["--data", digits, "--bucket", f"{BUCKET}/killed", "--trials", "5", "--epochs", "3"]
+    whole = ["--data", digits, "--bucket", f"{BUCKET}/killed", "--max-trials", "5", "--epochs", "3"]
     with place() as used:
         arguments: list[str | Path] = ["run", *ENGINE, *SEARCH, *whole, "--output", tmp_path / "killed"]
         for name, moment in MOMENTS:
@@ -244,7 +264,7 @@ def test_killed_command_leaves_its_tuning_job_to_the_next(
     digits: Path, storage: tuple[str, Any], tmp_path: Path
 ) -> None:
     with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=20.0) as used:
-        arguments = ["--data", digits, "--bucket", BUCKET, "--trials", "5", "--epochs", "3"]
+        arguments = ["--data", digits, "--bucket", BUCKET, "--max-trials", "5", "--epochs", "3"]
         process = start(used, "run", *ENGINE, *SEARCH, *arguments, "--output", tmp_path / "run")
         deadline = time.monotonic() + 120
         while "ListTrainingJobsForHyperParameterTuningJob" not in [call for call, _ in used.emulator.calls]:
@@ -262,7 +282,7 @@ def test_stopped_run_stops_its_tuning_job_and_says_what_became_of_it(
     digits: Path, storage: tuple[str, Any], tmp_path: Path
 ) -> None:
     with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=20.0) as used:
-        arguments = ["--data", digits, "--bucket", BUCKET, "--trials", "40", "--epochs", "3"]
+        arguments = ["--data", digits, "--bucket", BUCKET, "--max-trials", "40", "--epochs", "3"]
         process = start(used, "run", *ENGINE, *SEARCH, *arguments, "--output", tmp_path / "run")
         deadline = time.monotonic() + 120
         while used.emulator.count("DescribeTrainingJob") == 0:

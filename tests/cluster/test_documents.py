@@ -55,7 +55,7 @@ def test_documents_and_trials_of_every_algorithm_are_taken_as_they_are(
 
 @pytest.fixture(scope="module")
 def planned() -> subprocess.CompletedProcess[str]:
-    words = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--trials", "40"]
+    words = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--gpus", "1", "--max-trials", "40"]
     command = [sys.executable, "-m", "kfp_image_tuning.cli.command_line", *words]
     return subprocess.run(command, capture_output=True, text=True, check=True)
 

@@ -39,7 +39,7 @@ def test_images_become_an_evaluated_model(
     options = {"pods": {"env": {"OMP_NUM_THREADS": "1"}}}
     words = ["run", "--engine", "katib", "--data", digit_images, "--output", output, "--storage", "pvc://models/photos"]
     words += ["--storage-mount", storage, "--katib-options", json.dumps(options), "--search-space", SPACE]
-    words += ["--trials", "4", "--parallel", "2", "--epochs", "6", "--test-fraction", "0.2", "--seed", "1"]
+    words += ["--max-trials", "4", "--parallel-trials", "2", "--epochs", "6", "--test-fraction", "0.2", "--seed", "1"]
     done = run_command(launcher_kubeconfig, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     result = TuningResult.load(output / "result.json")
@@ -58,8 +58,8 @@ def test_images_become_an_evaluated_model(
     assert sorted(path.name for path in dataset.iterdir()) == ["dataset.json", "train", "validation"]
     bench.wait_until_nothing_is_left()
 
-    assert f"--resume --output {output} --trials 8" in done.stdout
-    done = run_command(launcher_kubeconfig, "run", "--resume", "--output", output, "--trials", "6")
+    assert f"--resume --output {output} --max-trials 8" in done.stdout
+    done = run_command(launcher_kubeconfig, "run", "--resume", "--output", output, "--max-trials", "6")
     assert done.returncode == 0, done.stdout + done.stderr
     more = TuningResult.load(output / "result.json")
     assert more.trials[:4] == result.trials
@@ -76,7 +76,7 @@ def test_a_data_set_on_a_claim_is_read_where_it_is_mounted(
     options = {"pods": {"env": {"OMP_NUM_THREADS": "1"}}}
     words = ["run", "--engine", "katib", "--data", "pvc://models/team/dataset", "--storage-mount", folder]
     words += ["--output", output, "--katib-options", json.dumps(options), "--search-space", SPACE]
-    done = run_command(launcher_kubeconfig, *words, "--trials", "2", "--epochs", "2", "--search-mode", "flat")
+    done = run_command(launcher_kubeconfig, *words, "--max-trials", "2", "--epochs", "2", "--search-mode", "flat")
     assert done.returncode == 0, done.stdout + done.stderr
     result = TuningResult.load(output / "result.json")
     assert [trial.status for trial in result.trials] == ["completed"] * 2

@@ -23,9 +23,9 @@ from kfp_image_tuning.dataset.document import (
     Dataset,
     Duplicates,
     LabelConflict,
-    LeftOut,
     ResizePolicy,
     Shard,
+    SkippedImage,
     Source,
     Split,
 )
@@ -66,7 +66,7 @@ def make_dataset(directory: Path) -> Dataset:
         seed=7,
         fractions={"train": 0.6, "validation": 0.2, "test": 0.2},
         source=Source("s3://bucket/photos", "folder", "sha256:" + "0" * 64),
-        left_out=(LeftOut("cat/broken.jpg", "is damaged or cut off"),),
+        skipped=(SkippedImage("cat/broken.jpg", "is damaged or cut off"),),
         duplicates=(Duplicates(("cat/1.png", "cat/copy of 1.png"), "train"),),
         label_conflicts=(LabelConflict(("cat/2.png", "dög/2.png"), (("cat",), ("dög\n",))),),
     ).save(directory)

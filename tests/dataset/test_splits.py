@@ -71,8 +71,8 @@ def test_copies_never_cross_a_split(drawn: list[tuple[int, str | None]]) -> None
             splits_of[image.content].add(split)
             assert image.given_split in (None, split)
     assert all(len(splits) == 1 for splits in splits_of.values())
-    left_out = {item.image for item in plan.left_out}
-    assert {image.name for image, split in zip(images, plan.split_of, strict=True) if split is None} == left_out
+    skipped = {item.image for item in plan.skipped}
+    assert {image.name for image, split in zip(images, plan.split_of, strict=True) if split is None} == skipped
 
 
 @given(st.lists(st.sets(st.sampled_from("abcde"), max_size=3), min_size=40, max_size=120), st.integers(0, 3))
@@ -134,7 +134,7 @@ def test_copy_of_a_test_image_is_left_out_of_training() -> None:
     images.append(LabelledImage("leak", ("a",), b"a0test", "train"))
     plan = plan_splits(images, FRACTIONS, 0)
     assert plan.split_of[-1] is None
-    assert [(item.image, "same pixels as a0test in the test images" in item.reason) for item in plan.left_out] == [
+    assert [(item.image, "same pixels as a0test in the test images" in item.reason) for item in plan.skipped] == [
         ("leak", True)
     ]
 

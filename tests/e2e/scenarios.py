@@ -81,8 +81,8 @@ def katib_from_here(bench: Bench) -> Outcome:
     output = bench.folder / "katib-run"
     words = ["run", "--engine", "katib", "--data", str(bench.digits), "--output", str(output)]
     words += ["--storage", f"minio://{bench.settings.bucket}/{bench.name}/katib"]
-    words += ["--namespace", bench.settings.namespace, "--gpus", "0", "--search-mode", "flat", "--parallel", "2"]
-    words += ["--trials", "3", "--epochs", "2", "--test-fraction", "0.2", "--search-space", json.dumps(SPACE)]
+    words += ["--namespace", bench.settings.namespace, "--gpus", "0", "--search-mode", "flat", "--parallel-trials", "2"]
+    words += ["--max-trials", "3", "--epochs", "2", "--test-fraction", "0.2", "--search-space", json.dumps(SPACE)]
     words += ["--katib-options", json.dumps(bench.katib_options())]
     words += ["--image", bench.settings.image] if bench.settings.image else []
     access, secret = bench.keys

@@ -193,7 +193,7 @@ In another shell:
 
 then use boto3, or
 
-  kfp-image-tuning run --engine sagemaker --data FOLDER --bucket my-bucket --trials 8 \\
+  kfp-image-tuning run --engine sagemaker --data FOLDER --bucket my-bucket --max-trials 8 \\
     --role arn:aws:iam::123456789012:role/any --sagemaker-options '{{"poll_seconds": 1}}' --output runs/emulated
 
 Ctrl-C ends it."""

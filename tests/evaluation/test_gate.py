@@ -115,7 +115,7 @@ def test_no_requirement_passes_and_says_so() -> None:
 
 @pytest.mark.parametrize("least", [97.0, -0.1, float("nan")])
 def test_requirement_that_is_no_share_is_an_error(least: float) -> None:
-    with pytest.raises(GateError, match=r"share from 0 to 1 \(0.97 is 97 %\)"):
+    with pytest.raises(GateError, match=r"fraction from 0 to 1 \(0.97 is 97 %\)"):
         judge(with_answers(answers(1)), min_accuracy=least)
 
 

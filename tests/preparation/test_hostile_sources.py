@@ -133,7 +133,7 @@ def test_archive_that_tries_something_is_refused(
 
 def test_zip_member_that_lies_about_its_size_is_left_out(tmp_path: Path) -> None:
     images = read(lying_zip(tmp_path), tmp_path)
-    assert [item.image for item in images.left_out] == ["cat/bomb.jpg"]  # type: ignore[attr-defined]
+    assert [item.image for item in images.skipped] == ["cat/bomb.jpg"]  # type: ignore[attr-defined]
 
 
 def test_zip_member_with_a_wrong_checksum_is_left_out(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_zip_member_with_a_wrong_checksum_is_left_out(tmp_path: Path) -> None:
     data = (tmp_path / "x.zip").read_bytes()
     (tmp_path / "x.zip").write_bytes(data.replace(b"0123456789" * 5, b"1123456789" * 5))
     images = read(tmp_path / "x.zip", tmp_path)
-    [item] = images.left_out  # type: ignore[attr-defined]
+    [item] = images.skipped  # type: ignore[attr-defined]
     assert item.image == "cat/3.jpg"
     assert "is damaged in the archive" in item.reason
 
@@ -201,8 +201,8 @@ def test_bad_files_are_left_out_with_their_reasons(tmp_path: Path) -> None:
     (folder / "cat/folder.jpg").mkdir()
     (folder / "dog/loop").symlink_to("..")
     (folder / "dog/odd \n\tname é 狗.jpg").write_bytes(encode(777))
-    dataset = prepare_dataset(str(folder), tmp_path / "out", max_bad=7, workers=1, progress=silent)
-    reasons = {item.image: item.reason for item in dataset.left_out}
+    dataset = prepare_dataset(str(folder), tmp_path / "out", max_invalid_images=7, workers=1, progress=silent)
+    reasons = {item.image: item.reason for item in dataset.skipped}
     assert set(reasons) == {
         *(f"cat/{name}" for name in ("empty.jpg", "truncated.jpg", "text.jpg", "huge.png")),
         *(f"cat/{name}" for name in ("dangling.jpg", "itself.jpg", "pipe.jpg")),
@@ -224,13 +224,17 @@ def test_bad_files_are_left_out_with_their_reasons(tmp_path: Path) -> None:
     assert "dog/odd %0A%09name é 狗.jpg\n" in listed
 
 
-@pytest.mark.parametrize(("max_bad", "bearable"), [(1, 1), (0, 0), (0.05, 2), (0.0, 0)])
-def test_too_many_bad_images_are_an_error_that_lists_them(tmp_path: Path, max_bad: float, bearable: int) -> None:
+@pytest.mark.parametrize(("max_invalid_images", "tolerated"), [(1, 1), (0, 0), (0.05, 2), (0.0, 0)])
+def test_too_many_bad_images_are_an_error_that_lists_them(
+    tmp_path: Path, max_invalid_images: float, tolerated: int
+) -> None:
     folder = make_folder(tmp_path / "data", count=7)
     for number in range(3):
         (folder / f"cat/bad{number}.jpg").write_bytes(b"bad")
-    with pytest.raises(DatasetError, match=f"more than {bearable} of 24 images cannot be used") as caught:
-        prepare_dataset(str(folder), tmp_path / "out", max_bad=max_bad, workers=1, progress=silent)
+    with pytest.raises(DatasetError, match=f"more than {tolerated} of 24 images cannot be used") as caught:
+        prepare_dataset(
+            str(folder), tmp_path / "out", max_invalid_images=max_invalid_images, workers=1, progress=silent
+        )
     assert any("cat/bad0.jpg: is not a JPEG" in problem for problem in caught.value.problems)
     assert sorted(os.listdir(tmp_path)) == ["data"]
 

@@ -146,9 +146,9 @@ def test_older_data_set_stays_until_the_new_one_is_whole(tmp_path: Path) -> None
     before = snapshot(output)
     (folder / "cat/bad.jpg").write_bytes(b"bad")
     with pytest.raises(DatasetError):
-        prepare_dataset(str(folder), output, max_bad=0, workers=1, progress=silent)
+        prepare_dataset(str(folder), output, max_invalid_images=0, workers=1, progress=silent)
     assert snapshot(output) == before
-    prepare_dataset(str(folder), output, max_bad=1, workers=1, progress=silent)
+    prepare_dataset(str(folder), output, max_invalid_images=1, workers=1, progress=silent)
     assert snapshot(output) != before
 
 

@@ -273,7 +273,7 @@ def test_other_settings_images_or_damage_prepare_again(tmp_path: Path, change: s
         ({"image_shape": (4, 32, 32)}, "image_shape: .* is not channels, height, width"),
         ({"fractions": (0.5, 0.1, 0.1)}, "fractions: .*adding up to 1"),
         ({"shards": 0, "quality": 0, "encoding": "gif"}, "3 problems"),
-        ({"max_bad": 1.5}, "max_bad"),
+        ({"max_invalid_images": 1.5}, "max_invalid_images"),
         ({"training_margin": -0.1}, "training_margin"),
     ],
 )

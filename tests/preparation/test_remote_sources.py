@@ -133,7 +133,7 @@ def test_prepared_bucket_is_recognised_by_its_etags(tmp_path: Path, bucket: Any)
     assert "is prepared already" in lines[0]
     bucket.put_object(Key="cat/new.jpg", Body=b"bad")
     dataset = prepare_dataset("s3://photos", tmp_path / "out", workers=1, progress=silent)
-    assert [item.image for item in dataset.left_out] == ["cat/new.jpg"]
+    assert [item.image for item in dataset.skipped] == ["cat/new.jpg"]
 
 
 def test_csv_in_a_bucket(tmp_path: Path, bucket: Any) -> None:
@@ -143,7 +143,7 @@ def test_csv_in_a_bucket(tmp_path: Path, bucket: Any) -> None:
     bucket.put_object(Key="deep/labels.csv", Body="\n".join([*rows, "images/cat/missing.jpg,cat"]).encode())
     dataset = prepare_dataset("s3://photos/deep/labels.csv", tmp_path / "out", workers=1, progress=silent)
     assert sum(split.images for split in dataset.splits.values()) == 30
-    assert [(item.image, item.reason) for item in dataset.left_out] == [
+    assert [(item.image, item.reason) for item in dataset.skipped] == [
         ("images/cat/missing.jpg", "is not in the store")
     ]
     bucket.put_object(Key="deep/labels.csv", Body=b"../../other/secret.jpg,cat\n")

@@ -69,12 +69,12 @@ LAYOUTS = {
 def test_folder_layouts(tmp_path: Path, names: list[str], expected: set[tuple[str, str, str | None]]) -> None:
     images = read(write(tmp_path / "data", *names), tmp_path)
     assert found(images) == {(name, (label,), split) for name, label, split in expected}
-    assert images.left_out == []
+    assert images.skipped == []
 
 
 def test_image_outside_of_class_folders_is_left_out(tmp_path: Path) -> None:
     images = read(write(tmp_path / "data", "cover.jpg", "photos/cat/1.jpg", "photos/dog/2.jpg"), tmp_path)
-    assert [(item.image, item.reason) for item in images.left_out] == [("cover.jpg", "lies in no class folder")]
+    assert [(item.image, item.reason) for item in images.skipped] == [("cover.jpg", "lies in no class folder")]
     assert len(images.references) == 2
 
 
@@ -152,7 +152,7 @@ def test_csv_with_odd_names_and_a_missing_image(tmp_path: Path) -> None:
         csv.writer(file).writerows([["path", "label"], ['a,\n"b".jpg', "cat"], ["c.jpg", "dog"], ["c.jpg", ""]])
     images = read(tmp_path / "labels.csv", tmp_path)
     assert {reference.read() for reference in images.references} == {encode(0), encode(1)}
-    assert [(item.image, item.reason) for item in images.left_out] == [("c.jpg", "has no label in the CSV")]
+    assert [(item.image, item.reason) for item in images.skipped] == [("c.jpg", "has no label in the CSV")]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_parquet_of_hugging_face(tmp_path: Path) -> None:
     assert len(by_name) == 398
     last = by_name["test-00000-of-00001.parquet#00000197"]
     assert (last.labels, last.split, last.read()) == (("ant",), "test", encode(197))
-    assert [item.reason for item in images.left_out] == ["has no label"] * 2
+    assert [item.reason for item in images.skipped] == ["has no label"] * 2
 
 
 def test_parquet_with_plain_columns(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_parquet_with_plain_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"img": [encode(0), encode(1), None], "labels": labels}), tmp_path / "x.parquet")
     images = read(tmp_path / "x.parquet", tmp_path)
     assert [reference.labels for reference in images.references] == [("cat", "indoors"), ("dog",)]
-    assert [item.reason for item in images.left_out] == ["has no image bytes"]
+    assert [item.reason for item in images.skipped] == ["has no image bytes"]
 
 
 def test_parquet_without_images_names_its_columns(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from kfp_image_tuning.dataset.document import (
     Dataset,
     Duplicates,
     LabelConflict,
-    LeftOut,
     ResizePolicy,
     Shard,
+    SkippedImage,
     Source,
     Split,
 )
@@ -107,7 +107,7 @@ def make_result(trials: Sequence[Trial], **changes: Any) -> TuningResult:
         "trials": tuple(trials),
         "started_at": STARTED_AT,
         "seconds": 9.0 * len(trials) + 7,
-        "reproduction_command": "kfp-image-tuning run --data photos --trials 20 --seed 0 --output runs/photos",
+        "reproduction_command": "kfp-image-tuning run --data photos --max-trials 20 --seed 0 --output runs/photos",
     }
     return TuningResult(**{**values, **changes})
 
@@ -128,7 +128,9 @@ def make_dataset(classes: Sequence[str], **changes: Any) -> Dataset:
         "seed": 0,
         "fractions": {"train": 0.6, "validation": 0.2, "test": 0.2},
         "source": Source("/home/ada/photos", "folder", "sha256:1"),
-        "left_out": (LeftOut("cat/broken.jpg", "is damaged or cut off (truncated); copy it again or leave it out"),),
+        "skipped": (
+            SkippedImage("cat/broken.jpg", "is damaged or cut off (truncated); copy it again or leave it out"),
+        ),
         "duplicates": (Duplicates(("cat/1.jpg", "cat/copy of 1.jpg"), "train"),),
         "label_conflicts": (LabelConflict(("cat/9.jpg", "dog/9.jpg"), (("cat",), ("dog",))),),
     }

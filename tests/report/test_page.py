@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.core.errors import DocumentError
-from kfp_image_tuning.dataset.document import Dataset, LabelConflict, LeftOut, Source
+from kfp_image_tuning.dataset.document import Dataset, LabelConflict, SkippedImage, Source
 from kfp_image_tuning.evaluation.gate import judge
 from kfp_image_tuning.report.page import render_report, write_report
 from kfp_image_tuning.search.result import Trial, TuningResult
@@ -164,7 +164,7 @@ def hostile_documents() -> dict[str, Any]:
     dataset = make_dataset(
         classes,
         source=Source(f"/home/{HOSTILE}", "folder", "sha256:1"),
-        left_out=(LeftOut(HOSTILE, HOSTILE),),
+        skipped=(SkippedImage(HOSTILE, HOSTILE),),
         label_conflicts=(LabelConflict((HOSTILE, HOSTILE), ((HOSTILE,), ("dog & cat",))),),
     )
     result = make_result(trials, stop_reason=HOSTILE, reproduction_command=HOSTILE, engine=HOSTILE)
@@ -189,7 +189,7 @@ def test_page_never_grows_out_of_hand() -> None:
     classes = [f"class number {number}" for number in range(100)]
     evaluation = make_evaluation(classes, images=5000, skill=7, size=112).to_dict()
     result = make_result(make_trials(200, statuses=MIXED, epochs=20))
-    dataset = make_dataset(classes, left_out=tuple(LeftOut(f"{n}.jpg", "is damaged") for n in range(5000)))
+    dataset = make_dataset(classes, skipped=tuple(SkippedImage(f"{n}.jpg", "is damaged") for n in range(5000)))
     text = render_report(result=result, dataset=dataset, evaluation=evaluation)
     assert len(text) < 1_000_000
     page = Page(text)

@@ -37,7 +37,7 @@ EVERYTHING: dict[str, Any] = {
     "initial_model": "s3://images/old/model.tar.gz",
     "stop_on_convergence": True,
 }
-BUDGET = Budget(max_trials=20, parallel_trials=3, target_objective=0.99, max_trials_without_improvement=8)
+BUDGET = Budget(max_trials=20, parallel_trials=3, target_objective=0.99, patience=8)
 JOBS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("one definition for each optimizer, seed 0", {}, {}),
     ("one definition", {"search_mode": "flat", "seed": 7}, {}),

@@ -40,8 +40,8 @@ ENDINGS = [
         "2 trials failed, 1 are tolerated.*out of memory",
     ),
     ("default failures", Budget(max_trials=20), trials(*[None] * 6), 1, "6 trials failed, 5 are tolerated"),
-    ("no improvement", Budget(max_trials_without_improvement=3), trials(0.5, 0.4, 0.5, 0.3), 1, "3 trials in a row"),
-    ("improvement late", Budget(max_trials_without_improvement=3), trials(0.5, 0.4, 0.4, 0.6), 1, None),
+    ("no improvement", Budget(patience=3), trials(0.5, 0.4, 0.5, 0.3), 1, "3 trials in a row"),
+    ("improvement late", Budget(patience=3), trials(0.5, 0.4, 0.4, 0.6), 1, None),
 ]
 
 
@@ -61,7 +61,7 @@ def test_every_limit_out_of_range_is_reported() -> None:
             max_failed_trials=-1,
             max_seconds=0,
             target_objective=97,
-            max_trials_without_improvement=1,
+            patience=1,
         )
     assert len(caught.value.problems) == 6
     assert "0.97 is 97 %" in str(caught.value)

@@ -39,7 +39,7 @@ def test_a_data_sets_metadata_is_the_same_in_the_next_step(tmp_path: Path) -> No
         validation_fraction=0.1,
         test_fraction=0.1,
         shards=1,
-        max_bad="1%",
+        max_invalid_images="1%",
         seed=0,
         work_directory="",
     )

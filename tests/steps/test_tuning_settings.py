@@ -13,7 +13,7 @@ from kfp_image_tuning.cli.search_settings import settings_from
 from kfp_image_tuning.core.errors import DatasetError, ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.preparation.preparation import prepare_dataset
-from kfp_image_tuning.preparation.settings import read_image_shape, read_max_bad
+from kfp_image_tuning.preparation.settings import read_image_shape, read_max_invalid_images
 from kfp_image_tuning.search.search_space import SearchSpace
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
@@ -87,12 +87,14 @@ def test_image_shape_is_read(text: str, shape: tuple[int, int, int] | None) -> N
 
 @pytest.mark.parametrize(("text", "number"), [("1%", 0.01), ("12.5 %", 0.125), ("20", 20), ("0", 0)])
 def test_bad_images_are_counted_or_shared(text: str, number: int | float) -> None:
-    read = read_max_bad(text)
+    read = read_max_invalid_images(text)
     assert read == number
     assert type(read) is type(number)
 
 
-@pytest.mark.parametrize(("read", "text"), [(read_image_shape, "224"), (read_max_bad, "few"), (read_max_bad, "-1")])
+@pytest.mark.parametrize(
+    ("read", "text"), [(read_image_shape, "224"), (read_max_invalid_images, "few"), (read_max_invalid_images, "-1")]
+)
 def test_unreadable_text_is_refused_with_its_form(read: object, text: str) -> None:
     with pytest.raises(DatasetError, match="such as"):
         read(text)  # type: ignore[operator]

@@ -15,24 +15,25 @@ def data_preparation(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     shards: int = 1,
-    max_bad: str = "1%",
+    max_invalid_images: str = "1%",
     seed: int = 0,
     work_directory: str = "",
     source_fingerprint: str = "",  # noqa: ARG001  # KFP looks cached results up by it
 ) -> NamedTuple("Outputs", [("num_classes", int), ("num_training_samples", int)]):  # type: ignore[valid-type]
     """Turn labelled images into training, validation and test sets in RecordIO, the form that every engine reads.
 
-    Splits are stratified and seeded, copies of an image never cross them, and an image that cannot be read is left out
+    Splits are stratified and seeded, copies of an image never cross them, and an image that cannot be read is skipped
     and listed.
 
     Args:
         data: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or .rec
             files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
         image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the images.
-        validation_fraction: Share of the images on which trials are compared.
-        test_fraction: Share of the images that no trial sees, for the evaluation.
+        validation_fraction: Fraction of the images on which trials are compared.
+        test_fraction: Fraction of the images that no trial sees, for the evaluation.
         shards: Number of files that the training images are written to.
-        max_bad: Unreadable images that are tolerated: a share such as 1%, or a number of images such as 20.
+        max_invalid_images: Unreadable images that are tolerated: a percentage such as 1%, or a number of images
+            such as 20.
         seed: Seed of the split.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty:
             none.
@@ -56,7 +57,7 @@ def data_preparation(
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
             shards=shards,
-            max_bad=max_bad,
+            max_invalid_images=max_invalid_images,
             seed=seed,
             work_directory=work_directory,
         )

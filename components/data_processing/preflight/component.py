@@ -16,7 +16,7 @@ def preflight(
     data_validation_fraction: float = 0.1,
     data_test_fraction: float = 0.1,
     data_shards: int = 1,
-    data_max_bad: str = "1%",
+    data_max_invalid_images: str = "1%",
     data_seed: int = 0,
     data_work_directory: str = "",
     data_cpu: str = "0",
@@ -30,7 +30,7 @@ def preflight(
     tune_epochs: int = 0,
     tune_max_seconds: float = 0.0,
     tune_target_accuracy: float = 0.0,
-    tune_max_trials_without_improvement: int = 0,
+    tune_patience: int = 0,
     tune_max_failed_trials: int = -1,
     tune_stop_bad_trials: bool = True,
     tune_seed: int = 0,
@@ -75,10 +75,11 @@ def preflight(
             .rec files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
-        data_validation_fraction: Share of the images on which trials are compared.
-        data_test_fraction: Share of the images that no trial sees, for the evaluation.
+        data_validation_fraction: Fraction of the images on which trials are compared.
+        data_test_fraction: Fraction of the images that no trial sees, for the evaluation.
         data_shards: Number of files that the training images are written to.
-        data_max_bad: Unreadable images that are tolerated: a share such as 1%, or a number of images such as 20.
+        data_max_invalid_images: Unreadable images that are tolerated: a percentage such as 1%, or a number of images
+            such as 20.
         data_seed: Seed of the split.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             {run} in it stands for the run; empty: none.
@@ -94,7 +95,7 @@ def preflight(
         tune_epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
         tune_max_seconds: Wall time of the search; 0: no limit.
         tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
-        tune_max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
+        tune_patience: Trials in a row without a better one that end the search; 0: no limit.
         tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of tune_max_trials, at least 3.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.

@@ -58,7 +58,7 @@ def sagemaker_evaluation(
         metrics: The main numbers.
         classification_metrics: The confusion matrix.
         report: The whole run on one page.
-        accuracy: Share of the test images that are classified right.
+        accuracy: Fraction of the test images that are classified right.
         passed: Whether the model is good enough.
     """
     from kfp_image_tuning.steps.plain_errors import plain_errors

@@ -22,7 +22,7 @@ def local_tuning(
     epochs: int = 0,
     max_seconds: float = 0.0,
     target_accuracy: float = 0.0,
-    max_trials_without_improvement: int = 0,
+    patience: int = 0,
     max_failed_trials: int = -1,
     stop_bad_trials: bool = True,
     seed: int = 0,
@@ -47,7 +47,7 @@ def local_tuning(
         epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
         max_seconds: Wall time of the search; 0: no limit.
         target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
-        max_trials_without_improvement: Trials in a row without a better one that end the search; 0: no limit.
+        patience: Trials in a row without a better one that end the search; 0: no limit.
         max_failed_trials: Failed trials that are tolerated; -1: a quarter of max_trials, at least 3.
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
@@ -86,7 +86,7 @@ def local_tuning(
                 epochs=epochs,
                 max_seconds=max_seconds,
                 target_accuracy=target_accuracy,
-                max_trials_without_improvement=max_trials_without_improvement,
+                patience=patience,
                 max_failed_trials=max_failed_trials,
                 stop_bad_trials=stop_bad_trials,
                 seed=seed,

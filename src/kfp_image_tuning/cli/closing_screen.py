@@ -59,12 +59,12 @@ def _files_in(folder: Path) -> str:
 def _larger_budget(result: TuningResult) -> str:
     """Options that give a search that has ended twice what it has had."""
     budget = Budget.from_dict(result.search["budget"])
-    options = f"--trials {max(budget.max_trials, 2 * len(result.trials))}"
-    return options if budget.max_seconds is None else f"{options} --time-limit {2 * budget.max_seconds:g}"
+    options = f"--max-trials {max(budget.max_trials, 2 * len(result.trials))}"
+    return options if budget.max_seconds is None else f"{options} --max-seconds {2 * budget.max_seconds:g}"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")
+def _percent(fraction: float) -> str:
+    return f"{fraction:.1%}".replace("%", " %")
 
 
 def _short(value: object) -> str:

@@ -13,9 +13,9 @@ that was stopped goes on.
 """
 
 OPTIONS = {
-    "trials": 40,
+    "max_trials": 40,
     "epochs": 4,
-    "time_limit": 230.0,
+    "max_seconds": 230.0,
     "seed": 0,
 }
 """As little as finds a classifier that gets 97 % and more of the test images right."""

@@ -178,7 +178,7 @@ def _end_group(process: "subprocess.Popen[str]", number: int) -> None:
 def _unexplained() -> str:
     return (
         "a step ended without saying why; its last words stand above. If the system ended it, it may have run out of "
-        "memory: try --parallel 1 or a smaller --image-shape"
+        "memory: try --parallel-trials 1 or a smaller --image-shape"
     )
 
 

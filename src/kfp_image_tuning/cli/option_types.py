@@ -31,22 +31,22 @@ def duration_or_never(text: str) -> float:
     return 0.0 if text == "0" else duration(text)
 
 
-def share(text: str) -> float:
-    """A share from 0 to 1, also written as ``97%``."""
+def fraction(text: str) -> float:
+    """A fraction from 0 to 1, also written as ``97%``."""
     try:
         value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share; give such as 0.97 or 97%") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a fraction; give such as 0.97 or 97%") from None
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1; 0.97 is 97%")
     return value
 
 
 def share_or_number(text: str) -> str:
-    """A number of images, or a share with a percent sign; the component reads it."""
+    """A number of images, or a fraction with a percent sign; the component reads it."""
     if re.fullmatch(r"\d+(\.\d+)?%|\d+", text):
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images such as 20 nor a share such as 5%")
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images such as 20 nor a percentage such as 5%")
 
 
 def positive(text: str) -> int:

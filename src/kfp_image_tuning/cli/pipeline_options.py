@@ -16,18 +16,18 @@ PARAMETERS: Mapping[str, str] = {
     "validation_fraction": "data_validation_fraction",
     "test_fraction": "data_test_fraction",
     "shards": "data_shards",
-    "max_bad": "data_max_bad",
+    "max_invalid_images": "data_max_invalid_images",
     "search_space": "tune_search_space",
     "preset": "tune_preset",
     "strategy": "tune_strategy",
     "search_mode": "tune_search_mode",
-    "trials": "tune_max_trials",
-    "parallel": "tune_parallel_trials",
+    "max_trials": "tune_max_trials",
+    "parallel_trials": "tune_parallel_trials",
     "epochs": "tune_epochs",
-    "time_limit": "tune_max_seconds",
+    "max_seconds": "tune_max_seconds",
     "target_accuracy": "tune_target_accuracy",
-    "no_improvement": "tune_max_trials_without_improvement",
-    "failed_trials": "tune_max_failed_trials",
+    "patience": "tune_patience",
+    "max_failed_trials": "tune_max_failed_trials",
     "stop_bad_trials": "tune_stop_bad_trials",
     "min_accuracy": "eval_min_accuracy",
     "baseline": "eval_baseline",
@@ -46,24 +46,24 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--validation-fraction",
-        type=option_types.share,
-        metavar="SHARE",
-        help="share of the images on which trials are compared (default: 0.1)",
+        type=option_types.fraction,
+        metavar="FRACTION",
+        help="fraction of the images on which trials are compared (default: 0.1)",
     )
     group.add_argument(
         "--test-fraction",
-        type=option_types.share,
-        metavar="SHARE",
-        help="share of the images that no trial sees (default: 0.1)",
+        type=option_types.fraction,
+        metavar="FRACTION",
+        help="fraction of the images that no trial sees (default: 0.1)",
     )
     group.add_argument(
         "--shards", type=option_types.positive, metavar="N", help="files of training images (default: 1)"
     )
     group.add_argument(
-        "--max-bad",
+        "--max-invalid-images",
         type=option_types.share_or_number,
         metavar="N",
-        help="unreadable images that are tolerated: a number, or a share such as 5%% (default: 1%%)",
+        help="unreadable images that are tolerated: a number, or a percentage such as 5%% (default: 1%%)",
     )
 
 
@@ -102,29 +102,30 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         "--seed", type=option_types.natural, metavar="S", help="seed of split, search and training (default: 0)"
     )
     limits = parser.add_argument_group("limits of the search (the first that is reached ends it)")
-    limits.add_argument("--trials", type=option_types.positive, metavar="N", help="trials in all (default: 20)")
+    limits.add_argument("--max-trials", type=option_types.positive, metavar="N", help="trials in all (default: 20)")
     limits.add_argument(
-        "--time-limit", type=option_types.duration, metavar="TIME", help="wall time of the search: seconds, or 10m, 2h"
+        "--max-seconds", type=option_types.duration, metavar="TIME", help="wall time of the search: seconds, or 10m, 2h"
     )
     limits.add_argument(
-        "--target-accuracy", type=option_types.share, metavar="SHARE", help="validation accuracy that is good enough"
+        "--target-accuracy",
+        type=option_types.fraction,
+        metavar="FRACTION",
+        help="validation accuracy that is good enough",
     )
     limits.add_argument(
-        "--no-improvement",
         "--patience",
-        dest="no_improvement",
         type=option_types.positive,
         metavar="N",
         help="trials in a row without a better one",
     )
     limits.add_argument(
-        "--failed-trials",
+        "--max-failed-trials",
         type=option_types.natural,
         metavar="N",
         help="failed trials that are tolerated (default: a quarter of the trials, at least 3)",
     )
     limits.add_argument(
-        "--parallel",
+        "--parallel-trials",
         type=option_types.positive,
         metavar="N",
         help="trials at a time (default: as many as the engine has room for)",
@@ -136,7 +137,7 @@ def add_gate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say when a model is good enough."""
     group = parser.add_argument_group("is the model good enough? (exit code 3: no)")
     group.add_argument(
-        "--min-accuracy", type=option_types.share, metavar="SHARE", help="test accuracy that it must reach"
+        "--min-accuracy", type=option_types.fraction, metavar="FRACTION", help="test accuracy that it must reach"
     )
     group.add_argument(
         "--baseline", metavar="FILE", help="evaluation.json of a model that it must beat by more than noise"

@@ -17,8 +17,8 @@ complete; images on this machine are prepared for it first. Without, it shows wh
 With --engine katib or sagemaker: the very documents that would be sent, on standard output, checked by that engine's
 own rules; what a reader should know goes to standard error. The data set may also lie where trials read it:
 
-  kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 1 --trials 40 > experiment.yaml
-  kfp-image-tuning plan --engine sagemaker --data s3://bucket/dataset --role arn:... --trials 40 > request.json
+  kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 1 --max-trials 40 > experiment.yaml
+  kfp-image-tuning plan --engine sagemaker --data s3://bucket/dataset --role arn:... --max-trials 40 > request.json
 """
 
 

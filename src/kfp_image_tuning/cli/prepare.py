@@ -30,8 +30,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     form.add_argument("--quality", type=option_types.positive, default=95, metavar="Q", help="of JPEG (default: 95)")
     form.add_argument(
         "--training-margin",
-        type=option_types.share,
-        metavar="SHARE",
+        type=option_types.fraction,
+        metavar="FRACTION",
         help="how much larger training images are stored than the image shape (default: 1/7 if they are so large)",
     )
     form.add_argument("--classes", metavar="A,B,…", help="names for classes that the source only numbers")

@@ -55,7 +55,7 @@ def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str
 
 def preparation_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """How images are prepared, by the command line's options; what is not given is what a run has."""
-    from kfp_image_tuning.preparation.settings import read_image_shape, read_max_bad
+    from kfp_image_tuning.preparation.settings import read_image_shape, read_max_invalid_images
 
     validation, test = options.get("validation_fraction", 0.1), options.get("test_fraction", 0.1)
     return {
@@ -63,7 +63,7 @@ def preparation_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         "fractions": (round(1 - validation - test, 9), validation, test),
         "seed": options.get("seed", 0),
         "shards": options.get("shards", 1),
-        "max_bad": read_max_bad(options.get("max_bad", "1%")),
+        "max_invalid_images": read_max_invalid_images(options.get("max_invalid_images", "1%")),
     }
 
 

@@ -92,8 +92,8 @@ def _limits(settings: TuningSettings) -> list[str]:
         limits.append(duration(budget.max_seconds))
     if budget.target_objective is not None:
         limits.append(f"until validation accuracy {budget.target_objective:g}")
-    if budget.max_trials_without_improvement is not None:
-        limits.append(f"{budget.max_trials_without_improvement} trials in a row without improvement")
+    if budget.patience is not None:
+        limits.append(f"{budget.patience} trials in a row without improvement")
     return [f"Limits: {', '.join(limits)}."]
 
 

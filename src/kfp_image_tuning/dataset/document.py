@@ -120,7 +120,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedImage:
     """An image that could not be used.
 
     Attributes:
@@ -169,9 +169,9 @@ class Dataset:
         splits: The splits by name.
         resize: How images came to their stored size.
         seed: Of the random split.
-        fractions: Share of the images in each split; None where the source itself named the splits.
+        fractions: Fraction of the images in each split; None where the source itself named the splits.
         source: Where the images came from.
-        left_out: Images that could not be used.
+        skipped: Images that could not be used.
         duplicates: Groups of exact copies.
         label_conflicts: Groups of equal images that are labelled differently.
         directory: The folder that holds ``dataset.json``.
@@ -185,7 +185,7 @@ class Dataset:
     seed: int
     fractions: Mapping[str, float] | None
     source: Source
-    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[SkippedImage, ...] = ()
     duplicates: tuple[Duplicates, ...] = ()
     label_conflicts: tuple[LabelConflict, ...] = ()
     directory: Path = field(default=Path(), compare=False)
@@ -261,7 +261,7 @@ class Dataset:
             seed=document["seed"],
             fractions=document["fractions"],
             source=Source(**document["source"]),
-            left_out=tuple(LeftOut(**item) for item in document["left_out"]),
+            skipped=tuple(SkippedImage(**item) for item in document["skipped"]),
             duplicates=tuple(Duplicates(tuple(item["images"]), item["split"]) for item in document["duplicates"]),
             label_conflicts=tuple(
                 LabelConflict(tuple(item["images"]), tuple(map(tuple, item["classes"])))
@@ -296,7 +296,7 @@ class Dataset:
             "seed": self.seed,
             "fractions": None if self.fractions is None else dict(self.fractions),
             "source": dict(vars(self.source)),
-            "left_out": [dict(vars(item)) for item in self.left_out],
+            "skipped": [dict(vars(item)) for item in self.skipped],
             "duplicates": [{"images": list(item.images), "split": item.split} for item in self.duplicates],
             "label_conflicts": [
                 {"images": list(item.images), "classes": [list(names) for names in item.classes]}

@@ -141,7 +141,7 @@ def build_store(
 
 
 def build_share(folder: Path, share: int) -> Iterator[int | str]:
-    """Decode one worker's share of the images.
+    """Decode one worker's fraction of the images.
 
     Yields:
         The number of images of each chunk when it is written, and a sentence for each image that cannot be used.

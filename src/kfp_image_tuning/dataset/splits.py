@@ -3,9 +3,9 @@
 The rules:
 
 * Images with equal pixels form a group, which never crosses a split. Groups, not images, are counted and shared out.
-* Equal pixels under different labels say that some label is wrong, not which: all copies are left out and reported.
+* Equal pixels under different labels say that some label is wrong, not which: all copies are skipped and reported.
 * A split that the source itself names is kept. Where it holds a copy of a test image in validation or training (or of a
-  validation image in training), that copy is left out, so that the held-out images stay what they are.
+  validation image in training), that copy is skipped, so that the held-out images stay what they are.
 * Images without a given split are shared out by the fractions, class by class (with several labels an image: by
   iterative stratification, the rarest label first). Where every image has a given split but validation or test got
   none, the missing ones are cut from training.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from kfp_image_tuning.core.errors import DatasetError
-from kfp_image_tuning.dataset.document import SPLIT_NAMES, Duplicates, LabelConflict, LeftOut
+from kfp_image_tuning.dataset.document import SPLIT_NAMES, Duplicates, LabelConflict, SkippedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class SplitPlan:
     """The outcome.
 
     Attributes:
-        split_of: For each image, in the order they came: its split, or None when it is left out.
-        left_out: Images left out because a copy is in a split that is held out.
+        split_of: For each image, in the order they came: its split, or None when it is skipped.
+        skipped: Images skipped because a copy is in a split that is held out.
         duplicates: Groups of equal images that were kept, together.
-        label_conflicts: Groups of equal images with different labels, left out.
+        label_conflicts: Groups of equal images with different labels, skipped.
     """
 
     split_of: tuple[str | None, ...]
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[SkippedImage, ...]
     duplicates: tuple[Duplicates, ...]
     label_conflicts: tuple[LabelConflict, ...]
 
@@ -70,7 +70,7 @@ def plan_splits(images: Sequence[LabelledImage], fractions: Mapping[str, float],
 
     Args:
         images: All usable images, in any order.
-        fractions: Share of each split; they add up to 1.
+        fractions: Fraction of each split; they add up to 1.
         seed: Another seed, another split.
 
     Raises:
@@ -83,7 +83,7 @@ def plan_splits(images: Sequence[LabelledImage], fractions: Mapping[str, float],
 
     split_of: list[str | None] = [None] * len(images)
     conflicts: list[LabelConflict] = []
-    left_out: list[LeftOut] = []
+    skipped: list[SkippedImage] = []
     free: list[_Group] = []
     given: list[tuple[str, _Group]] = []
     for members in members_by_content.values():
@@ -91,7 +91,7 @@ def plan_splits(images: Sequence[LabelledImage], fractions: Mapping[str, float],
         if len(labels) > 1:
             conflicts.append(_describe_conflict(images, members))
             continue
-        split, kept = _keep_held_out_copies(images, members, left_out)
+        split, kept = _keep_held_out_copies(images, members, skipped)
         group = _Group(rank_of(seed, images[members[0]].name), labels.pop(), tuple(kept))
         if split is None:
             free.append(group)
@@ -109,7 +109,7 @@ def plan_splits(images: Sequence[LabelledImage], fractions: Mapping[str, float],
     ]
     return SplitPlan(
         tuple(split_of),
-        tuple(left_out),
+        tuple(skipped),
         tuple(group for group in duplicates if len(group.images) > 1),
         tuple(conflicts),
     )
@@ -124,7 +124,7 @@ def read_fractions(fractions: Mapping[str, float]) -> dict[str, Fraction]:
     """Check the shares and make them exact.
 
     Raises:
-        DatasetError: If they are not one share above 0 for each split, adding up to 1.
+        DatasetError: If they are not one fraction above 0 for each split, adding up to 1.
     """
     # By way of the decimal form: 0.1 means one tenth, not the float next to it.
     try:
@@ -151,7 +151,7 @@ def _describe_conflict(images: Sequence[LabelledImage], members: Sequence[int]) 
 
 
 def _keep_held_out_copies(
-    images: Sequence[LabelledImage], members: Sequence[int], left_out: list[LeftOut]
+    images: Sequence[LabelledImage], members: Sequence[int], skipped: list[SkippedImage]
 ) -> tuple[str | None, list[int]]:
     """Give a group one split: the most held out of those that its images were given."""
     for split in reversed(SPLIT_NAMES):
@@ -167,7 +167,7 @@ def _keep_held_out_copies(
             kept.append(position)
         elif image.given_split != split:
             reason = f"same pixels as {original} in the {split} images; a copy in {image.given_split} would be a leak"
-            left_out.append(LeftOut(image.name, reason))
+            skipped.append(SkippedImage(image.name, reason))
     return split, sorted(kept, key=lambda position: images[position].name)
 
 
@@ -277,7 +277,7 @@ def count_by_split(count: int, shares: Mapping[str, Fraction]) -> dict[str, int]
 
     Args:
         count: Not less than the number of splits.
-        shares: Share of each split.
+        shares: Fraction of each split.
     """
     counts = {name: max(1, int(count * share + Fraction(1, 2))) for name, share in shares.items() if name != "train"}
     while count - sum(counts.values()) < 1:

@@ -131,12 +131,12 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers, 0 to 1."""
+        """Fraction of right answers, 0 to 1."""
         return self.scores.accuracy
 
     @property
     def coverage(self) -> float:
-        """Share of the split's images that were scored."""
+        """Fraction of the split's images that were scored."""
         return self.images / self.images_in_split
 
     @property

@@ -22,7 +22,7 @@ class GateError(ImageTuningError):
     """A requirement that cannot be checked."""
 
     code = "gate"
-    way_out = "Give the evaluation of a model for the same classes as baseline, and a share from 0 to 1 as accuracy."
+    way_out = "Give the evaluation of a model for the same classes as baseline, and a fraction from 0 to 1 as accuracy."
 
 
 def judge(evaluation: Evaluation, *, min_accuracy: float | None = None, baseline: Evaluation | None = None) -> Verdict:
@@ -37,12 +37,12 @@ def judge(evaluation: Evaluation, *, min_accuracy: float | None = None, baseline
         The verdict; it is passed if there is no requirement.
 
     Raises:
-        GateError: If ``min_accuracy`` is not a share, or the baseline is for another task.
+        GateError: If ``min_accuracy`` is not a fraction, or the baseline is for another task.
     """
     checks = []
     if min_accuracy is not None:
         if not 0 <= min_accuracy <= 1:
-            raise GateError(f"min_accuracy: is a share from 0 to 1 (0.97 is 97 %), got {min_accuracy:g}")
+            raise GateError(f"min_accuracy: is a fraction from 0 to 1 (0.97 is 97 %), got {min_accuracy:g}")
         if min_accuracy > 0:
             checks.append(_check_accuracy(evaluation, min_accuracy))
     if baseline is not None:
@@ -115,6 +115,6 @@ def _on_same_images(evaluation: Evaluation, baseline: Evaluation) -> bool:
     return scored(evaluation) == scored(baseline)
 
 
-def _percent(share: float) -> str:
+def _percent(fraction: float) -> str:
     # Rounded down, so that what is just below a requirement never reads as having reached it.
-    return f"{math.floor(share * 10000 + 1e-9) / 100:.2f} %"
+    return f"{math.floor(fraction * 10000 + 1e-9) / 100:.2f} %"

@@ -32,8 +32,8 @@ class ClassScore:
         name: Its name.
         support: Images that belong to it.
         predicted: Images that were taken for it.
-        precision: Share of those taken for it that belong to it; 0 if none was.
-        recall: Share of those that belong to it that were taken for it; 0 if there is none.
+        precision: Fraction of those taken for it that belong to it; 0 if none was.
+        recall: Fraction of those that belong to it that were taken for it; 0 if there is none.
         f1: Harmonic mean of precision and recall.
         average_precision: Area under the precision-recall curve; None if no image belongs to it.
     """
@@ -56,7 +56,7 @@ class CalibrationBin:
         high: Upper end.
         answers: Answers in it.
         confidence: Their mean confidence; None if there is none.
-        accuracy: Share of them that is right; None if there is none.
+        accuracy: Fraction of them that is right; None if there is none.
     """
 
     low: float
@@ -95,11 +95,11 @@ class Scores:
     """Everything that labels and probabilities tell.
 
     Attributes:
-        accuracy: Share of right answers; with several labels, averaged over the classes.
+        accuracy: Fraction of right answers; with several labels, averaged over the classes.
         accuracy_interval: Where the true accuracy lies.
-        exact_match: Share of images with every class right; equal to accuracy with one label an image.
+        exact_match: Fraction of images with every class right; equal to accuracy with one label an image.
         top_k: k of ``top_k_accuracy``; None where k would be 1 or an image has several labels.
-        top_k_accuracy: Share of images whose class is among the k most probable.
+        top_k_accuracy: Fraction of images whose class is among the k most probable.
         macro_precision: Mean over the classes that have images.
         macro_recall: Mean over the classes that have images.
         macro_f1: Mean over the classes that have images.

@@ -21,7 +21,7 @@ class Interval:
     Attributes:
         low: Lower end, 0 to 1.
         high: Upper end, 0 to 1.
-        confidence: Share of such intervals that hold the true value.
+        confidence: Fraction of such intervals that hold the true value.
         method: How it was found: ``wilson`` or ``normal, by image``.
     """
 
@@ -34,18 +34,20 @@ class Interval:
 def wilson_interval(right: int, images: int) -> Interval:
     """Wilson's score interval for ``right`` of ``images``; close to nominal even near 0 and 1, where accuracies lie."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    share = right / images
-    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
-    spread = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
-    # Rounding must not put the share itself outside, where it is 0 or 1.
-    return Interval(max(0.0, min(share, centre - spread)), min(1.0, max(share, centre + spread)), CONFIDENCE, "wilson")
+    fraction = right / images
+    centre = (fraction + z * z / (2 * images)) / (1 + z * z / images)
+    spread = z / (1 + z * z / images) * math.sqrt(fraction * (1 - fraction) / images + z * z / (4 * images * images))
+    # Rounding must not put the fraction itself outside, where it is 0 or 1.
+    return Interval(
+        max(0.0, min(fraction, centre - spread)), min(1.0, max(fraction, centre + spread)), CONFIDENCE, "wilson"
+    )
 
 
-def mean_interval(shares: NDArray[np.float64]) -> Interval:
+def mean_interval(fractions: NDArray[np.float64]) -> Interval:
     """Normal interval for the mean of one number an image; several answers about one image are not independent."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    mean = float(shares.mean())
-    spread = z * float(shares.std(ddof=1)) / math.sqrt(len(shares)) if len(shares) > 1 else 1.0
+    mean = float(fractions.mean())
+    spread = z * float(fractions.std(ddof=1)) / math.sqrt(len(fractions)) if len(fractions) > 1 else 1.0
     return Interval(max(0.0, mean - spread), min(1.0, mean + spread), CONFIDENCE, "normal, by image")
 
 

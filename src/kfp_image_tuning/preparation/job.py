@@ -12,7 +12,7 @@ from typing import TypeVar
 from kfp_image_tuning.core.console import printable_name
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.core.progress_lines import Progress
-from kfp_image_tuning.dataset.document import DOCUMENT_NAME, SPLIT_NAMES, Dataset, LeftOut, Source
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, SPLIT_NAMES, Dataset, SkippedImage, Source
 from kfp_image_tuning.dataset.splits import LabelledImage, SplitPlan, plan_splits, rank_of
 from kfp_image_tuning.preparation.conversion import (
     Conversion,
@@ -50,9 +50,9 @@ class PreparationJob:
         self._workspace = workspace
         self._workers = workers
         self._say = say
-        self._bad = list(images.left_out)
+        self._bad = list(images.skipped)
         self._notes = images.notes
-        self._total = len(images.references) + len(images.left_out)
+        self._total = len(images.references) + len(images.skipped)
 
     def run(self, describe_source: Callable[[Mapping[str, bytes]], Source]) -> Dataset:
         """Write the splits and describe the data set.
@@ -86,7 +86,7 @@ class PreparationJob:
             for name in SPLIT_NAMES
         }
         self._report(plan)
-        left_out = {(item.image, item.reason): item for item in (*self._bad, *self._notes, *plan.left_out)}
+        skipped = {(item.image, item.reason): item for item in (*self._bad, *self._notes, *plan.skipped)}
         all_given = all(reference.split for reference in self._references)
         return Dataset(
             classes=self._classes,
@@ -97,7 +97,7 @@ class PreparationJob:
             seed=self._settings.seed,
             fractions=None if all_given and self._gives_all_splits() else self._settings.fractions,
             source=describe_source({self._references[p].path: image.content for p, image in stored.items()}),
-            left_out=tuple(left_out[key] for key in sorted(left_out)),
+            skipped=tuple(skipped[key] for key in sorted(skipped)),
             duplicates=plan.duplicates,
             label_conflicts=plan.label_conflicts,
         )
@@ -197,15 +197,16 @@ class PreparationJob:
         return sorted(images, key=lambda image: image.name)
 
     def _leave_out(self, position: int, reason: str) -> None:
-        self._bad.append(LeftOut(self._references[position].name, reason))
+        self._bad.append(SkippedImage(self._references[position].name, reason))
         self._refuse_too_many_bad()
 
     def _refuse_too_many_bad(self) -> None:
-        bearable = self._settings.bearable(self._total)
-        if len(self._bad) > bearable:
+        tolerated = self._settings.tolerated(self._total)
+        if len(self._bad) > tolerated:
+            limit = self._settings.max_invalid_images
             raise DatasetError.from_problems(
                 self._describe_bad(
-                    f"more than {bearable} of {self._total:,} images cannot be used (max_bad: {self._settings.max_bad})"
+                    f"more than {tolerated} of {self._total:,} images cannot be used (max_invalid_images: {limit})"
                 )
             )
 
@@ -219,7 +220,7 @@ class PreparationJob:
             (len(self._bad), "Left out, images that cannot be used"),
             (len(plan.duplicates), "Kept in one split each, groups of equal images"),
             (len(plan.label_conflicts), "Left out, groups of equal images with different labels"),
-            (len(plan.left_out), "Left out, images with a copy in a held-out split"),
+            (len(plan.skipped), "Skipped, images with a copy in a held-out split"),
         ):
             if count:
                 self._say(f"{what}: {count:,} (listed in {DOCUMENT_NAME})")

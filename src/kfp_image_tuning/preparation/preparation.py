@@ -33,7 +33,7 @@ def prepare_dataset(
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
     seed: int = 0,
     shards: int = 1,
-    max_bad: float = 0.01,
+    max_invalid_images: float = 0.01,
     encoding: Encoding = "auto",
     quality: int = 95,
     training_margin: float | None = None,
@@ -56,7 +56,7 @@ def prepare_dataset(
         fractions: Shares of training, validation and test. Splits that the source names are kept.
         seed: Of the random split and the order of training images.
         shards: Number of training record files.
-        max_bad: How many images may be unreadable: a count (int) or a share (float, rounded up).
+        max_invalid_images: How many images may be unreadable: a count (int) or a fraction (float, rounded up).
         encoding: ``jpeg``, ``png`` or ``auto``: PNG up to 64 pixels.
         quality: JPEG quality.
         training_margin: How much larger than ``image_shape`` training images are stored; None: 1/7 where nine of ten
@@ -75,7 +75,7 @@ def prepare_dataset(
         dict(zip(SPLIT_NAMES, fractions, strict=True)),
         seed,
         shards,
-        max_bad,
+        max_invalid_images,
         encoding,
         quality,
         training_margin,

@@ -22,7 +22,7 @@ class Settings:
     fractions: dict[str, float]
     seed: int
     shards: int
-    max_bad: float
+    max_invalid_images: float
     encoding: Encoding
     quality: int
     training_margin: float | None
@@ -33,8 +33,12 @@ class Settings:
         problems = check_storage_form(self.image_shape, self.training_margin, self.encoding, self.quality)
         if self.shards < 1:
             problems.append(f"shards: {self.shards} is not 1 or more")
-        if self.max_bad < 0 or (isinstance(self.max_bad, float) and not self.max_bad <= 1):
-            problems.append(f"max_bad: {self.max_bad} is neither a count nor a share of 0.0 to 1.0")
+        if self.max_invalid_images < 0 or (
+            isinstance(self.max_invalid_images, float) and not self.max_invalid_images <= 1
+        ):
+            problems.append(
+                f"max_invalid_images: {self.max_invalid_images} is neither a count nor a fraction of 0.0 to 1.0"
+            )
         try:
             read_fractions(self.fractions)
         except DatasetError as error:
@@ -44,12 +48,21 @@ class Settings:
 
     def stamp(self, identity: str) -> str:
         """What stands for a source and these settings."""
-        content = {"version": PREPARATION_VERSION, "source": identity, **vars(self), "max_bad": repr(self.max_bad)}
+        content = {
+            "version": PREPARATION_VERSION,
+            "source": identity,
+            **vars(self),
+            "max_invalid_images": repr(self.max_invalid_images),
+        }
         return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def bearable(self, total: int) -> int:
-        """How many of ``total`` images may be bad; a share is rounded up."""
-        return math.ceil(self.max_bad * total) if isinstance(self.max_bad, float) else self.max_bad
+    def tolerated(self, total: int) -> int:
+        """How many of ``total`` images may be bad; a fraction is rounded up."""
+        return (
+            math.ceil(self.max_invalid_images * total)
+            if isinstance(self.max_invalid_images, float)
+            else self.max_invalid_images
+        )
 
 
 def read_image_shape(text: str) -> tuple[int, int, int] | None:
@@ -66,7 +79,7 @@ def read_image_shape(text: str) -> tuple[int, int, int] | None:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def read_max_bad(text: str) -> int | float:
+def read_max_invalid_images(text: str) -> int | float:
     """How many images may be unreadable: a share out of ``1%``, or a number of images out of ``20``.
 
     Raises:
@@ -76,4 +89,6 @@ def read_max_bad(text: str) -> int | float:
         return float(text.strip().rstrip("%")) / 100
     if re.fullmatch(r"\d+", text.strip()):
         return int(text)
-    raise DatasetError(f"max_bad: {text!r} is neither a share such as 1% nor a number of images such as 20")
+    raise DatasetError(
+        f"max_invalid_images: {text!r} is neither a percentage such as 1% nor a number of images such as 20"
+    )

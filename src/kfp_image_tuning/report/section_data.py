@@ -89,7 +89,7 @@ def _class_table(dataset: Dataset) -> Markup:
 
 
 def _findings(dataset: Dataset) -> Markup:
-    left_out = [element("span", element("code", item.image), f": {item.reason}") for item in dataset.left_out]
+    skipped = [element("span", element("code", item.image), f": {item.reason}") for item in dataset.skipped]
     duplicates = [
         element("span", " = ".join(group.images), element("small", f" kept together in {group.split}"))
         for group in dataset.duplicates
@@ -102,9 +102,9 @@ def _findings(dataset: Dataset) -> Markup:
         for conflict in dataset.label_conflicts
     ]
     kept = sum(split.images for split in dataset.splits.values())
-    share = percent(len(left_out) / max(1, kept + len(left_out)))
+    share = percent(len(skipped) / max(1, kept + len(skipped)))
     found = (
-        _list(f"{count(len(left_out), 'image')} left out ({share})", left_out),
+        _list(f"{count(len(skipped), 'image')} skipped ({share})", skipped),
         _list(f"{count(len(duplicates), 'group')} of exact copies, none across splits", duplicates),
         _list(f"{count(len(conflicts), 'group')} of equal images with different labels", conflicts),
     )

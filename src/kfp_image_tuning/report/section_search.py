@@ -162,9 +162,7 @@ def _settings(result: TuningResult, space: SearchSpace) -> Markup:
         f"{budget.get('max_trials')} trials",
         f"{duration(budget['max_seconds'])}" if budget.get("max_seconds") else None,
         f"target {percent(budget['target_objective'])}" if budget.get("target_objective") else None,
-        f"{budget['max_trials_without_improvement']} trials without improvement"
-        if budget.get("max_trials_without_improvement")
-        else None,
+        f"{budget['patience']} trials without improvement" if budget.get("patience") else None,
     ]
     strategy = str(search.get("strategy"))
     pairs: list[tuple[str, Content]] = [

@@ -25,7 +25,7 @@ class Budget:
         max_seconds: Wall time of the search in seconds; None: no limit. Trials that run when it is over keep their
             best epoch.
         target_objective: Objective at which the search is good enough, 0 to 1; None: never.
-        max_trials_without_improvement: Finished trials in a row without a better one; at least 3 (SageMaker's own
+        patience: Finished trials in a row without a better one; at least 3 (SageMaker's own
             minimum).
             None: no limit.
 
@@ -38,7 +38,7 @@ class Budget:
     max_failed_trials: int | None = None
     max_seconds: float | None = None
     target_objective: float | None = None
-    max_trials_without_improvement: int | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -52,8 +52,8 @@ class Budget:
             problems.append(f"time limit: more than 0 seconds, got {self.max_seconds}")
         if self.target_objective is not None and not 0 < self.target_objective <= 1:
             problems.append(f"target accuracy: above 0 and at most 1 (0.97 is 97 %), got {self.target_objective}")
-        if self.max_trials_without_improvement is not None and self.max_trials_without_improvement < 3:
-            problems.append(f"trials without improvement: at least 3, got {self.max_trials_without_improvement}")
+        if self.patience is not None and self.patience < 3:
+            problems.append(f"trials without improvement: at least 3, got {self.patience}")
         if problems:
             raise BudgetError.from_problems(problems)
 
@@ -79,7 +79,7 @@ class Budget:
         best = max((t.objective for t in finished if t.objective is not None), default=None)
         if self.target_objective is not None and best is not None and best >= self.target_objective:
             return f"the target {self.target_objective:g} is reached"
-        patience = self.max_trials_without_improvement
+        patience = self.patience
         if patience is not None and best is not None and _trials_since_best(finished) >= patience:
             return f"{patience} trials in a row brought no improvement"
         if len(finished) >= self.max_trials:

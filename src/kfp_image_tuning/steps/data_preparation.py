@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.preparation.preparation import prepare_dataset
-from kfp_image_tuning.preparation.settings import read_image_shape, read_max_bad
+from kfp_image_tuning.preparation.settings import read_image_shape, read_max_invalid_images
 
 DATASET_FOLDER = "dataset"
 """Where the data set lies in the work directory."""
@@ -41,7 +41,7 @@ def launch(
     validation_fraction: float,
     test_fraction: float,
     shards: int,
-    max_bad: str,
+    max_invalid_images: str,
     seed: int,
     work_directory: str,
 ) -> PreparedData:
@@ -51,10 +51,10 @@ def launch(
         data: Where the images are.
         output_directory: Where KFP collects the data set.
         image_shape: ``auto``, or such as ``3,224,224``.
-        validation_fraction: Share of validation images.
-        test_fraction: Share of test images.
+        validation_fraction: Fraction of validation images.
+        test_fraction: Fraction of test images.
         shards: Number of training record files.
-        max_bad: As `read_max_bad` takes it.
+        max_invalid_images: As `read_max_invalid_images` takes it.
         seed: Seed of the split.
         work_directory: Folder in which the data set stays; empty: none.
 
@@ -70,7 +70,7 @@ def launch(
         fractions=(round(1 - validation_fraction - test_fraction, 9), validation_fraction, test_fraction),
         seed=seed,
         shards=shards,
-        max_bad=read_max_bad(max_bad),
+        max_invalid_images=read_max_invalid_images(max_invalid_images),
     )
     if place != output:
         _link_tree(place, output)
@@ -86,7 +86,7 @@ def _describe(dataset: Dataset) -> dict[str, str | int]:
         "classes": shown if more <= 0 else f"{shown} and {more} more",
         "num_classes": len(dataset.classes),
         **{f"{name}_images": split.images for name, split in dataset.splits.items()},
-        "left_out": len(dataset.left_out),
+        "skipped": len(dataset.skipped),
     }
 
 

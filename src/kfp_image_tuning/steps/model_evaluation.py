@@ -19,7 +19,7 @@ class EvaluationOutcome:
     """What the component puts out besides its documents.
 
     Attributes:
-        accuracy: Share of the test images that are classified right.
+        accuracy: Fraction of the test images that are classified right.
         passed: Whether the model is good enough.
         metrics: The main numbers; all finite.
         confusion_names: Names of the confusion matrix's rows and columns.

@@ -32,7 +32,7 @@ class TuningSettings:
         epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
         max_seconds: Wall time of the search; 0: no limit.
         target_accuracy: Validation accuracy that is good enough; 0: none.
-        max_trials_without_improvement: Trials in a row without a better one; 0: no limit.
+        patience: Trials in a row without a better one; 0: no limit.
         max_failed_trials: Failed trials that are tolerated; -1: the budget's default.
         stop_bad_trials: Whether bad trials are ended early.
         seed: Seed of the search and of training.
@@ -47,7 +47,7 @@ class TuningSettings:
     epochs: int = 0
     max_seconds: float = 0.0
     target_accuracy: float = 0.0
-    max_trials_without_improvement: int = 0
+    patience: int = 0
     max_failed_trials: int = -1
     stop_bad_trials: bool = True
     seed: int = 0
@@ -72,7 +72,7 @@ class TuningSettings:
             max_failed_trials=None if self.max_failed_trials == -1 else self.max_failed_trials,
             max_seconds=self.max_seconds or None,
             target_objective=self.target_accuracy or None,
-            max_trials_without_improvement=self.max_trials_without_improvement or None,
+            patience=self.patience or None,
         )
 
     def to_search(self, dataset: Dataset) -> Search:
@@ -110,19 +110,19 @@ class TuningSettings:
 
 
 USUAL_FRACTION = 0.1
-"""The share of validation and of test images where none is asked for."""
+"""The fraction of validation and of test images where none is asked for."""
 
 _OPTIONS: Mapping[str, str] = {
     "preset": "--preset",
     "strategy": "--strategy",
     "search_mode": "--search-mode",
-    "max_trials": "--trials",
-    "parallel_trials": "--parallel",
+    "max_trials": "--max-trials",
+    "parallel_trials": "--parallel-trials",
     "epochs": "--epochs",
-    "max_seconds": "--time-limit",
+    "max_seconds": "--max-seconds",
     "target_accuracy": "--target-accuracy",
-    "max_trials_without_improvement": "--no-improvement",
-    "max_failed_trials": "--failed-trials",
+    "patience": "--patience",
+    "max_failed_trials": "--max-failed-trials",
     "seed": "--seed",
 }
 """The command line's option for each setting that is a plain value."""
@@ -138,9 +138,9 @@ def reproduction_command(settings: TuningSettings, dataset: Dataset, engine: Seq
     """
     words = ["kfp-image-tuning", "run", "--data", dataset.source.uri]
     words += ["--image-shape", ",".join(map(str, dataset.image_shape))]
-    for split, share in (dataset.fractions or {}).items():
-        if split != "train" and share != USUAL_FRACTION:
-            words += [f"--{split}-fraction", f"{share:g}"]
+    for split, fraction in (dataset.fractions or {}).items():
+        if split != "train" and fraction != USUAL_FRACTION:
+            words += [f"--{split}-fraction", f"{fraction:g}"]
     if (shards := len(dataset.split("train").shards)) > 1:
         words += ["--shards", str(shards)]
     for setting in fields(settings):

@@ -28,7 +28,7 @@ def make_search(
             "max_failed_trials",
             "max_seconds",
             "target_objective",
-            "max_trials_without_improvement",
+            "patience",
         )
         if name in wishes
     }

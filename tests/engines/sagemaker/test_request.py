@@ -185,9 +185,7 @@ def test_a_channel_may_lie_elsewhere() -> None:
 
 
 def test_budget_becomes_limits_and_completion_criteria() -> None:
-    budget = Budget(
-        max_trials=40, parallel_trials=4, max_seconds=7200, target_objective=0.97, max_trials_without_improvement=9
-    )
+    budget = Budget(max_trials=40, parallel_trials=4, max_seconds=7200, target_objective=0.97, patience=9)
     config = build_request(
         small_search(budget=budget, seed=7), replace(OPTIONS, stop_on_convergence=True)
     )["HyperParameterTuningJobConfig"]  # fmt: skip

@@ -41,7 +41,7 @@ def test_defaults_are_fine(engine: str) -> None:
         ("local", "data_image_shape", "3x224x224", "is neither auto nor"),
         ("local", "data_validation_fraction", 20, "did you mean 0.2?"),
         ("local", "data_shards", 0, "not 1 or more"),
-        ("local", "data_max_bad", "many", "neither a share"),
+        ("local", "data_max_invalid_images", "many", "neither a percentage"),
         ("local", "tune_search_space", {"lerning_rate": 0.1}, "lerning_rate"),
         ("local", "tune_preset", "best", "documented"),
         ("local", "tune_strategy", "genetic", "bayesian"),
@@ -139,9 +139,9 @@ def test_an_unset_variable_on_the_command_line_is_refused(words: list[str], caps
 
 
 def test_the_command_line_tells_all_by_its_own_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["run", "--data", str(tmp_path / "nothing"), "--output", str(tmp_path / "run"), "--no-improvement", "2"]
+    words = ["run", "--data", str(tmp_path / "nothing"), "--output", str(tmp_path / "run"), "--patience", "2"]
     assert main(words) == 2
     told = capsys.readouterr().err
     assert f"--data: {tmp_path}/nothing: there is no such file or folder" in told
-    assert "--no-improvement: at least 3, got 2" in told
+    assert "--patience: at least 3, got 2" in told
     assert not (tmp_path / "run").exists()

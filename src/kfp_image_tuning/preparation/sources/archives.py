@@ -3,7 +3,7 @@
 Members are read one by one into one scratch file; a member's name is only ever a name in a report, never a path that is
 written to. An archive that tries something (names that climb out, links, devices, the same name twice, encrypted
 members, sizes out of all proportion) is refused as a whole, since nobody can know what else is wrong with it. An image
-that fails its checksum is left out like any damaged image.
+that fails its checksum is skipped like any damaged image.
 """
 
 import bz2
@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
 from kfp_image_tuning.core.errors import DatasetError
-from kfp_image_tuning.dataset.document import LeftOut
+from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.image_reference import (
     MAXIMUM_IMAGE_BYTES,
     ImageReference,
@@ -37,14 +37,14 @@ MAXIMUM_TAR_HEADER_BYTES = 1 << 20
 _WAY_OUT = "make the archive anew from the folder of images"
 
 
-def read_archive(path: Path, name: str, scratch: ScratchImages, left_out: list[LeftOut]) -> list[ImageReference]:
+def read_archive(path: Path, name: str, scratch: ScratchImages, skipped: list[SkippedImage]) -> list[ImageReference]:
     """Copy the images of an archive into the scratch file.
 
     Args:
         path: The archive.
         name: What to call it in messages.
         scratch: Takes the images.
-        left_out: Gets the damaged ones.
+        skipped: Gets the damaged ones.
 
     Returns:
         The images, without labels, sorted by name.
@@ -54,13 +54,13 @@ def read_archive(path: Path, name: str, scratch: ScratchImages, left_out: list[L
     """
     read = _read_zip if name.lower().endswith(".zip") else _read_tar
     try:
-        references = [scratch.append(data, member) for member, data in read(path, name, left_out)]
+        references = [scratch.append(data, member) for member, data in read(path, name, skipped)]
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise DatasetError(f"{name}: is damaged or no such archive ({error}); copy it again or {_WAY_OUT}") from None
     return sorted(references, key=lambda reference: reference.name)
 
 
-def _read_zip(path: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[str, bytes]]:
+def _read_zip(path: Path, name: str, skipped: list[SkippedImage]) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         guard = _MemberGuard(name, path.stat().st_size)
         members = archive.infolist()
@@ -79,12 +79,12 @@ def _read_zip(path: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[
                 with archive.open(member) as file:
                     data = _read_member(file, member.file_size)
             except (zipfile.BadZipFile, zlib.error, EOFError, lzma.LZMAError, NotImplementedError) as error:
-                left_out.append(LeftOut(image_name, f"is damaged in the archive: {error}"))
+                skipped.append(SkippedImage(image_name, f"is damaged in the archive: {error}"))
                 continue
-            yield from _keep_image(image_name, data, left_out)
+            yield from _keep_image(image_name, data, skipped)
 
 
-def _read_tar(path: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[str, bytes]]:
+def _read_tar(path: Path, name: str, skipped: list[SkippedImage]) -> Iterator[tuple[str, bytes]]:
     guard = _MemberGuard(name, path.stat().st_size)
     with path.open("rb") as packed, _unpack(packed) as unpacked:
         stream = _GuardedStream(unpacked, name, path.stat().st_size)
@@ -99,7 +99,7 @@ def _read_tar(path: Path, name: str, left_out: list[LeftOut]) -> Iterator[tuple[
                     continue
                 file = archive.extractfile(member)
                 if file is not None:
-                    yield from _keep_image(image_name, _read_member(file, member.size), left_out)
+                    yield from _keep_image(image_name, _read_member(file, member.size), skipped)
         stream.check_end()
 
 
@@ -124,9 +124,9 @@ def _read_member(file: IO[bytes], size: int) -> bytes | None:
     return data if len(data) <= MAXIMUM_IMAGE_BYTES else None
 
 
-def _keep_image(name: str, data: bytes | None, left_out: list[LeftOut]) -> Iterator[tuple[str, bytes]]:
+def _keep_image(name: str, data: bytes | None, skipped: list[SkippedImage]) -> Iterator[tuple[str, bytes]]:
     if data is None:
-        left_out.append(LeftOut(name, f"has more than {MAXIMUM_IMAGE_BYTES:,} bytes"))
+        skipped.append(SkippedImage(name, f"has more than {MAXIMUM_IMAGE_BYTES:,} bytes"))
     else:
         yield name, data
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kfp_image_tuning.core.errors import DatasetError
-from kfp_image_tuning.dataset.document import LeftOut
+from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.folders import SPLIT_WORDS
 
 PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path", "filepath")
@@ -28,13 +28,13 @@ class TableRow:
     split: str | None
 
 
-def read_csv(path: Path, name: str, left_out: list[LeftOut]) -> list[TableRow]:
+def read_csv(path: Path, name: str, skipped: list[SkippedImage]) -> list[TableRow]:
     """Read all rows.
 
     Args:
         path: The CSV.
         name: What to call it in messages.
-        left_out: Gets the rows without a label.
+        skipped: Gets the rows without a label.
 
     Raises:
         DatasetError: If it is no such table.
@@ -48,7 +48,7 @@ def read_csv(path: Path, name: str, left_out: list[LeftOut]) -> list[TableRow]:
                     # The same line twice says nothing new.
                     rows[row] = None
                 else:
-                    left_out.append(LeftOut(row.path, "has no label in the CSV"))
+                    skipped.append(SkippedImage(row.path, "has no label in the CSV"))
     except UnicodeDecodeError as error:
         raise DatasetError(f"{name}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except csv.Error as error:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.core.errors import DatasetError
-from kfp_image_tuning.dataset.document import LeftOut
+from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.image_reference import ImageReference
 
 SPLIT_WORDS = {
@@ -27,11 +27,11 @@ SPLIT_WORDS = {
 }
 
 
-def walk_files(folder: Path, left_out: list[LeftOut], notes: list[LeftOut]) -> Iterator[tuple[str, str]]:
+def walk_files(folder: Path, skipped: list[SkippedImage], notes: list[SkippedImage]) -> Iterator[tuple[str, str]]:
     """All files below a folder, sorted, as (name relative to it, path).
 
     Links are followed, but every real folder is entered once only: a loop of links ends there. Hidden files and folders
-    are skipped. What cannot be listed is added to ``left_out``, what is met a second time to ``notes``.
+    are skipped. What cannot be listed is added to ``skipped``, what is met a second time to ``notes``.
     """
     entered: set[tuple[int, int]] = set()
     waiting = [("", str(folder))]
@@ -40,12 +40,12 @@ def walk_files(folder: Path, left_out: list[LeftOut], notes: list[LeftOut]) -> I
         try:
             status = os.stat(path)
             if (status.st_dev, status.st_ino) in entered:
-                notes.append(LeftOut(prefix, "the folder was already visited under another name (a link)"))
+                notes.append(SkippedImage(prefix, "the folder was already visited under another name (a link)"))
                 continue
             entered.add((status.st_dev, status.st_ino))
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError as error:
-            left_out.append(LeftOut(prefix, f"the folder cannot be listed: {error.strerror}"))
+            skipped.append(SkippedImage(prefix, f"the folder cannot be listed: {error.strerror}"))
             continue
         folders = []
         for entry in entries:
@@ -67,12 +67,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def label_by_folder(references: Sequence[ImageReference], left_out: list[LeftOut], place: str) -> list[ImageReference]:
+def label_by_folder(
+    references: Sequence[ImageReference], skipped: list[SkippedImage], place: str
+) -> list[ImageReference]:
     """Give each image the class, and the split if there is one, that its folders name.
 
     Args:
         references: Images without labels, names relative to the source.
-        left_out: Gets the images that lie in no class folder.
+        skipped: Gets the images that lie in no class folder.
         place: The source, for messages.
 
     Raises:
@@ -90,7 +92,7 @@ def label_by_folder(references: Sequence[ImageReference], left_out: list[LeftOut
     labelled = []
     for reference, parts in zip(references, paths, strict=True):
         if len(parts) < depth + 2:
-            left_out.append(LeftOut(reference.name, "lies in no class folder"))
+            skipped.append(SkippedImage(reference.name, "lies in no class folder"))
             continue
         split = splits[parts[depth - 1]] if splits else None
         labelled.append(replace(reference, labels=(parts[depth],), split=split))

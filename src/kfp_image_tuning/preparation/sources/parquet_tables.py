@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.core.errors import DatasetError, EnvironmentLackError
-from kfp_image_tuning.dataset.document import LeftOut
+from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.csv_tables import (
     LABEL_COLUMNS,
     SPLIT_COLUMNS,
@@ -43,14 +43,14 @@ class ParquetImages:
     class_names: list[str] | None
 
 
-def read_parquet(path: Path, name: str, scratch: ScratchImages, left_out: list[LeftOut]) -> ParquetImages:
+def read_parquet(path: Path, name: str, scratch: ScratchImages, skipped: list[SkippedImage]) -> ParquetImages:
     """Copy the images of a Parquet file into the scratch file.
 
     Args:
         path: The file.
         name: Its name in the source, which may name a split.
         scratch: Takes the images.
-        left_out: Gets the rows without image or label.
+        skipped: Gets the rows without image or label.
 
     Raises:
         DatasetError: If it is not a Parquet file of images.
@@ -75,7 +75,7 @@ def read_parquet(path: Path, name: str, scratch: ScratchImages, left_out: list[L
                     place = f"{name}#{number:08d}"
                     number += 1
                     if not image or not labels:
-                        left_out.append(LeftOut(place, f"has no {'label' if image else 'image bytes'}"))
+                        skipped.append(SkippedImage(place, f"has no {'label' if image else 'image bytes'}"))
                         continue
                     references.append(scratch.append(image, place, labels, row_split or split))
             kind = file.schema_arrow.field(columns[1]).type

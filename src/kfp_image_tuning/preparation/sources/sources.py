@@ -17,7 +17,7 @@ from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.core.object_store import is_remote
 from kfp_image_tuning.core.processors import available_cores
 from kfp_image_tuning.core.remote_source import RemoteObject, RemoteSource, listing_identity
-from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset, LeftOut
+from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset, SkippedImage
 from kfp_image_tuning.preparation.sources.archives import ARCHIVE_SUFFIXES, read_archive
 from kfp_image_tuning.preparation.sources.csv_tables import TableRow, read_csv
 from kfp_image_tuning.preparation.sources.folders import label_by_folder, walk_files
@@ -56,14 +56,14 @@ class LabelledImages:
     Attributes:
         references: The images, sorted by name.
         classes: All class names, sorted.
-        left_out: What could not be used so far.
+        skipped: What could not be used so far.
         notes: Folders that were not entered a second time.
     """
 
     references: list[ImageReference]
     classes: tuple[str, ...]
-    left_out: list[LeftOut]
-    notes: list[LeftOut]
+    skipped: list[SkippedImage]
+    notes: list[SkippedImage]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Source:
         files: Its files, sorted by name.
         rows: The rows of a CSV.
         class_names: Names that the source itself gives to numbered classes.
-        left_out: What could not be read so far.
+        skipped: What could not be read so far.
         notes: Folders that were not entered a second time.
     """
 
@@ -85,8 +85,8 @@ class Source:
     files: list[SourceFile]
     rows: list[TableRow] = field(default_factory=list)
     class_names: tuple[str, ...] | None = None
-    left_out: list[LeftOut] = field(default_factory=list)
-    notes: list[LeftOut] = field(default_factory=list)
+    skipped: list[SkippedImage] = field(default_factory=list)
+    notes: list[SkippedImage] = field(default_factory=list)
 
     def fingerprint(self, known: Mapping[str, bytes] | None = None) -> str:
         """``sha256:…`` over names and contents of all files: the same on every machine.
@@ -113,17 +113,17 @@ class Source:
         Raises:
             DatasetError: If there are no usable images.
         """
-        left_out = list(self.left_out)
+        skipped = list(self.skipped)
         numbered = self.kind == "recordio"
         names: Sequence[str] | None = classes or self.class_names
         with ScratchImages(scratch_file) as scratch:
             if self.kind == "parquet":
-                tables = [read_parquet(Path(file.path), file.name, scratch, left_out) for file in self.files]
+                tables = [read_parquet(Path(file.path), file.name, scratch, skipped) for file in self.files]
                 references = [reference for table in tables for reference in table.references]
                 numbered = any(table.numbered for table in tables)
                 names = classes or next((table.class_names for table in tables if table.class_names), None)
             else:
-                references = self._read_references(scratch, left_out)
+                references = self._read_references(scratch, skipped)
         if numbered:
             references, names = name_numbered_classes(references, names, self.uri)
         found = sorted({label for reference in references for label in reference.labels})
@@ -136,10 +136,10 @@ class Source:
                 "put each class into a folder of its own, or check the labels"
             )
         references.sort(key=lambda reference: (reference.name, reference.labels))
-        left_out.sort(key=lambda item: (item.image, item.reason))
-        return LabelledImages(references, known, left_out, self.notes)
+        skipped.sort(key=lambda item: (item.image, item.reason))
+        return LabelledImages(references, known, skipped, self.notes)
 
-    def _read_references(self, scratch: ScratchImages, left_out: list[LeftOut]) -> list[ImageReference]:
+    def _read_references(self, scratch: ScratchImages, skipped: list[SkippedImage]) -> list[ImageReference]:
         if self.kind == "csv":
             paths = {file.name: file.path for file in self.files}
             return [ImageReference(row.path, row.labels, paths[row.path], split=row.split) for row in self.rows]
@@ -147,10 +147,10 @@ class Source:
             return [image for file in self.files for image in read_records(Path(file.path), file.name, scratch)]
         if self.kind == "archive":
             archive = self.files[0]
-            references = read_archive(Path(archive.path), archive.name, scratch, left_out)
+            references = read_archive(Path(archive.path), archive.name, scratch, skipped)
         else:
             references = [ImageReference(file.name, (), file.path) for file in self.files]
-        return label_by_folder(references, left_out, self.uri)
+        return label_by_folder(references, skipped, self.uri)
 
 
 def open_source(data: str, downloads: Path, progress: Callable[[str], object]) -> Source:
@@ -175,10 +175,10 @@ def open_source(data: str, downloads: Path, progress: Callable[[str], object]) -
     file = SourceFile(path.name, str(path))
     if kind != "csv":
         return Source(str(path), kind, [file])
-    left_out: list[LeftOut] = []
-    rows = read_csv(path, str(path), left_out)
+    skipped: list[SkippedImage] = []
+    rows = read_csv(path, str(path), skipped)
     images = {row.path: os.path.join(path.parent, row.path) for row in rows}
-    return Source(str(path), kind, [file, *_files(images.items())], rows, left_out=left_out)
+    return Source(str(path), kind, [file, *_files(images.items())], rows, skipped=skipped)
 
 
 def remote_identity(data: str) -> str | None:
@@ -196,12 +196,12 @@ def remote_identity(data: str) -> str | None:
 
 
 def _open_folder(path: Path) -> Source:
-    left_out: list[LeftOut] = []
-    notes: list[LeftOut] = []
-    names = dict(walk_files(path, left_out, notes))
+    skipped: list[SkippedImage] = []
+    notes: list[SkippedImage] = []
+    names = dict(walk_files(path, skipped, notes))
     kind, chosen = _choose_files(names, str(path))
     class_names = Dataset.load(path).classes if kind == "recordio" and DOCUMENT_NAME in names else None
-    return Source(str(path), kind, _files((name, names[name]) for name in chosen), [], class_names, left_out, notes)
+    return Source(str(path), kind, _files((name, names[name]) for name in chosen), [], class_names, skipped, notes)
 
 
 def _open_remote(source: RemoteSource, downloads: Path, progress: Callable[[str], object]) -> Source:
@@ -212,14 +212,14 @@ def _open_remote(source: RemoteSource, downloads: Path, progress: Callable[[str]
     file = SourceFile(source.key.rpartition("/")[2], str(path))
     if kind != "csv":
         return Source(source.uri, kind, [file])
-    left_out: list[LeftOut] = []
-    rows = read_csv(path, source.uri, left_out)
+    skipped: list[SkippedImage] = []
+    rows = read_csv(path, source.uri, skipped)
     objects = {row.path: source.sibling(row.path) for row in rows}
     paths = source.download(list(dict.fromkeys(objects.values())), downloads, progress)
     found = {name: str(paths[item.key]) for name, item in objects.items() if item.key in paths}
-    left_out += [LeftOut(name, "is not in the store") for name in objects if name not in found]
+    skipped += [SkippedImage(name, "is not in the store") for name in objects if name not in found]
     rows = [row for row in rows if row.path in found]
-    return Source(source.uri, kind, [file, *_files(found.items())], rows, left_out=left_out)
+    return Source(source.uri, kind, [file, *_files(found.items())], rows, skipped=skipped)
 
 
 def _open_remote_folder(source: RemoteSource, downloads: Path, progress: Callable[[str], object]) -> Source:

@@ -23,19 +23,19 @@ Result = TypeVar("Result")
 
 ENGINES = ("local", "katib", "sagemaker")
 MODES = ("transform", "offline")
-_SHARES = ("data_validation_fraction", "data_test_fraction", "tune_target_accuracy", "eval_min_accuracy")
+_FRACTIONS = ("data_validation_fraction", "data_test_fraction", "tune_target_accuracy", "eval_min_accuracy")
 _NAMES: Mapping[str, str] = {
     "trials": "tune_max_trials",
     "parallel trials": "tune_parallel_trials",
     "failed trials": "tune_max_failed_trials",
     "time limit": "tune_max_seconds",
     "target accuracy": "tune_target_accuracy",
-    "trials without improvement": "tune_max_trials_without_improvement",
+    "trials without improvement": "tune_patience",
     "search space": "tune_search_space",
     "prior": "tune_prior",
     **{name: f"tune_{name}" for name in ("preset", "strategy", "search_mode", "seed", "epochs", "storage", "data")},
     **{name: f"tune_{name}" for name in ("katib_options", "role", "bucket", "region", "sagemaker_options", "gpus")},
-    **{name: f"data_{name}" for name in ("image_shape", "shards", "max_bad")},
+    **{name: f"data_{name}" for name in ("image_shape", "shards", "max_invalid_images")},
     "fractions": "data_validation_fraction and data_test_fraction",
 }
 """The run form's name for what our other checks begin their sentences with."""
@@ -57,7 +57,7 @@ def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> li
     """
     if engine not in ENGINES:
         return [Problem("engine", f"{engine!r} is none of {', '.join(ENGINES)}")]
-    problems = [*find_text_problems(values), *find_place_problems(values, in_pod=in_pod), *_share_problems(values)]
+    problems = [*find_text_problems(values), *find_place_problems(values, in_pod=in_pod), *_fraction_problems(values)]
     wrong = {problem.parameter for problem in problems}
     resources = find_resource_problems({name: value for name, value in values.items() if name not in wrong})
     problems += [Problem(*problem) for problem in resources]
@@ -67,20 +67,20 @@ def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> li
     return list(dict.fromkeys(problems))
 
 
-def _share_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    for name in _SHARES:
-        share = values.get(name, 0)
-        if not 0 <= share <= 1:
-            guess = f"; did you mean {share / 100:g}?" if 1 < share <= 100 else ""
-            yield Problem(name, f"is a share from 0 to 1 (0.97 is 97 %), got {share:g}{guess}")
+def _fraction_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in _FRACTIONS:
+        fraction = values.get(name, 0)
+        if not 0 <= fraction <= 1:
+            guess = f"; did you mean {fraction / 100:g}?" if 1 < fraction <= 100 else ""
+            yield Problem(name, f"is a fraction from 0 to 1 (0.97 is 97 %), got {fraction:g}{guess}")
 
 
 def _preparation_sentences(values: Mapping[str, Any]) -> list[str]:
-    from kfp_image_tuning.preparation.settings import Settings, read_image_shape, read_max_bad
+    from kfp_image_tuning.preparation.settings import Settings, read_image_shape, read_max_invalid_images
 
     sentences: list[str] = []
     shape = _try(lambda: read_image_shape(values.get("data_image_shape", "auto")), sentences)
-    max_bad = _try(lambda: read_max_bad(values.get("data_max_bad", "1%")), sentences)
+    max_invalid_images = _try(lambda: read_max_invalid_images(values.get("data_max_invalid_images", "1%")), sentences)
     validation, test = values.get("data_validation_fraction", 0.1), values.get("data_test_fraction", 0.1)
     fractions = {"train": round(1 - validation - test, 9), "validation": validation, "test": test}
     if not (0 <= validation <= 1 and 0 <= test <= 1):
@@ -90,7 +90,7 @@ def _preparation_sentences(values: Mapping[str, Any]) -> list[str]:
         fractions=fractions,
         seed=values.get("data_seed", 0),
         shards=values.get("data_shards", 1),
-        max_bad=0.01 if max_bad is None else max_bad,
+        max_invalid_images=0.01 if max_invalid_images is None else max_invalid_images,
         encoding="auto",
         quality=95,
         training_margin=None,

@@ -139,7 +139,7 @@ def _warnings(search: Search, options: KatibOptions, experiments: Sequence[Plann
         notes.append(
             f"early stopping: acts after epoch {MEDIAN_STOP_EPOCH} only, trials have at most {search.max_epochs} epochs"
         )
-    if search.budget.max_trials_without_improvement is not None or search.budget.max_seconds is not None:
+    if search.budget.patience is not None or search.budget.max_seconds is not None:
         notes.append(
             "the time limit and the wait for improvement act only while the launcher runs; Katib knows neither"
         )

@@ -162,8 +162,8 @@ def _tuning_config(search: Search, options: SageMakerOptions) -> dict[str, Any]:
     criteria: dict[str, Any] = {}
     if budget.target_objective is not None:
         criteria["TargetObjectiveMetricValue"] = budget.target_objective
-    if budget.max_trials_without_improvement is not None:
-        patience = budget.max_trials_without_improvement
+    if budget.patience is not None:
+        patience = budget.patience
         criteria["BestObjectiveNotImproving"] = {"MaxNumberOfTrainingJobsNotImproving": patience}
     if options.stop_on_convergence:
         criteria["ConvergenceDetected"] = {"CompleteOnConvergence": "Enabled"}
