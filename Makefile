@@ -61,7 +61,7 @@ BUILDER ?= $(firstword $(foreach tool,buildah docker podman,$(if $(shell command
 
 image:  ## an image for compile --image (VARIANT=cuda or cpu; with buildah, docker or podman)
 	@test -n "$(BUILDER)" || { echo "make image needs buildah, docker or podman, and none of them is installed"; exit 1; }
-	$(BUILDER) build --build-arg VARIANT=$(VARIANT) $(BUILD_OPTIONS) -t $(IMAGE) .
+	$(BUILDER) build -f katib/Dockerfile --build-arg VARIANT=$(VARIANT) $(BUILD_OPTIONS) -t $(IMAGE) .
 
 lint: setup  ## ruff, format check, type check, the catalogue's rules for components
 	@$(BIN)/ruff check .

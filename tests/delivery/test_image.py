@@ -1,4 +1,4 @@
-"""The image of all steps and trials, ``Dockerfile``, as far as it can be tried without a builder of images.
+"""The image of all steps and trials, ``katib/Dockerfile``, as far as it can be tried without a builder of images.
 
 Its instructions are read, and its commands run as they stand: the builder's in the build's context, the image's in an
 environment that sees this one's packages, as a base image would have them.
@@ -21,7 +21,7 @@ IMAGE = "${VARIANT}"
 
 
 def read_dockerfile() -> list[Instruction]:
-    text = (ROOT / "Dockerfile").read_text()
+    text = (ROOT / "katib" / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in joined.splitlines()]

@@ -16,7 +16,7 @@ three ways; what else they need, they install from a package index:
 
   (default)   from a ConfigMap in the run's namespace; kfp-image-tuning install --namespace NAME puts it there
   --package   by pip, from a package index or from the address of a wheel
-  --image     in an image that holds everything, such as the Dockerfile makes; nothing is installed
+  --image     in an image that holds everything, such as make image makes; nothing is installed
 
 docs/kubeflow.md tells how to install, run, schedule and compose them, and where to look when a step fails.
 """
