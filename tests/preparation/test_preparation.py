@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from kfp_image_tuning.core.errors import DatasetError
-from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.dataset.document import Dataset, PreparationSettings
 from kfp_image_tuning.dataset.image_codec import decode_image, resize_image
 from kfp_image_tuning.dataset.recordio import read_list
 from kfp_image_tuning.preparation.preparation import prepare_dataset
@@ -68,6 +68,18 @@ def test_same_images_give_the_same_bytes(tmp_path: Path, workers: int) -> None:
     assert documents[0] == documents[1]
     del first["dataset.json"], second["dataset.json"]
     assert first == second
+
+
+def test_the_document_says_what_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_folder(tmp_path / "data", count=20)
+    monkeypatch.chdir(tmp_path)
+    usual = prepare(Path("data"), tmp_path / "usual")
+    assert usual.source.uri == str(tmp_path / "data")
+    assert usual.settings == PreparationSettings()
+    asked = {"encoding": "jpeg", "quality": 80, "training_margin": 0.25, "classes": tuple(reversed(CLASSES))}
+    dataset = prepare(Path("data"), tmp_path / "other", **asked, max_invalid_images=3)
+    assert dataset.settings == PreparationSettings(max_invalid_images="3", **asked)  # type: ignore[arg-type]
+    assert Dataset.load(tmp_path / "other") == dataset
 
 
 def test_another_seed_is_another_split(tmp_path: Path) -> None:

@@ -13,7 +13,11 @@ from kfp_image_tuning.cli.search_settings import settings_from
 from kfp_image_tuning.core.errors import DatasetError, ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.preparation.preparation import prepare_dataset
-from kfp_image_tuning.preparation.settings import read_image_shape, read_max_invalid_images
+from kfp_image_tuning.preparation.settings import (
+    read_image_shape,
+    read_max_invalid_images,
+    write_max_invalid_images,
+)
 from kfp_image_tuning.search.search_space import SearchSpace
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
@@ -90,6 +94,7 @@ def test_bad_images_are_counted_or_shared(text: str, number: int | float) -> Non
     read = read_max_invalid_images(text)
     assert read == number
     assert type(read) is type(number)
+    assert write_max_invalid_images(read) == text.replace(" ", "")
 
 
 @pytest.mark.parametrize(

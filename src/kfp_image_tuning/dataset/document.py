@@ -104,12 +104,40 @@ class ResizePolicy:
     aspect: str = "squeeze"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PreparationSettings:
+    """What was asked of the preparation, where the rest of the document does not tell it: so it can be asked again.
+
+    Attributes:
+        max_invalid_images: Images that may be unreadable: a number such as ``20``, or a fraction of all such as ``1%``.
+        encoding: ``jpeg``, ``png`` or ``auto``.
+        quality: JPEG quality, also where nothing became a JPEG.
+        training_margin: How much larger than ``image_shape`` training images are stored; None: by the images' sizes.
+        classes: Names for the classes that the source numbers, in the order of the numbers; None: the source's own.
+    """
+
+    max_invalid_images: str = "1%"
+    encoding: str = "auto"
+    quality: int = 95
+    training_margin: float | None = None
+    classes: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read the element ``settings``, which keeps to the schema."""
+        return cls(**{**document, "classes": document["classes"] and tuple(document["classes"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The element ``settings``."""
+        return {**vars(self), "classes": self.classes and list(self.classes)}
+
+
 @dataclass(frozen=True)
 class Source:
     """Where the images came from.
 
     Attributes:
-        uri: Folder, file or URL, without credentials.
+        uri: Absolute path of the folder or file, or URL without credentials.
         kind: ``folder``, ``archive``, ``csv``, ``parquet`` or ``recordio``.
         fingerprint: ``sha256:…`` over the source's content.
     """
@@ -168,6 +196,7 @@ class Dataset:
         image_shape: Channels, height and width that the network sees.
         splits: The splits by name.
         resize: How images came to their stored size.
+        settings: What was asked of the preparation.
         seed: Of the random split.
         fractions: Fraction of the images in each split; None where the source itself named the splits.
         source: Where the images came from.
@@ -185,6 +214,7 @@ class Dataset:
     seed: int
     fractions: Mapping[str, float] | None
     source: Source
+    settings: PreparationSettings = PreparationSettings()
     skipped: tuple[SkippedImage, ...] = ()
     duplicates: tuple[Duplicates, ...] = ()
     label_conflicts: tuple[LabelConflict, ...] = ()
@@ -261,6 +291,7 @@ class Dataset:
             seed=document["seed"],
             fractions=document["fractions"],
             source=Source(**document["source"]),
+            settings=PreparationSettings.from_dict(document["settings"]),
             skipped=tuple(SkippedImage(**item) for item in document["skipped"]),
             duplicates=tuple(Duplicates(tuple(item["images"]), item["split"]) for item in document["duplicates"]),
             label_conflicts=tuple(
@@ -296,6 +327,7 @@ class Dataset:
             "seed": self.seed,
             "fractions": None if self.fractions is None else dict(self.fractions),
             "source": dict(vars(self.source)),
+            "settings": self.settings.to_dict(),
             "skipped": [dict(vars(item)) for item in self.skipped],
             "duplicates": [{"images": list(item.images), "split": item.split} for item in self.duplicates],
             "label_conflicts": [

@@ -94,6 +94,7 @@ class PreparationJob:
             image_shape=form.image_shape,
             splits=splits,
             resize=form.policy,
+            settings=self._settings.to_record(),
             seed=self._settings.seed,
             fractions=None if all_given and self._gives_all_splits() else self._settings.fractions,
             source=describe_source({self._references[p].path: image.content for p, image in stored.items()}),

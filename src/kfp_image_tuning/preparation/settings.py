@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass
 
 from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.dataset.document import PreparationSettings
 from kfp_image_tuning.dataset.splits import read_fractions
 from kfp_image_tuning.preparation.storage_form import Encoding, check_storage_form
 
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 """Counts up when the same images and settings come to give other bytes."""
 
 
@@ -56,6 +57,16 @@ class Settings:
         }
         return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def to_record(self) -> PreparationSettings:
+        """What ``dataset.json`` says of them beside image shape, fractions, seed and shards."""
+        return PreparationSettings(
+            max_invalid_images=write_max_invalid_images(self.max_invalid_images),
+            encoding=self.encoding,
+            quality=self.quality,
+            training_margin=self.training_margin,
+            classes=self.classes,
+        )
+
     def tolerated(self, total: int) -> int:
         """How many of ``total`` images may be bad; a fraction is rounded up."""
         return (
@@ -92,3 +103,8 @@ def read_max_invalid_images(text: str) -> int | float:
     raise DatasetError(
         f"max_invalid_images: {text!r} is neither a percentage such as 1% nor a number of images such as 20"
     )
+
+
+def write_max_invalid_images(limit: int | float) -> str:
+    """The text that `read_max_invalid_images` reads."""
+    return f"{limit * 100:.12f}".rstrip("0").rstrip(".") + "%" if isinstance(limit, float) else str(limit)

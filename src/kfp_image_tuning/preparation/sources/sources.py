@@ -71,7 +71,7 @@ class Source:
     """A source whose files are on this machine.
 
     Attributes:
-        uri: What the user gave, without credentials.
+        uri: Absolute path, or the URL that the user gave, without credentials.
         kind: ``folder``, ``archive``, ``csv``, ``parquet`` or ``recordio``.
         files: Its files, sorted by name.
         rows: The rows of a CSV.
@@ -166,7 +166,7 @@ def open_source(data: str, downloads: Path, progress: Callable[[str], object]) -
     """
     if is_remote(data):
         return _open_remote(RemoteSource(data), downloads, progress)
-    path = Path(unquote(urlsplit(data).path) if data.startswith("file://") else data).expanduser()
+    path = Path(unquote(urlsplit(data).path) if data.startswith("file://") else data).expanduser().absolute()
     if path.is_dir():
         return _open_folder(path)
     if not path.is_file():
