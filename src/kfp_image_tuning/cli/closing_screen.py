@@ -46,10 +46,13 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
         (directory.dataset, "the prepared images"),
     ):
         lines.append(f"  {path_for_reader(path):<{_WIDTH + len(path_for_reader(directory.path))}} {what}")
+    lines.append("")
+    if (directory.model / "model.json").is_file():
+        lines.append(f"Classify an image: kfp-image-tuning predict --model {path_for_reader(directory.model)} IMAGE")
     if result.engine == "sagemaker":
         # A tuning job that has ended gets no more trials: they are a search of their own.
-        return [*lines, "", f"The same search again: {result.reproduction_command}"]
-    return [*lines, "", f"More trials: {go_on} {_larger_budget(result)}"]
+        return [*lines, f"The same search again: {result.reproduction_command}"]
+    return [*lines, f"More trials: {go_on} {_larger_budget(result)}"]
 
 
 def _files_in(folder: Path) -> str:

@@ -1,45 +1,23 @@
-"""A model's probabilities for every image of a split, read from its record files.
-
-Images are decoded on all cores while the model works on the batch before; what is held in memory are two batches, and
-one row of probabilities an image.
-"""
+"""A model's probabilities for every image of a split, read from its record files."""
 
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Protocol, TypeVar
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import Dataset, Split
-from kfp_image_tuning.dataset.image_codec import Pixels, decode_image, resize_image
+from kfp_image_tuning.dataset.image_codec import Pixels
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader
 from kfp_image_tuning.evaluation.scoring import Labels
+from kfp_image_tuning.model.prediction import Classifier, predict_images, read_pixels
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
 """Takes the number of images done and the number of images in all."""
-
-
-class Classifier(Protocol):
-    """What is evaluated, such as `kfp_image_tuning.model.model_files.ImageClassifier`."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names; the position is the class number."""
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """Channels, height, width."""
-
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities ``[N, classes]`` for images ``[N, H, W, C]``."""
 
 
 @dataclass(frozen=True)
@@ -107,31 +85,25 @@ def predict_split(
         DatasetError: If model and data set do not belong together, or no image can be read.
     """
     columns = _match(model, dataset)
-    channels, height, width = dataset.image_shape
     began = time.monotonic()
     labels, locations, probabilities, skipped = [], [], [], []
 
     def decode(item: tuple[Location, ImageRecord]) -> Pixels | str:
         try:
-            image = decode_image(item[1].image, channels=channels, minimum_size=(height, width))
+            return read_pixels(item[1].image, dataset.image_shape)
         except DatasetError as error:
             return str(error)
-        return resize_image(image, height, width)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for items, decoded in _one_ahead(threads, decode, _batches(split, batch_size)):
-            images = []
-            for (location, record), pixels in zip(items, decoded, strict=True):
-                if isinstance(pixels, str):
-                    skipped.append(Skipped(location.identifier, split.shards[location.shard].record, pixels))
-                    continue
-                images.append(pixels)
-                locations.append(location)
-                labels.append(read_label(record, dataset, split.record_paths[location.shard]))
-            if images:
-                probabilities.append(model.predict(np.stack(images))[:, columns])
-            if progress:
-                progress(len(locations) + len(skipped), split.images)
+    for (location, record), answer in predict_images(model, split_records(split), decode, batch_size):
+        if isinstance(answer, str):
+            skipped.append(Skipped(location.identifier, split.shards[location.shard].record, answer))
+        else:
+            locations.append(location)
+            labels.append(read_label(record, dataset, split.record_paths[location.shard]))
+            probabilities.append(answer[columns])
+        done = len(locations) + len(skipped)
+        if progress and (done % batch_size == 0 or done == split.images):
+            progress(done, split.images)
     if not locations:
         reason = f"the first: image {skipped[0].identifier}: {skipped[0].reason}" if skipped else "it is empty"
         raise DatasetError(
@@ -140,7 +112,7 @@ def predict_split(
         )
     stacked = np.array(labels, dtype=bool) if dataset.multi_label else np.array(labels, dtype=np.int64)
     seconds = time.monotonic() - began
-    return Predictions(stacked, np.concatenate(probabilities), tuple(locations), tuple(skipped), seconds)
+    return Predictions(stacked, np.stack(probabilities), tuple(locations), tuple(skipped), seconds)
 
 
 def _match(model: Classifier, dataset: Dataset) -> list[int]:
@@ -183,31 +155,11 @@ def split_records(split: Split) -> Iterator[tuple[Location, ImageRecord]]:
     return chain.from_iterable(_records(number, path) for number, path in enumerate(split.record_paths))
 
 
-def _batches(split: Split, size: int) -> Iterator[list[tuple[Location, ImageRecord]]]:
-    items = split_records(split)
-    while batch := list(islice(items, size)):
-        yield batch
-
-
 def _records(shard: int, path: os.PathLike[str]) -> Iterator[tuple[Location, ImageRecord]]:
     with RecordReader(path) as reader:
         for offset in reader.offsets():
             record = ImageRecord.unpack(reader.read_at(offset))
             yield Location(shard, offset, record.identifier), record
-
-
-def _one_ahead(
-    threads: ThreadPoolExecutor, work: Callable[[Item], Result], batches: Iterator[list[Item]]
-) -> Iterator[tuple[list[Item], Iterator[Result]]]:
-    """Each batch with its results; the next one is being worked on meanwhile."""
-    waiting: tuple[list[Item], Iterator[Result]] | None = None
-    for batch in batches:
-        started = batch, threads.map(work, batch)
-        if waiting:
-            yield waiting
-        waiting = started
-    if waiting:
-        yield waiting
 
 
 def read_label(record: ImageRecord, dataset: Dataset, path: os.PathLike[str]) -> int | list[bool]:
