@@ -45,9 +45,11 @@ compile: setup  ## write pipelines/compiled and manifests/kubeflow
 	@for engine in local katib sagemaker; do $(BIN)/kfp-image-tuning compile --engine $$engine --output pipelines/compiled/$$engine.yaml || exit 1; done
 	@$(BIN)/python -m kfp_image_tuning.delivery.write_manifest manifests/kubeflow
 
-generate: setup  ## write what is made from the code: the components' README.md, the references and JSON Schemas of options, katib/*.yaml
+generate: setup  ## write what is made from the code: options in components and pipelines, the components' README.md, docs/reference.md, JSON Schemas, katib/*.yaml
+	@$(BIN)/python -m tools.faces
 	@$(BIN)/python -m tools.component_readmes
 	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tools.option_reference
 	@$(BIN)/python -m tools.katib_examples
 	@$(BIN)/python -m tools.troubleshooting
 

@@ -44,7 +44,7 @@ dataset, folder, run = sys.argv[1:]
 launch(
     TuningSettings(max_trials=20),
     Account(role="arn:aws:iam::123456789012:role/tuning", bucket="benchmark", region="us-east-1", run=run,
-            run_id="", more={"poll_seconds": 0.05}),
+            run_id="", sagemaker_options={"poll_seconds": 0.05}),
     dataset=dataset, model=folder + "/model", result=folder + "/result.json",
 )
 """

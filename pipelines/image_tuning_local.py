@@ -7,8 +7,7 @@ from kfp import dsl
 
 from kfp_image_tuning.components.evaluation.model_evaluation import model_evaluation
 from kfp_image_tuning.components.training.local_tuning import local_tuning
-from kfp_image_tuning.core.store_address import KUBEFLOW_SECRET
-from kfp_image_tuning.pipelines.step_resources import NO_ACCELERATORS, NO_LIMIT, limit
+from kfp_image_tuning.pipelines.step_resources import limit
 from kfp_image_tuning.pipelines.steps import ImageTuningOutputs, check, collect, evaluate, prepare, search
 from kfp_image_tuning.pipelines.store_access import reach_stores
 
@@ -19,6 +18,7 @@ from kfp_image_tuning.pipelines.store_access import reach_stores
     description="Prepare labelled images, search an image classifier's hyperparameters, evaluate the best model.",
 )
 def image_tuning_local(
+    # Options, made by `make generate`.
     data_images: str,
     data_image_shape: str = "auto",
     data_validation_fraction: float = 0.1,
@@ -26,89 +26,100 @@ def image_tuning_local(
     data_shards: int = 1,
     data_max_invalid_images: str = "1%",
     data_seed: int = 0,
+    data_encoding: str = "auto",
+    data_quality: int = 95,
+    data_training_margin: float = -1.0,
+    data_classes: str = "",
     data_work_directory: str = "",
-    data_secret: str = KUBEFLOW_SECRET,
-    data_cpu: str = NO_LIMIT,
-    data_memory: str = NO_LIMIT,
+    data_secret: str = "mlpipeline-minio-artifact",
+    data_cpu: str = "0",
+    data_memory: str = "0",
     tune_search_space: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
     tune_search_mode: str = "conditional",
+    tune_epochs: int = 0,
+    tune_stop_bad_trials: bool = True,
+    tune_seed: int = 0,
+    tune_initial_model: str = "",
     tune_max_trials: int = 20,
     tune_parallel_trials: int = 0,
-    tune_epochs: int = 0,
     tune_max_seconds: float = 0.0,
     tune_target_accuracy: float = 0.0,
     tune_patience: int = 0,
     tune_max_failed_trials: int = -1,
-    tune_stop_bad_trials: bool = True,
-    tune_seed: int = 0,
     tune_prior: str = "auto",
-    tune_initial_model: str = "",
     tune_work_directory: str = "",
-    tune_cpu: str = NO_LIMIT,
-    tune_memory: str = NO_LIMIT,
+    tune_cpu: str = "0",
+    tune_memory: str = "0",
     tune_accelerator: str = "",
-    tune_accelerator_count: str = NO_ACCELERATORS,
+    tune_accelerator_count: str = "0",
     eval_min_accuracy: float = 0.0,
     eval_baseline: str = "",
-    eval_cpu: str = NO_LIMIT,
-    eval_memory: str = NO_LIMIT,
+    eval_cpu: str = "0",
+    eval_memory: str = "0",
     eval_accelerator: str = "",
-    eval_accelerator_count: str = NO_ACCELERATORS,
+    eval_accelerator_count: str = "0",
+    # The end of what is made.
 ) -> ImageTuningOutputs:
     """Prepare images, search in one pod, evaluate the best model.
 
     Args:
-        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
-            .rec files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
+        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, .rec
+            files, or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc://
+            address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
-        data_validation_fraction: Fraction of the images on which trials are compared.
-        data_test_fraction: Fraction of the images that no trial sees, for the evaluation.
+        data_validation_fraction: Fraction of the images on which trials are compared, from 0 to 1.
+        data_test_fraction: Fraction of the images that no trial sees, for the evaluation, from 0 to 1.
         data_shards: Number of files that the training images are written to.
-        data_max_invalid_images: Unreadable images that are tolerated: a percentage such as 1%, or a number of images
-            such as 20.
+        data_max_invalid_images: Unreadable images that are tolerated: a number such as 20, or a percentage such as 1%.
         data_seed: Seed of the split.
+        data_encoding: How images are stored: auto (PNG up to 64 pixels, else JPEG), jpeg or png.
+        data_quality: Quality of stored JPEG images, up to 100.
+        data_training_margin: How much larger training images are stored than the image shape, from 0 to 1; -1: 1/7
+            where nine of ten images are so large, else 0.
+        data_classes: Names for classes that the source only numbers, with commas between them; empty: the source's.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
-            {run} in it stands for the run; empty: none.
+            pipelines write the run's identity in place of {run}; empty: none.
         data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or
             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_ENDPOINT_URL, AWS_REGION), or key.json for gs://; the
             default is that of Kubeflow's own store.
-        data_cpu: Processors of the pod that prepares images, such as 4; 0: no limit.
-        data_memory: Its memory, such as 16Gi; 0: no limit.
-        tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
-            choices, or a fixed value.
-        tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
-        tune_strategy: bayesian, random, grid or hyperband.
-        tune_search_mode: conditional (a trial gets what its optimizer uses) or flat (everything, and ignores the rest).
-        tune_max_trials: Trials in all.
-        tune_parallel_trials: Trials at a time; 0: as many as there are processors or GPUs.
-        tune_epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
-        tune_max_seconds: Wall time of the search; 0: no limit.
-        tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
-        tune_patience: Trials in a row without a better one that end the search; 0: no limit.
-        tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of tune_max_trials, at least 3.
+        data_cpu: Processors of the step's pod, such as 4; 0: no limit.
+        data_memory: Memory of the step's pod, such as 16Gi; 0: no limit.
+        tune_search_space: Changes to the preset's ranges by hyperparameter, such as {"learning_rate": {"min": 1e-4,
+            "max": 0.1}, "optimizer": ["sgd", "adam"], "momentum": 0.9}.
+        tune_preset: Where the ranges come from: documented (AWS's ranges exactly) or practical (within them, without
+            what never works).
+        tune_strategy: How the next trial is chosen: bayesian, random, grid or hyperband.
+        tune_search_mode: What is tuned: conditional (a trial gets what its optimizer uses) or flat (every trial gets
+            everything, and ignores the rest).
+        tune_epochs: Epochs of every trial; 0: the search space's, or the algorithm's default of 30.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
-        tune_prior: auto (bayesian and hyperband look first where values are usually good, but for ranges of the search
-            space) or none (they search every range evenly).
-        tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs://
-            or https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts
-            anew.
+        tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+        tune_max_trials: Trials in all.
+        tune_parallel_trials: Trials at a time; 0: as many as the engine has room for.
+        tune_max_seconds: Wall time of the search, in seconds; 0: no limit.
+        tune_target_accuracy: Validation accuracy that is good enough to stop, from 0 to 1; 0: none.
+        tune_patience: Trials in a row without a better one that end the search, at least 3; 0: no limit.
+        tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of the trials, at least 3.
+        tune_prior: Where the search looks first: auto (with bayesian and hyperband where values are usually good, in
+            ranges that you do not give) or none (evenly everywhere).
         tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
-            {run} in it stands for the run, so that each run of a schedule searches anew; empty: beside the artifacts.
-        tune_cpu: Processors of the pod that searches, such as 8; 0: no limit.
-        tune_memory: Its memory, such as 32Gi; 0: no limit.
-        tune_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
-        tune_accelerator_count: How many, such as 1.
-        eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
-        eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
-            empty: none.
-        eval_cpu: Processors of the pod that evaluates, such as 4; 0: no limit.
-        eval_memory: Its memory, such as 16Gi; 0: no limit.
-        eval_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
-        eval_accelerator_count: How many, such as 1.
+            pipelines write the run's identity in place of {run}; empty: beside the run's artifacts.
+        tune_cpu: Processors of the step's pod, such as 4; 0: no limit.
+        tune_memory: Memory of the step's pod, such as 16Gi; 0: no limit.
+        tune_accelerator: What the step's GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        tune_accelerator_count: How many GPUs the step gets, such as 1.
+        eval_min_accuracy: Test accuracy below which the model does not pass, from 0 to 1; 0: every model passes.
+        eval_baseline: What must be beaten by more than noise: path or address of the evaluation.json of a model; empty:
+            none.
+        eval_cpu: Processors of the step's pod, such as 4; 0: no limit.
+        eval_memory: Memory of the step's pod, such as 16Gi; 0: no limit.
+        eval_accelerator: What the step's GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        eval_accelerator_count: How many GPUs the step gets, such as 1.
 
     Returns:
         dataset: The data set: dataset.json with train, validation and test record files.
@@ -120,40 +131,13 @@ def image_tuning_local(
         accuracy: Fraction of the test images that are classified right.
         passed: Whether the model is good enough.
     """
-    checked = check("local", dict(locals()))
+    given = dict(locals())
+    checked = check("local", given)
     reach_stores(checked, data_secret)
-    prepared = prepare(
-        checked,
-        data=data_images,
-        image_shape=data_image_shape,
-        validation_fraction=data_validation_fraction,
-        test_fraction=data_test_fraction,
-        shards=data_shards,
-        max_invalid_images=data_max_invalid_images,
-        seed=data_seed,
-    )
+    prepared = prepare(checked, given)
     reach_stores(prepared, data_secret)
     limit(prepared, cpu=data_cpu, memory=data_memory)
-    tuned = search(
-        local_tuning,
-        dataset=prepared.outputs["dataset"],
-        search_space=tune_search_space,
-        preset=tune_preset,
-        strategy=tune_strategy,
-        search_mode=tune_search_mode,
-        max_trials=tune_max_trials,
-        parallel_trials=tune_parallel_trials,
-        epochs=tune_epochs,
-        max_seconds=tune_max_seconds,
-        target_accuracy=tune_target_accuracy,
-        patience=tune_patience,
-        max_failed_trials=tune_max_failed_trials,
-        stop_bad_trials=tune_stop_bad_trials,
-        seed=tune_seed,
-        prior=tune_prior,
-        initial_model=tune_initial_model,
-        work_directory=checked.outputs["tune_work_directory"],
-    )
+    tuned = search(local_tuning, prepared, checked, given)
     # What the search reaches is kept beside the artifacts, for a retry.
     reach_stores(tuned, data_secret, writes_artifacts=True)
     limit(
@@ -167,9 +151,8 @@ def image_tuning_local(
         model_evaluation,
         prepared,
         tuned,
+        given,
         secret=data_secret,
-        min_accuracy=eval_min_accuracy,
-        baseline_evaluation=eval_baseline,
     )
     limit(
         evaluated,

@@ -35,45 +35,64 @@ def check(engine: str, parameters: Mapping[str, Any]) -> Any:
         engine: Whose pipeline it is.
         parameters: The pipeline's parameters by name; those that preflight has no input for are left to KFP.
     """
-    inputs = {name: value for name, value in parameters.items() if name in preflight.component_spec.inputs}
-    checked = preflight(engine=engine, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **inputs)
+    checked = preflight(engine=engine, run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **_inputs(preflight, parameters))
     checked.set_display_name("Check all parameters")
     checked.set_caching_options(False)
     return checked
 
 
-def prepare(checked: Any, **inputs: Any) -> Any:
+def prepare(checked: Any, parameters: Mapping[str, Any]) -> Any:
     """The second task: images to data set; with caching on, the same images are not prepared twice.
 
     Args:
         checked: The first task.
-        **inputs: The component's other inputs.
+        parameters: The pipeline's.
     """
-    prepared = data_preparation(
-        source_fingerprint=checked.outputs["source_fingerprint"],
-        work_directory=checked.outputs["data_work_directory"],
-        **inputs,
-    )
+    inputs = _inputs(data_preparation, parameters, "data_")
+    inputs["work_directory"] = checked.outputs["data_work_directory"]
+    prepared = data_preparation(source_fingerprint=checked.outputs["source_fingerprint"], **inputs)
     prepared.set_display_name("Prepare images")
     return prepared
 
 
-def search(component: Any, **inputs: Any) -> Any:
-    """The third task: one of the tuning components."""
-    tuned = component(run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **inputs)
+def search(component: Any, prepared: Any, checked: Any, parameters: Mapping[str, Any]) -> Any:
+    """The third task: one of the tuning components.
+
+    Args:
+        component: Which.
+        prepared: The second task.
+        checked: The first task.
+        parameters: The pipeline's.
+    """
+    inputs = _inputs(component, parameters, "tune_")
+    if "work_directory" in inputs:
+        inputs["work_directory"] = checked.outputs["tune_work_directory"]
+    tuned = component(dataset=prepared.outputs["dataset"], run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, **inputs)
     tuned.set_display_name("Search hyperparameters")
     tuned.set_caching_options(False)
     return tuned
 
 
-def evaluate(component: Any, prepared: Any, tuned: Any, secret: Any = None, **inputs: Any) -> Any:
-    """The fourth task: the best model on images that no trial saw."""
+def evaluate(
+    component: Any, prepared: Any, tuned: Any, parameters: Mapping[str, Any], secret: Any = None, **more: Any
+) -> Any:
+    """The fourth task: the best model on images that no trial saw.
+
+    Args:
+        component: One of the components that evaluate.
+        prepared: The second task.
+        tuned: The third task.
+        parameters: The pipeline's.
+        secret: With the keys of the store that may hold a baseline; None: the component reaches it in another way.
+        **more: Inputs that are parameters of another step.
+    """
     evaluated = component(
         model=tuned.outputs["best_model"],
         dataset=prepared.outputs["dataset"],
         tuning_result=tuned.outputs["tuning_result"],
         run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-        **inputs,
+        **_inputs(component, parameters, "eval_"),
+        **more,
     )
     if secret is not None:
         # For a baseline in an object store.
@@ -95,3 +114,9 @@ def collect(prepared: Any, tuned: Any, evaluated: Any) -> ImageTuningOutputs:
         accuracy=evaluated.outputs["accuracy"],
         passed=evaluated.outputs["passed"],
     )
+
+
+def _inputs(component: Any, parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Those of a pipeline's parameters that a component has an input for."""
+    names = {f"{prefix}{name}": name for name in component.component_spec.inputs}
+    return {names[name]: value for name, value in parameters.items() if name in names}

@@ -16,6 +16,7 @@ LAYERS = [
     {"evaluation"},
     {"trainer"},
     {"model"},
+    {"options"},
     {"dataset", "search"},
     {"core"},
 ]

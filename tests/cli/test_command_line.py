@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from kfp_image_tuning.cli.command_line import build_parser, main
-from kfp_image_tuning.cli.pipeline_options import PARAMETERS, given_options
+from kfp_image_tuning.cli.pipeline_options import given_options, to_parameters
 from kfp_image_tuning.cli.search_settings import settings_from
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
@@ -65,7 +65,8 @@ def test_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) -> Non
         (["run", "--data", "x", "--output", "y", "--search-space", "{bad"], "is not valid JSON"),
         (["run", "--data", "x", "--output", "y", "--search-space", '{"a": NaN'], "is not valid JSON"),
         (["prepare", "--data", "x", "--output", "y", "--image-shape", "224"], "is not an image shape"),
-        (["prepare", "--data", "x", "--output", "y", "--max-invalid-images", "few"], "neither a number"),
+        (["prepare", "--data", "x", "--output", "y", "--max-invalid-images", "few"], "is not a number of images"),
+        (["plan", "--patience", "2"], "at least 3, got 2"),
         (["compile"], "--output"),
     ],
 )
@@ -87,10 +88,39 @@ def test_every_option_gives_the_parameter_that_it_is_named_for(tmp_path: Path) -
     typed = f"""run --data images --output x --search-space {space} --preset practical --strategy hyperband
         --search-mode flat --max-trials 9 --parallel-trials 3 --epochs 4 --max-seconds 1h30m --target-accuracy 97%
         --patience 5 --max-failed-trials 0 --seed 7 --no-stop-bad-trials --image-shape 3,32,32 --shards 2
-        --max-invalid-images 5% --min-accuracy 0.9 --validation-fraction 0.2 --test-fraction 0.3 --baseline old.json"""
+        --max-invalid-images 5% --min-accuracy 0.9 --validation-fraction 0.2 --test-fraction 0.3 --baseline old.json
+        --encoding jpeg --quality 80 --training-margin 10% --classes a,b --initial-model model"""
     arguments = build_parser().parse_args(typed.split())
     options = given_options(arguments)
-    assert set(options) == {*PARAMETERS, "seed"}
+    assert to_parameters(options) == {
+        "data_images": "images",
+        "data_image_shape": "3,32,32",
+        "data_validation_fraction": 0.2,
+        "data_test_fraction": 0.3,
+        "data_shards": 2,
+        "data_max_invalid_images": "5%",
+        "data_seed": 7,
+        "data_encoding": "jpeg",
+        "data_quality": 80,
+        "data_training_margin": 0.1,
+        "data_classes": "a,b",
+        "tune_search_space": {"optimizer": ["sgd", "adam"], "momentum": 0.9},
+        "tune_preset": "practical",
+        "tune_strategy": "hyperband",
+        "tune_search_mode": "flat",
+        "tune_epochs": 4,
+        "tune_stop_bad_trials": False,
+        "tune_seed": 7,
+        "tune_initial_model": "model",
+        "tune_max_trials": 9,
+        "tune_parallel_trials": 3,
+        "tune_max_seconds": 5400.0,
+        "tune_target_accuracy": 0.97,
+        "tune_patience": 5,
+        "tune_max_failed_trials": 0,
+        "eval_min_accuracy": 0.9,
+        "eval_baseline": "old.json",
+    }
     assert settings_from(options) == TuningSettings(
         search_space={"optimizer": ["sgd", "adam"], "momentum": 0.9},
         preset="practical",
@@ -105,6 +135,7 @@ def test_every_option_gives_the_parameter_that_it_is_named_for(tmp_path: Path) -
         max_failed_trials=0,
         stop_bad_trials=False,
         seed=7,
+        initial_model="model",
     )
 
 
@@ -130,11 +161,9 @@ def test_plan_without_images_explains_the_space_and_what_is_missing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plan", "--data", "nowhere"], "kfp-image-tuning prepare"),
         (["report", "--run", "nowhere"], "no result.json"),
         (["run", "--resume", "--output", "nowhere"], "no run to go on with"),
-        (["prepare", "--data", "nowhere", "--output", "out"], "nowhere: is not there"),
-        (["evaluate", "--model", "a", "--dataset", "b", "--output", "out"], "holds no dataset.json"),
+        (["evaluate", "--model", ".", "--dataset", ".", "--output", "out"], "holds no dataset.json"),
     ],
 )
 def test_failure_is_a_message_and_exit_code_1(
@@ -156,7 +185,11 @@ def test_failure_is_a_message_and_exit_code_1(
     [
         (["plan", "--search-space", '{"learning_rat": 1}'], "search-space"),
         (["plan", "--search-space", '{"momentum": 7}'], "search-space"),
-        (["plan", "--patience", "2"], "budget"),
+        (["plan", "--data", "nowhere"], "parameters"),
+        (["prepare", "--data", "nowhere", "--output", "out"], "parameters"),
+        (["evaluate", "--model", ".", "--dataset", "nowhere", "--output", "out"], "parameters"),
+        (["evaluate", "--model", ".", "--dataset", ".", "--output", "out", "--baseline", "nowhere"], "parameters"),
+        (["run", "--data", ".", "--output", "out", "--search-space", '{"momentun": 0.9}'], "parameters"),
         (["plan", "--gpus", "2"], "parameters"),
         (["plan", "--engine", "katib", "--data", "pvc://a/b", "--katib-options", '{"pod": {}}'], "engine-options"),
         (["compile", "--image", "no image", "--output", "x.yaml"], "compilation"),

@@ -12,6 +12,7 @@ from kfp_image_tuning.cli import engine_options
 from kfp_image_tuning.cli.command_line import main
 from kfp_image_tuning.core.installed_code import config_map_name
 from kfp_image_tuning.engines.katib.request.validation import check_experiment
+from kfp_image_tuning.options.pipelines import ENGINES
 
 
 def documents_of(captured: str) -> dict[str, list[dict[str, Any]]]:
@@ -198,3 +199,49 @@ def test_run_says_what_a_data_set_on_a_volume_needs(
     assert main(["run", "--data", "pvc://images/dataset", "--output", str(tmp_path / "run"), *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_every_engine_takes_a_model_to_start_from(prepared_digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = ["--initial-model", "s3://bucket/old/model.tar.gz"]
+    assert main(["plan", "--engine", "katib", "--data", "pvc://claim/data", "--search-mode", "flat", *start]) == 0
+    assert "s3://bucket/old/model.tar.gz" in capsys.readouterr().out
+    place = ["--role", "arn:aws:iam::123456789012:role/tuning", "--bucket", "my-bucket", "--region", "us-east-1"]
+    command = ["plan", "--engine", "sagemaker", "--data", str(prepared_digits), *place, *start]
+    assert main(command) == 0
+    (job, *_) = json.loads(capsys.readouterr().out)["TrainingJobDefinitions"]
+    channels = {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in job["InputDataConfig"]
+    }
+    assert channels["model"] == "s3://bucket/old/model.tar.gz"
+    assert main([*command, "--sagemaker-options", '{"initial_model": "s3://bucket/other/model.tar.gz"}']) == 2
+    assert "initial_model is given twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "compile"])
+@pytest.mark.parametrize("engine", ["", *ENGINES])
+def test_help_shows_what_belongs_to_the_engine_and_nothing_of_others(
+    command: str, engine: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([command, "--help", *(["--engine", engine] if engine else [])])
+    shown = capsys.readouterr().out
+    marks = {"local": ["tune_prior"], "katib": ["tune_gpus", "pods.memory: text"], "sagemaker": ["tune_role", "spot:"]}
+    if command != "compile":
+        marks |= {
+            "local": ["--prior"],
+            "katib": ["--gpus N", "pods.memory: text"],
+            "sagemaker": ["--bucket BUCKET", "spot:"],
+        }
+    for other, words in marks.items():
+        assert [word in shown for word in words] == [other == engine] * len(words), other
+    assert ("--engine katib --help" in shown) is not bool(engine)
+    assert all(len(line) <= 120 for line in shown.splitlines())
+
+
+def test_options_of_an_engine_may_be_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "katib.yaml").write_text("namespace: team\npods:\n  memory: 4Gi\n", encoding="utf-8")
+    command = ["plan", "--engine", "katib", "--data", "pvc://images/dataset", "--search-mode", "flat"]
+    assert main([*command, "--katib-options", str(tmp_path / "katib.yaml")]) == 0
+    (experiment,) = documents_of(capsys.readouterr().out)["Experiment"]
+    assert experiment["metadata"]["namespace"] == "team"

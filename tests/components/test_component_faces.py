@@ -1,7 +1,6 @@
 """The typed faces of the components: what the console shows and what all tuning components share."""
 
 import ast
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import yaml
 from google.protobuf.json_format import MessageToDict
 from kfp.compiler import Compiler
 
-from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tools.component_readmes import FOLDERS, definitions, face_of, write_readme
 
 TUNING_FOLDERS = [folder for folder in FOLDERS if folder.name.endswith("_tuning")]
@@ -29,16 +27,6 @@ def test_every_tuning_component_has_the_same_outputs(folder: Path) -> None:
     parameters = definitions(folder, "outputDefinitions", "parameters")
     assert {name: entry["artifactType"]["schemaTitle"] for name, entry in artifacts.items()} == TUNING_ARTIFACTS
     assert {name: entry["parameterType"] for name, entry in parameters.items()} == TUNING_PARAMETERS
-
-
-@pytest.mark.parametrize("folder", TUNING_FOLDERS, ids=lambda folder: folder.name)
-def test_every_tuning_component_takes_the_shared_settings(folder: Path) -> None:
-    inputs = definitions(folder, "inputDefinitions", "parameters")
-    shared = {setting.name: setting for setting in fields(TuningSettings)}
-    assert set(shared) <= set(inputs)
-    for name in shared:
-        default = inputs[name].get("defaultValue", {} if name == "search_space" else None)
-        assert default == getattr(TuningSettings(), name), name
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

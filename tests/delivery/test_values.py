@@ -197,8 +197,8 @@ def test_each_step_can_have_settings_of_its_own() -> None:
 def test_every_task_of_a_component_has_its_steps_settings() -> None:
     @dsl.pipeline  # type: ignore[untyped-decorator]
     def prepared_twice(images: str) -> None:
-        data_preparation(data=images)
-        data_preparation(data=images, seed=1)
+        data_preparation(images=images)
+        data_preparation(images=images, seed=1)
 
     values = values_from({"steps": {"prepare": {"env": {"STEP": "prepare"}}}}, "team.yaml")
     document = next(yaml.safe_load_all(compile_pipeline(prepared_twice, values=values)))

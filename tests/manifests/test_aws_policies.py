@@ -141,7 +141,7 @@ def account(run_id: str) -> Account:
         region="us-east-1",
         run="",
         run_id=run_id,
-        more={"poll_seconds": 0.3, "assume_role": ROLES["launcher"], "tags": {"team": "vision"}},
+        sagemaker_options={"poll_seconds": 0.3, "assume_role": ROLES["launcher"], "tags": {"team": "vision"}},
     )
 
 

@@ -134,7 +134,7 @@ def test_exit_handler_is_told_of_a_pipeline_that_failed_but_not_why(backend: Bac
 
 def test_settings_of_a_task_reach_katibs_trials_as_the_documents_say() -> None:
     names: dict[str, Any] = {"dsl": dsl, "data_preparation": data_preparation, "katib_tuning": katib_tuning}
-    lines = ["def composed(images: str):", "    prepared = data_preparation(data=images)"]
+    lines = ["def composed(images: str):", "    prepared = data_preparation(images=images)"]
     exec("\n".join(lines) + "\n" + textwrap.indent(code_of("docs/kubeflow.md", "tuned.set_accel"), "    "), names)
     documents = list(yaml.safe_load_all(compile_pipeline(dsl.pipeline(names["composed"], name="composed"))))
     executor = documents[0]["deploymentSpec"]["executors"]["exec-katib-tuning"]["container"]

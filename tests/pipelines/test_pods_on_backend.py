@@ -92,7 +92,8 @@ def compile_preparation(values: dict[str, Any]) -> str:
 
     @dsl.pipeline  # type: ignore[untyped-decorator]
     def preparation_alone(data_images: str) -> None:
-        prepare(check("local", {"data_images": data_images}), data=data_images)
+        given = {"data_images": data_images}
+        prepare(check("local", given), given)
 
     return compile_pipeline(preparation_alone, values=values_from(values, "team.yaml"))
 

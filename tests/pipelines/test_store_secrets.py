@@ -18,7 +18,7 @@ from tests.pipelines.small_runs import IMAGES, config_maps
 
 @dsl.pipeline(name="preparation-alone")  # type: ignore[untyped-decorator]
 def preparation_alone(data_images: str, data_secret: str = "mlpipeline-minio-artifact") -> None:  # a name
-    reach_stores(data_preparation(data=data_images), data_secret)
+    reach_stores(data_preparation(images=data_images), data_secret)
 
 
 @pytest.fixture(scope="module")

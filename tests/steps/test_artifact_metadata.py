@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.options.declared import ImageOptions
 from kfp_image_tuning.steps.data_preparation import launch
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from tests.emulators.kfp_backend.metadata import Artifact
@@ -32,15 +33,5 @@ def test_a_models_metadata_is_the_same_in_the_next_step() -> None:
 
 def test_a_data_sets_metadata_is_the_same_in_the_next_step(tmp_path: Path) -> None:
     make_folder(tmp_path / "images")
-    prepared = launch(
-        str(tmp_path / "images"),
-        str(tmp_path / "dataset"),
-        image_shape="auto",
-        validation_fraction=0.1,
-        test_fraction=0.1,
-        shards=1,
-        max_invalid_images="1%",
-        seed=0,
-        work_directory="",
-    )
+    prepared = launch(ImageOptions(images=str(tmp_path / "images")), str(tmp_path / "dataset"))
     assert arrives(prepared.metadata) == prepared.metadata

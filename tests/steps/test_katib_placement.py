@@ -80,7 +80,7 @@ def test_another_folder_of_kubeflows_store_is_reached_in_the_same_way() -> None:
 
 def test_what_the_user_says_goes_before_what_kubeflow_says() -> None:
     own = {"endpoint_url": "http://own:1", "region": "r", "credentials_secret": "mine"}
-    found = environment(more=own)
+    found = environment(katib_options=own)
     assert (found["AWS_ENDPOINT_URL"], found["AWS_REGION"]) == ("http://own:1", "r")
     assert found["AWS_ACCESS_KEY_ID"] == {"name": "mine", "key": "accesskey"}
 

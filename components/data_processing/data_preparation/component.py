@@ -9,16 +9,22 @@ INSTALLED_EXTRAS = ("parquet",)
 
 @dsl.component(base_image="python:3.11-slim", install_kfp_package=False)  # type: ignore[untyped-decorator]
 def data_preparation(
-    data: str,
     dataset: dsl.Output[dsl.Dataset],
+    # Options, made by `make generate`.
+    images: str,
     image_shape: str = "auto",
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     shards: int = 1,
     max_invalid_images: str = "1%",
     seed: int = 0,
+    encoding: str = "auto",
+    quality: int = 95,
+    training_margin: float = -1.0,
+    classes: str = "",
     work_directory: str = "",
-    source_fingerprint: str = "",  # noqa: ARG001  # KFP looks cached results up by it
+    # The end of what is made.
+    source_fingerprint: str = "",  # KFP looks cached results up by it
 ) -> NamedTuple("Outputs", [("num_classes", int), ("num_training_samples", int)]):  # type: ignore[valid-type]
     """Turn labelled images into training, validation and test sets in RecordIO, the form that every engine reads.
 
@@ -26,17 +32,21 @@ def data_preparation(
     and listed.
 
     Args:
-        data: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or .rec
-            files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
+        images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, .rec files,
+            or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
         image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the images.
-        validation_fraction: Fraction of the images on which trials are compared.
-        test_fraction: Fraction of the images that no trial sees, for the evaluation.
+        validation_fraction: Fraction of the images on which trials are compared, from 0 to 1.
+        test_fraction: Fraction of the images that no trial sees, for the evaluation, from 0 to 1.
         shards: Number of files that the training images are written to.
-        max_invalid_images: Unreadable images that are tolerated: a percentage such as 1%, or a number of images
-            such as 20.
+        max_invalid_images: Unreadable images that are tolerated: a number such as 20, or a percentage such as 1%.
         seed: Seed of the split.
-        work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again; empty:
-            none.
+        encoding: How images are stored: auto (PNG up to 64 pixels, else JPEG), jpeg or png.
+        quality: Quality of stored JPEG images, up to 100.
+        training_margin: How much larger training images are stored than the image shape, from 0 to 1; -1: 1/7 where
+            nine of ten images are so large, else 0.
+        classes: Names for classes that the source only numbers, with commas between them; empty: the source's.
+        work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
+            pipelines write the run's identity in place of {run}; empty: none.
         source_fingerprint: What changes when the images change: output of preflight, so that with caching on the same
             images are not prepared twice and changed ones are.
 
@@ -45,21 +55,13 @@ def data_preparation(
         num_classes: Number of classes.
         num_training_samples: Number of training images.
     """
+    given = dict(locals())
     from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
+        from kfp_image_tuning.options.declared import ImageOptions
         from kfp_image_tuning.steps.data_preparation import launch
 
-        prepared = launch(
-            data,
-            dataset.path,
-            image_shape=image_shape,
-            validation_fraction=validation_fraction,
-            test_fraction=test_fraction,
-            shards=shards,
-            max_invalid_images=max_invalid_images,
-            seed=seed,
-            work_directory=work_directory,
-        )
+        prepared = launch(ImageOptions.from_parameters(given), dataset.path)
         dataset.metadata.update(prepared.metadata)
     return prepared.num_classes, prepared.num_training_samples

@@ -11,6 +11,7 @@ INSTALLED_EXTRAS = ("sagemaker",)
 def preflight(
     engine: str,
     run_id: str,
+    # Options, made by `make generate`.
     data_images: str,
     data_image_shape: str = "auto",
     data_validation_fraction: float = 0.1,
@@ -18,6 +19,10 @@ def preflight(
     data_shards: int = 1,
     data_max_invalid_images: str = "1%",
     data_seed: int = 0,
+    data_encoding: str = "auto",
+    data_quality: int = 95,
+    data_training_margin: float = -1.0,
+    data_classes: str = "",
     data_work_directory: str = "",
     data_cpu: str = "0",
     data_memory: str = "0",
@@ -25,22 +30,28 @@ def preflight(
     tune_preset: str = "documented",
     tune_strategy: str = "bayesian",
     tune_search_mode: str = "conditional",
+    tune_epochs: int = 0,
+    tune_stop_bad_trials: bool = True,
+    tune_seed: int = 0,
+    tune_initial_model: str = "",
     tune_max_trials: int = 20,
     tune_parallel_trials: int = 0,
-    tune_epochs: int = 0,
     tune_max_seconds: float = 0.0,
     tune_target_accuracy: float = 0.0,
     tune_patience: int = 0,
     tune_max_failed_trials: int = -1,
-    tune_stop_bad_trials: bool = True,
-    tune_seed: int = 0,
     tune_prior: str = "auto",
-    tune_initial_model: str = "",
     tune_work_directory: str = "",
     tune_cpu: str = "0",
     tune_memory: str = "0",
     tune_accelerator: str = "",
     tune_accelerator_count: str = "0",
+    eval_min_accuracy: float = 0.0,
+    eval_baseline: str = "",
+    eval_cpu: str = "0",
+    eval_memory: str = "0",
+    eval_accelerator: str = "",
+    eval_accelerator_count: str = "0",
     tune_gpus: int = 1,
     tune_storage: str = "",
     tune_storage_mount: str = "",
@@ -51,14 +62,9 @@ def preflight(
     tune_bucket: str = "",
     tune_region: str = "",
     tune_sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
-    eval_min_accuracy: float = 0.0,
-    eval_baseline: str = "",
-    eval_cpu: str = "0",
-    eval_memory: str = "0",
-    eval_accelerator: str = "",
-    eval_accelerator_count: str = "0",
     eval_mode: str = "transform",
     eval_instance_type: str = "ml.m5.xlarge",
+    # The end of what is made.
 ) -> NamedTuple(  # type: ignore[valid-type]
     "Outputs", [("source_fingerprint", str), ("data_work_directory", str), ("tune_work_directory", str)]
 ):
@@ -71,66 +77,89 @@ def preflight(
         engine: Whose pipeline it is: local, katib or sagemaker.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
-        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, or
-            .rec files; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
+        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, .rec
+            files, or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc://
+            address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
-        data_validation_fraction: Fraction of the images on which trials are compared.
-        data_test_fraction: Fraction of the images that no trial sees, for the evaluation.
+        data_validation_fraction: Fraction of the images on which trials are compared, from 0 to 1.
+        data_test_fraction: Fraction of the images that no trial sees, for the evaluation, from 0 to 1.
         data_shards: Number of files that the training images are written to.
-        data_max_invalid_images: Unreadable images that are tolerated: a percentage such as 1%, or a number of images
-            such as 20.
+        data_max_invalid_images: Unreadable images that are tolerated: a number such as 20, or a percentage such as 1%.
         data_seed: Seed of the split.
+        data_encoding: How images are stored: auto (PNG up to 64 pixels, else JPEG), jpeg or png.
+        data_quality: Quality of stored JPEG images, up to 100.
+        data_training_margin: How much larger training images are stored than the image shape, from 0 to 1; -1: 1/7
+            where nine of ten images are so large, else 0.
+        data_classes: Names for classes that the source only numbers, with commas between them; empty: the source's.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
-            {run} in it stands for the run; empty: none.
-        data_cpu: Processors of the pod that prepares images, such as 4; 0: no limit.
-        data_memory: Its memory, such as 16Gi; 0: no limit.
-        tune_search_space: Changes to the preset's ranges by hyperparameter: {"min": 1e-4, "max": 0.1}, a list of
-            choices, or a fixed value.
-        tune_preset: documented (AWS's ranges exactly) or practical (within them, without what never works).
-        tune_strategy: bayesian, random, grid or hyperband.
-        tune_search_mode: conditional (a trial gets what its optimizer uses) or flat (everything, and ignores the rest).
-        tune_max_trials: Trials in all.
-        tune_parallel_trials: Trials at a time; 0: as many as there are processors or GPUs.
-        tune_epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
-        tune_max_seconds: Wall time of the search; 0: no limit.
-        tune_target_accuracy: Validation accuracy that is good enough to stop, 0 to 1; 0: none.
-        tune_patience: Trials in a row without a better one that end the search; 0: no limit.
-        tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of tune_max_trials, at least 3.
+            pipelines write the run's identity in place of {run}; empty: none.
+        data_cpu: Processors of the step's pod, such as 4; 0: no limit.
+        data_memory: Memory of the step's pod, such as 16Gi; 0: no limit.
+        tune_search_space: Changes to the preset's ranges by hyperparameter, such as {"learning_rate": {"min": 1e-4,
+            "max": 0.1}, "optimizer": ["sgd", "adam"], "momentum": 0.9}.
+        tune_preset: Where the ranges come from: documented (AWS's ranges exactly) or practical (within them, without
+            what never works).
+        tune_strategy: How the next trial is chosen: bayesian, random, grid or hyperband.
+        tune_search_mode: What is tuned: conditional (a trial gets what its optimizer uses) or flat (every trial gets
+            everything, and ignores the rest).
+        tune_epochs: Epochs of every trial; 0: the search space's, or the algorithm's default of 30.
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
-        tune_prior: auto (bayesian and hyperband look first where values are usually good, but for ranges of the search
-            space) or none (they search every range evenly).
-        tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs://
-            or https:// address; empty: none. With use_pretrained_model 1 in the search space, its last layer starts
-            anew.
+        tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+        tune_max_trials: Trials in all.
+        tune_parallel_trials: Trials at a time; 0: as many as the engine has room for.
+        tune_max_seconds: Wall time of the search, in seconds; 0: no limit.
+        tune_target_accuracy: Validation accuracy that is good enough to stop, from 0 to 1; 0: none.
+        tune_patience: Trials in a row without a better one that end the search, at least 3; 0: no limit.
+        tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of the trials, at least 3.
+        tune_prior: Where the search looks first: auto (with bayesian and hyperband where values are usually good, in
+            ranges that you do not give) or none (evenly everywhere).
         tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
-            {run} in it stands for the run, so that each run of a schedule searches anew; empty: none.
-        tune_cpu: Processors of the pod that searches, such as 8; 0: no limit.
-        tune_memory: Its memory, such as 32Gi; 0: no limit.
-        tune_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
-        tune_accelerator_count: How many, such as 1.
+            pipelines write the run's identity in place of {run}; empty: beside the run's artifacts.
+        tune_cpu: Processors of the step's pod, such as 4; 0: no limit.
+        tune_memory: Memory of the step's pod, such as 16Gi; 0: no limit.
+        tune_accelerator: What the step's GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        tune_accelerator_count: How many GPUs the step gets, such as 1.
+        eval_min_accuracy: Test accuracy below which the model does not pass, from 0 to 1; 0: every model passes.
+        eval_baseline: What must be beaten by more than noise: path or address of the evaluation.json of a model; empty:
+            none.
+        eval_cpu: Processors of the step's pod, such as 4; 0: no limit.
+        eval_memory: Memory of the step's pod, such as 16Gi; 0: no limit.
+        eval_accelerator: What the step's GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
+        eval_accelerator_count: How many GPUs the step gets, such as 1.
         tune_gpus: GPUs of each trial; 0: none.
-        tune_storage: Where trials read images and leave models: s3://, gs:// or minio://bucket/folder, or
-            pvc://claim/folder; empty: the store of the pipeline's artifacts.
-        tune_storage_mount: Where the tuning step's pod sees that folder, if it is on a claim; empty: as compiled.
-        tune_data: Where trials find the prepared data set already, in the same forms; empty: it is brought there.
-        tune_run: Identity of the run: the same one finds its own Experiments again; empty: Kubeflow's.
-        tune_katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}};
-            docs/katib.md lists them.
+        tune_storage: Where trials read images and leave models: s3://, gs:// or minio://BUCKET/FOLDER, or
+            pvc://CLAIM/FOLDER; empty: beside the data set, if pods reach that.
+        tune_storage_mount: Where this machine, or the tuning step's pod, sees the folder of storage if that is on a
+            volume claim; empty: as the pipeline was compiled.
+        tune_data: Folder where trials find the prepared data set already: in a store, or on a volume claim, that they
+            reach; empty: it is brought there.
+        tune_run: Identity of the run: the same one finds what it has started again; empty: Kubeflow's.
+        tune_katib_options: Everything else, such as {"algorithm": "tpe", "pods": {"memory": "16Gi", "queue": "gpus"}}.
+            Fields, which docs/reference.md describes: initial_model, namespace, name_prefix, algorithm,
+            algorithm_settings, resume_policy, keep_experiments, pending_timeout_seconds, orphan_timeout_seconds,
+            credentials_secret, credentials_keys, endpoint_url, region, pods, pods.kind, pods.image, pods.base_image,
+            pods.package, pods.packages_index, pods.trusted_host, pods.gpu_resource, pods.nodes, pods.runtime, pods.cpu,
+            pods.memory, pods.shared_memory, pods.scratch, pods.node_selector, pods.tolerations, pods.affinity,
+            pods.priority_class, pods.service_account, pods.image_pull_secrets, pods.queue, pods.istio,
+            pods.max_trial_seconds, pods.user, pods.env, pods.volumes, pods.volume_mounts, pods.labels,
+            pods.annotations.
         tune_role: ARN of the execution role that training and transform jobs assume.
         tune_bucket: Where data and models lie in S3: my-bucket, or s3://my-bucket/folder.
-        tune_region: AWS region, such as us-east-1; empty: from the pods' environment (AWS_REGION).
-        tune_sagemaker_options: Everything else about the tuning job, such as {"instance_type": "ml.g5.xlarge"} or
-            {"spot": true}; docs/sagemaker.md lists them.
-        eval_min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
-        eval_baseline: Path or address of the evaluation.json of a model that must be beaten by more than noise;
-            empty: none.
-        eval_cpu: Processors of the pod that evaluates, such as 4; 0: no limit.
-        eval_memory: Its memory, such as 16Gi; 0: no limit.
-        eval_accelerator: What its GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.
-        eval_accelerator_count: How many, such as 1.
-        eval_mode: transform (on SageMaker, as the algorithm serves the model) or offline (the same network in a pod).
+        tune_region: AWS region, such as us-east-1; empty: from the environment (AWS_REGION).
+        tune_sagemaker_options: Everything else about the tuning job, such as {"instance_type": "ml.g5.xlarge", "spot":
+            true}. Fields, which docs/reference.md describes: region, name_prefix, instance_type, nodes, volume_gb,
+            instance_configs, instance_configs.instance_type, instance_configs.nodes, instance_configs.volume_gb,
+            max_trial_seconds, pending_timeout_seconds, max_seconds, spot, max_wait_seconds, checkpoints,
+            retry_attempts, subnets, security_groups, volume_kms_key, output_kms_key, network_isolation,
+            encrypt_traffic, tags, env, input_mode, content, channels, shard_data, manifest_attributes,
+            manifest_label_format, initial_model, warm_start, warm_start.parents, warm_start.kind, autotune,
+            auto_parameters, early_stopping, stop_on_convergence, hyperband_min_epochs, image, on_stopped, assume_role,
+            endpoint_url, poll_seconds.
+        eval_mode: Where the best model is tested: transform (by batch transform on SageMaker, as the algorithm serves
+            it) or offline (the same network in this pod or on this machine).
         eval_instance_type: Machine of the transform job; a processor is enough.
 
     Returns:

@@ -10,4 +10,4 @@ def preflight_example(images: str = "s3://my-bucket/images") -> None:
     from kfp_image_tuning.components.data_processing.preflight import preflight
 
     checked = preflight(engine="local", run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, data_images=images)
-    data_preparation(data=images, source_fingerprint=checked.outputs["source_fingerprint"])
+    data_preparation(images=images, source_fingerprint=checked.outputs["source_fingerprint"])

@@ -16,8 +16,10 @@ def model_evaluation(
     classification_metrics: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
     tuning_result: dsl.Input[dsl.Artifact] = None,  # KFP makes an object of what stands here
+    # Options, made by `make generate`.
     min_accuracy: float = 0.0,
-    baseline_evaluation: str = "",
+    baseline: str = "",
+    # The end of what is made.
     run_id: str = "",  # noqa: ARG001  # KFP looks cached results up by it
 ) -> NamedTuple("Outputs", [("accuracy", float), ("passed", bool)]):  # type: ignore[valid-type]
     """Measure a model on the test images: accuracy with its interval, scores of each class, confusion, calibration.
@@ -26,9 +28,9 @@ def model_evaluation(
         model: The model that tuning left behind.
         dataset: The data set; its test split is used.
         tuning_result: The search that the model comes from, for the report.
-        min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
-        baseline_evaluation: Path or address of the evaluation.json of a model that must be beaten by more than noise;
-            empty: none.
+        min_accuracy: Test accuracy below which the model does not pass, from 0 to 1; 0: every model passes.
+        baseline: What must be beaten by more than noise: path or address of the evaluation.json of a model; empty:
+            none.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
 
@@ -52,7 +54,7 @@ def model_evaluation(
             report=report.path,
             tuning_result=tuning_result.path if tuning_result else "",
             min_accuracy=min_accuracy,
-            baseline_evaluation=baseline_evaluation,
+            baseline_evaluation=baseline,
         )
         for name, value in outcome.metrics.items():
             metrics.log_metric(name, value)

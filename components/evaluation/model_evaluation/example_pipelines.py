@@ -10,7 +10,7 @@ def model_evaluation_example(images: str = "s3://my-bucket/images") -> None:
     from kfp_image_tuning.components.evaluation.model_evaluation import model_evaluation
     from kfp_image_tuning.components.training.local_tuning import local_tuning
 
-    prepared = data_preparation(data=images)
+    prepared = data_preparation(images=images)
     tuned = local_tuning(dataset=prepared.outputs["dataset"])
     model_evaluation(
         model=tuned.outputs["best_model"],

@@ -16,15 +16,17 @@ def sagemaker_evaluation(
     metrics: dsl.Output[dsl.Metrics],
     classification_metrics: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
+    # Options, made by `make generate`.
     min_accuracy: float = 0.0,
-    baseline_evaluation: str = "",
+    baseline: str = "",
     mode: str = "transform",
+    instance_type: str = "ml.m5.xlarge",
+    # The end of what is made.
     role: str = "",
     bucket: str = "",
     region: str = "",
     run: str = "",
     run_id: str = "",
-    instance_type: str = "ml.m5.xlarge",
     instance_count: int = 1,
     max_seconds: float = 0.0,
     sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
@@ -38,17 +40,18 @@ def sagemaker_evaluation(
         model: The model that SageMaker tuning left behind.
         dataset: The data set; its test split is used.
         tuning_result: The search that the model comes from.
-        min_accuracy: Test accuracy below which the model does not pass; 0: every model passes.
-        baseline_evaluation: Path or address of the evaluation.json of a model that must be beaten by more than noise;
-            empty: none.
-        mode: transform (on SageMaker, as the algorithm serves the model) or offline (the same network in this pod).
+        min_accuracy: Test accuracy below which the model does not pass, from 0 to 1; 0: every model passes.
+        baseline: What must be beaten by more than noise: path or address of the evaluation.json of a model; empty:
+            none.
+        mode: Where the best model is tested: transform (by batch transform on SageMaker, as the algorithm serves it) or
+            offline (the same network in this pod or on this machine).
+        instance_type: Machine of the transform job; a processor is enough.
         role: ARN of the execution role that the transform job assumes; offline: none is needed.
         bucket: Where images and predictions lie in S3: my-bucket, or s3://my-bucket/folder.
         region: AWS region; empty: that of the tuning job.
         run: Identity of the run: the same one finds its own transform job again; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
-        instance_type: Machine of the transform job; a processor is enough.
         instance_count: Machines of the transform job.
         max_seconds: Seconds after which the transform job is stopped; 0: four hours.
         sagemaker_options: The same as of SageMaker tuning; what concerns training alone is left aside.
@@ -61,6 +64,7 @@ def sagemaker_evaluation(
         accuracy: Fraction of the test images that are classified right.
         passed: Whether the model is good enough.
     """
+    given = dict(locals())
     from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
@@ -68,14 +72,7 @@ def sagemaker_evaluation(
         from kfp_image_tuning.steps.sagemaker_evaluation import launch
 
         outcome = launch(
-            Account(
-                role=role,
-                bucket=bucket,
-                region=region,
-                run=run,
-                run_id=run_id,
-                more=sagemaker_options,
-            ),
+            Account.from_parameters(given, run_id=run_id),
             mode=mode,
             model=model.path,
             dataset=dataset.path,
@@ -83,7 +80,7 @@ def sagemaker_evaluation(
             evaluation=evaluation.path,
             report=report.path,
             min_accuracy=min_accuracy,
-            baseline_evaluation=baseline_evaluation,
+            baseline_evaluation=baseline,
             machine=instance_type,
             machines=instance_count,
             max_seconds=max_seconds,

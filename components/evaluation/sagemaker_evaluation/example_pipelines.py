@@ -10,7 +10,7 @@ def sagemaker_evaluation_example(images: str, role: str, bucket: str) -> None:
     from kfp_image_tuning.components.evaluation.sagemaker_evaluation import sagemaker_evaluation
     from kfp_image_tuning.components.training.sagemaker_tuning import sagemaker_tuning
 
-    prepared = data_preparation(data=images)
+    prepared = data_preparation(images=images)
     tuned = sagemaker_tuning(dataset=prepared.outputs["dataset"], role=role, bucket=bucket)
     sagemaker_evaluation(
         model=tuned.outputs["best_model"],

@@ -9,5 +9,5 @@ def sagemaker_tuning_example(images: str, role: str, bucket: str) -> None:
     from kfp_image_tuning.components.data_processing.data_preparation import data_preparation
     from kfp_image_tuning.components.training.sagemaker_tuning import sagemaker_tuning
 
-    prepared = data_preparation(data=images)
+    prepared = data_preparation(images=images)
     sagemaker_tuning(dataset=prepared.outputs["dataset"], role=role, bucket=bucket, sagemaker_options={"spot": True})

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kfp_image_tuning.cli.engine_options import ENGINES
+from kfp_image_tuning.cli.engine_help import ShowParameters
 from kfp_image_tuning.core.console import say
+from kfp_image_tuning.options.pipelines import ENGINES
 
 if TYPE_CHECKING:
     from kfp_image_tuning.delivery.workflow_size import WorkflowSize
@@ -31,7 +32,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         help="write the pipeline as YAML for Kubeflow",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=ShowParameters)
     parser.add_argument(
         "--engine",
         choices=ENGINES,

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.cli import pipeline_options
+from kfp_image_tuning.cli.option_types import refuse_missing
 from kfp_image_tuning.cli.run import GATE_EXIT_CODE
 from kfp_image_tuning.core.console import say
+from kfp_image_tuning.options.declared import GateOptions
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -22,7 +24,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="folder for evaluation.json and report.html"
     )
-    pipeline_options.add_gate_options(parser)
+    pipeline_options.add_options(parser, GateOptions)
     parser.set_defaults(execute=execute)
 
 
@@ -30,6 +32,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from kfp_image_tuning.steps.model_evaluation import launch
 
+    places = {"--model": arguments.model, "--dataset": arguments.dataset, "--result": arguments.result}
+    refuse_missing({**places, "--baseline": arguments.baseline})
     arguments.output.mkdir(parents=True, exist_ok=True)
     outcome = launch(
         model=str(arguments.model),

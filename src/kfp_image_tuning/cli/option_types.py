@@ -1,12 +1,54 @@
-"""What options accept: durations, shares, shapes, a search space in a file or in the command itself."""
+"""What options accept as text: durations, fractions, a search space in a file or in the command itself."""
 
 import argparse
 import json
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.core.errors import ParameterError
+from kfp_image_tuning.options.declaration import Option
+
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def refuse_missing(places: Mapping[str, Path | str | None]) -> None:
+    """Refuse paths at which there is nothing, all at once.
+
+    Args:
+        places: Paths, or addresses, by the flag that gave them; None: it was not given.
+
+    Raises:
+        ParameterError: With each of them.
+    """
+    missing = [
+        f"{flag}: {place}: there is no such file or folder; check the path"
+        for flag, place in places.items()
+        if place is not None and "://" not in str(place) and not Path(place).expanduser().exists()
+    ]
+    if missing:
+        raise ParameterError.from_problems(missing)
+
+
+def parser_of(option: Option) -> Callable[[str], Any]:
+    """What makes a value of an option out of text, and refuses text that the declaration does not allow."""
+    if option.unit == "seconds":
+        return duration_or_never if option.least == 0 else duration
+    if option.unit == "fraction":
+        return fraction
+    if option.kind is int:
+        return partial(whole_number, least=option.least)
+    if option.kind is dict:
+        return options_object
+    return partial(_matching, option) if option.pattern else str
+
+
+def _matching(option: Option, text: str) -> str:
+    if problem := option.find_problem(text):
+        raise argparse.ArgumentTypeError(problem)
+    return text
 
 
 def duration(text: str) -> float:
@@ -42,60 +84,38 @@ def fraction(text: str) -> float:
     return value
 
 
-def share_or_number(text: str) -> str:
-    """A number of images, or a fraction with a percent sign; the component reads it."""
-    if re.fullmatch(r"\d+(\.\d+)?%|\d+", text):
-        return text
-    raise argparse.ArgumentTypeError(f"{text!r} is neither a number of images such as 20 nor a percentage such as 5%")
+def whole_number(text: str, least: int | None = None) -> int:
+    """A whole number, with the smallest one that is allowed."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if least is not None and value < least:
+        raise argparse.ArgumentTypeError(f"at least {least}, got {value}")
+    return value
 
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    return _at_least(text, 1)
-
-
-def natural(text: str) -> int:
-    """A whole number of at least 0."""
-    return _at_least(text, 0)
-
-
-def image_shape(text: str) -> str:
-    """``auto``, or channels, height and width such as ``3,224,224``."""
-    if text == "auto" or re.fullmatch(r"[13],[1-9]\d*,[1-9]\d*", text):
-        return text
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is not an image shape; give channels,height,width such as 3,224,224, or auto"
-    )
-
-
-def search_space(text: str) -> dict[str, Any]:
-    """Changes to the search space: a JSON or YAML file, or JSON itself."""
-    return _object_of(text, "the search space", _SEARCH_SPACE_EXAMPLE)
+    return whole_number(text, 1)
 
 
 def options_object(text: str) -> dict[str, Any]:
-    """Options of an engine: a JSON or YAML file, or JSON itself."""
-    return _object_of(text, "the options", "")
-
-
-_SEARCH_SPACE_EXAMPLE = '{"learning_rate": {"min": 1e-4, "max": 0.1}, "optimizer": ["sgd", "adam"]}'
-
-
-def _object_of(text: str, what: str, example: str) -> dict[str, Any]:
+    """A JSON object: a JSON or YAML file, or JSON itself."""
     if text.lstrip().startswith("{"):
-        return _read_object(text, what, example, yaml=False)
+        return _read_object(text, "the value", yaml=False)
     path = Path(text)
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise argparse.ArgumentTypeError(
             f"{text}: cannot be read ({getattr(error, 'strerror', None) or error}); give a JSON or YAML file, "
-            f"or JSON itself such as {example or '{...}'}"
+            "or JSON itself such as {...}"
         ) from None
-    return _read_object(content, text, example, yaml=path.suffix.lower() in (".yaml", ".yml"))
+    return _read_object(content, text, yaml=path.suffix.lower() in (".yaml", ".yml"))
 
 
-def _read_object(text: str, place: str, example: str, *, yaml: bool) -> dict[str, Any]:
+def _read_object(text: str, place: str, *, yaml: bool) -> dict[str, Any]:
     try:
         if yaml:
             # Imported here: most commands need no YAML.
@@ -113,17 +133,6 @@ def _read_object(text: str, place: str, example: str, *, yaml: bool) -> dict[str
         raise argparse.ArgumentTypeError(f"{place}: is not valid {'YAML' if yaml else 'JSON'}: {error}") from None
     if not isinstance(document, dict):
         raise argparse.ArgumentTypeError(
-            f"{place}: holds a {type(document).__name__}; an object is needed"
-            + (f", such as {example}" if example else ", with names and values")
+            f"{place}: holds a {type(document).__name__}; an object is needed, with names and values"
         )
     return document
-
-
-def _at_least(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if value < least:
-        raise argparse.ArgumentTypeError(f"at least {least}, got {value}")
-    return value

@@ -5,7 +5,11 @@ import sys
 from typing import Any
 
 from kfp_image_tuning.cli import pipeline_options
+from kfp_image_tuning.cli.engine_help import ShowHelp
+from kfp_image_tuning.cli.option_types import refuse_missing
 from kfp_image_tuning.core.console import printable
+from kfp_image_tuning.options.declared import ImageOptions
+from kfp_image_tuning.options.pipelines import SEARCH
 
 _DESCRIPTION = """\
 Print what a search would do; trains nothing, sends nothing and costs nothing.
@@ -29,15 +33,17 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         help="print what a search would do; trains nothing",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=ShowHelp)
     parser.add_argument(
         "--data",
         metavar="DATASET",
         help="a prepared data set: a folder, s3://, gs:// or minio://bucket/folder, or for Katib pvc://claim/folder; "
         "or images on this machine",
     )
-    pipeline_options.add_search_options(parser)
-    pipeline_options.add_data_options(parser)
+    pipeline_options.add_options(parser, *SEARCH, ImageOptions)
+    pipeline_options.add_engine_options(parser)
     parser.set_defaults(execute=execute)
 
 
@@ -51,6 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if problems := option_problems(options):
         raise ParameterError.from_problems(problems)
     data = options.get("data")
+    refuse_missing({"--data": data})
     if data:
         with prepared_for_plan(data, options, _show_aside) as dataset:
             return _plan({**options, "data": dataset})
@@ -63,7 +70,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _plan(options: dict[str, Any]) -> int:
-    from kfp_image_tuning.cli.engine_options import katib_options
     from kfp_image_tuning.cli.prepared_data import describe_dataset
     from kfp_image_tuning.cli.remote_plan import plan_elsewhere
     from kfp_image_tuning.cli.search_plan import plan_lines
@@ -73,10 +79,9 @@ def _plan(options: dict[str, Any]) -> int:
     engine = pipeline_options.engine_of(options)
     if engine == "local":
         dataset = describe_dataset(data) if data else None
-        for line in plan_lines(settings, dataset, options.get("initial_model"), options.get("prior", "auto")):
+        for line in plan_lines(settings, dataset, options.get("prior", "auto")):
             print(printable(line))
         return 0
-    options = {**options, "katib_options": katib_options(options)}
     plan, documents = plan_elsewhere(engine, settings, options["data"], options)
     for line in (*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)):
         _show_aside(line)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.cli.pipeline_options import image_options
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.preparation.sources.prepared_source import find_prepared
@@ -46,25 +47,12 @@ def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str
         yield data
         return
     from kfp_image_tuning.preparation.preparation import prepare_dataset
+    from kfp_image_tuning.steps.data_preparation import preparation_arguments
 
     show(f"{data}: is not a prepared data set; its images are prepared for this plan, and nothing of it is kept")
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-        prepare_dataset(data, Path(folder) / "dataset", progress=show, **preparation_arguments(options))
+        prepare_dataset(data, Path(folder) / "dataset", progress=show, **preparation_arguments(image_options(options)))
         yield str(Path(folder) / "dataset")
-
-
-def preparation_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """How images are prepared, by the command line's options; what is not given is what a run has."""
-    from kfp_image_tuning.preparation.settings import read_image_shape, read_max_invalid_images
-
-    validation, test = options.get("validation_fraction", 0.1), options.get("test_fraction", 0.1)
-    return {
-        "image_shape": read_image_shape(options.get("image_shape", "auto")),
-        "fractions": (round(1 - validation - test, 9), validation, test),
-        "seed": options.get("seed", 0),
-        "shards": options.get("shards", 1),
-        "max_invalid_images": read_max_invalid_images(options.get("max_invalid_images", "1%")),
-    }
 
 
 def _local_folder(data: str) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from kfp_image_tuning.cli.pipeline_options import to_parameters
 from kfp_image_tuning.cli.prepared_data import describe_dataset
 from kfp_image_tuning.cli.volume_data import seen_here
 from kfp_image_tuning.core.object_store import is_remote
@@ -60,14 +61,10 @@ def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any])
     is_on_volume = is_on_claim(data)
     is_unread = is_on_volume and not options.get("storage_mount")
     described = str(seen_here(data, options)) if is_on_volume and not is_unread else data
-    placement = Placement(
-        storage=options.get("storage", ""),
-        data=data if is_remote(data) else "",
-        gpus=options.get("gpus", 1),
-        more=options.get("katib_options", {}),
-    )
+    parameters = {**to_parameters(options), "tune_data": data if is_remote(data) else None}
+    placement = Placement.from_parameters(parameters, "tune_")
     search = settings.to_search_on(_unread(data) if is_unread else summarize(describe_dataset(described)))
-    katib = placement.options(search)
+    katib = placement.options(search, settings.initial_model)
     plan = plan_search(search, katib)
     return replace(plan, warnings=(_NOT_READ, *plan.warnings)) if is_unread else plan
 
@@ -78,16 +75,9 @@ def _plan_sagemaker(settings: TuningSettings, data: str, options: Mapping[str, A
 
     dataset = describe_dataset(data)
     search = settings.to_search(dataset)
-    account = Account(
-        role=options.get("role", ""),
-        bucket=options.get("bucket", ""),
-        region=options.get("region", ""),
-        run="",
-        run_id="",
-        more=options.get("sagemaker_options", {}),
-        data=data if is_remote(data) else "",
-    )
-    return plan_search(search, account.options(dataset, search.fingerprint[:8]))
+    parameters = {"tune_bucket": "", **to_parameters(options), "tune_data": data if is_remote(data) else None}
+    account = Account.from_parameters(parameters, "tune_")
+    return plan_search(search, account.options(dataset, search.fingerprint[:8], settings.initial_model))
 
 
 _PLANNERS: Mapping[str, Callable[[TuningSettings, str, Mapping[str, Any]], Plan]] = {

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.cli import pipeline_options
+from kfp_image_tuning.cli.engine_help import ShowHelp
 from kfp_image_tuning.core.console import printable
+from kfp_image_tuning.options.declared import GateOptions, ImageOptions
+from kfp_image_tuning.options.pipelines import SEARCH
 
 if TYPE_CHECKING:
     from kfp_image_tuning.cli.run_directory import RunDirectory
@@ -31,7 +34,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         help="tune on your images: prepare, search, evaluate",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action=ShowHelp)
     parser.add_argument(
         "--data",
         metavar="SOURCE",
@@ -46,9 +51,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         action="store_true",
         help="go on with the run in DIR; options that are not given again stay as they were",
     )
-    pipeline_options.add_search_options(parser)
-    pipeline_options.add_data_options(parser)
-    pipeline_options.add_gate_options(parser)
+    pipeline_options.add_options(parser, *SEARCH, ImageOptions, GateOptions)
+    pipeline_options.add_engine_options(parser)
     parser.set_defaults(execute=execute, parser=parser)
 
 
@@ -124,7 +128,9 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
         # option_problems leaves it out only for data in a bucket.
         complete.setdefault("bucket", options["data"].removeprefix("s3://").partition("/")[0])
     if "initial_model" in options:
-        complete["initial_model"] = _absolute(options["initial_model"])
+        # Elsewhere, a path is one that trials see.
+        if pipeline_options.engine_of(options) == "local":
+            complete["initial_model"] = _absolute(options["initial_model"])
         if _holds_secret(complete["initial_model"]):
             raise ParameterError("--initial-model: holds credentials, which no run keeps; give them as variables")
     if "baseline" in options:

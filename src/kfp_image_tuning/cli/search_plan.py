@@ -12,15 +12,12 @@ from kfp_image_tuning.search.search import DATA_FACTS, Search
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
-def plan_lines(
-    settings: TuningSettings, dataset: Dataset | None, initial_model: str | None = None, prior: str = "auto"
-) -> list[str]:
+def plan_lines(settings: TuningSettings, dataset: Dataset | None, prior: str = "auto") -> list[str]:
     """What a search would do.
 
     Args:
         settings: What is searched.
         dataset: The prepared images; None: only what does not depend on them.
-        initial_model: Model that every trial starts from.
         prior: ``auto`` or ``none``.
 
     Raises:
@@ -58,7 +55,7 @@ def plan_lines(
         ),
         "",
         *_limits(settings),
-        *_engine_lines(search, dataset, initial_model),
+        *_engine_lines(search, dataset, settings.initial_model),
     ]
 
 

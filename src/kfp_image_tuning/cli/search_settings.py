@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kfp_image_tuning.cli.pipeline_options import to_shared_parameters
+from kfp_image_tuning.cli.pipeline_options import to_parameters
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
 def settings_from(options: Mapping[str, Any]) -> TuningSettings:
     """The settings of the search that some options describe; the others stay at their defaults."""
-    parameters = to_shared_parameters(options)
-    return TuningSettings(
-        **{name.removeprefix("tune_"): value for name, value in parameters.items() if name.startswith("tune_")}
-    )
+    return TuningSettings.from_parameters(to_parameters(options), "tune_")

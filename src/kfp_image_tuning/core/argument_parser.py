@@ -12,10 +12,14 @@ class CommandParser(argparse.ArgumentParser):
     """Tells usage errors in two lines: what is wrong, and where to look.
 
     Abbreviations are off: what ``--trial`` means today would change with the next option.
+
+    Attributes:
+        words: What is being parsed.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+        self.words: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
         """End the program with exit code 2.
@@ -35,6 +39,7 @@ class CommandParser(argparse.ArgumentParser):
             namespace: Takes the values.
         """
         if args is not None:
+            self.words = tuple(args)
             self._refuse_unknown(args)
         return super().parse_known_args(args, namespace)
 

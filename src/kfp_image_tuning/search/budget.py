@@ -43,17 +43,17 @@ class Budget:
     def __post_init__(self) -> None:
         problems = []
         if self.max_trials < 1:
-            problems.append(f"trials: at least 1, got {self.max_trials}")
+            problems.append(f"max_trials: at least 1, got {self.max_trials}")
         if self.parallel_trials is not None and self.parallel_trials < 1:
-            problems.append(f"parallel trials: at least 1, got {self.parallel_trials}")
+            problems.append(f"parallel_trials: at least 1, got {self.parallel_trials}")
         if self.max_failed_trials is not None and self.max_failed_trials < 0:
-            problems.append(f"failed trials: at least 0, got {self.max_failed_trials}")
+            problems.append(f"max_failed_trials: at least 0, got {self.max_failed_trials}")
         if self.max_seconds is not None and self.max_seconds <= 0:
-            problems.append(f"time limit: more than 0 seconds, got {self.max_seconds}")
+            problems.append(f"max_seconds: more than 0 seconds, got {self.max_seconds}")
         if self.target_objective is not None and not 0 < self.target_objective <= 1:
-            problems.append(f"target accuracy: above 0 and at most 1 (0.97 is 97 %), got {self.target_objective}")
+            problems.append(f"target_accuracy: above 0 and at most 1 (0.97 is 97 %), got {self.target_objective}")
         if self.patience is not None and self.patience < 3:
-            problems.append(f"trials without improvement: at least 3, got {self.patience}")
+            problems.append(f"patience: at least 3, got {self.patience}")
         if problems:
             raise BudgetError.from_problems(problems)
 

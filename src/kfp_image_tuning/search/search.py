@@ -91,7 +91,7 @@ class Search:
         if self.seed < 0:
             problems.append(f"seed: is 0 or more, got {self.seed}")
         if not self.space.ranges:
-            problems.append("search space: everything is fixed, nothing is left to tune; give at least one range")
+            problems.append("search_space: everything is fixed, nothing is left to tune; give at least one range")
         if problems:
             raise SearchSpaceError.from_problems(problems)
         for optimizer in self.space.optimizers:

@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.options.declared import ImageOptions
 from kfp_image_tuning.preparation.preparation import prepare_dataset
 from kfp_image_tuning.preparation.settings import read_image_shape, read_max_invalid_images
 
@@ -33,48 +35,42 @@ class PreparedData:
     metadata: Mapping[str, str | int]
 
 
-def launch(
-    data: str,
-    output_directory: str,
-    *,
-    image_shape: str,
-    validation_fraction: float,
-    test_fraction: float,
-    shards: int,
-    max_invalid_images: str,
-    seed: int,
-    work_directory: str,
-) -> PreparedData:
+def launch(options: ImageOptions, output_directory: str) -> PreparedData:
     """Prepare a data set.
 
     Args:
-        data: Where the images are.
+        options: What is prepared, and how.
         output_directory: Where KFP collects the data set.
-        image_shape: ``auto``, or such as ``3,224,224``.
-        validation_fraction: Fraction of validation images.
-        test_fraction: Fraction of test images.
-        shards: Number of training record files.
-        max_invalid_images: As `read_max_invalid_images` takes it.
-        seed: Seed of the split.
-        work_directory: Folder in which the data set stays; empty: none.
 
     Raises:
         DatasetError: If no data set can be made of it.
     """
     output = Path(output_directory)
-    place = Path(work_directory) / DATASET_FOLDER if work_directory else output
-    dataset = prepare_dataset(
-        data,
-        place,
-        image_shape=read_image_shape(image_shape),
-        fractions=(round(1 - validation_fraction - test_fraction, 9), validation_fraction, test_fraction),
-        seed=seed,
-        shards=shards,
-        max_invalid_images=read_max_invalid_images(max_invalid_images),
-    )
+    place = Path(options.work_directory) / DATASET_FOLDER if options.work_directory else output
+    dataset = prepare_dataset(options.images, place, **preparation_arguments(options))
     if place != output:
         _link_tree(place, output)
     return PreparedData(len(dataset.classes), dataset.split("train").images, _describe(dataset))
+
+
+def preparation_arguments(options: ImageOptions) -> dict[str, Any]:
+    """What `prepare_dataset` takes, by the options.
+
+    Raises:
+        DatasetError: If a text cannot be read.
+    """
+    validation, test = options.validation_fraction, options.test_fraction
+    return {
+        "image_shape": read_image_shape(options.image_shape),
+        "fractions": (round(1 - validation - test, 9), validation, test),
+        "seed": options.seed,
+        "shards": options.shards,
+        "max_invalid_images": read_max_invalid_images(options.max_invalid_images),
+        "encoding": options.encoding,
+        "quality": options.quality,
+        "training_margin": options.training_margin,
+        "classes": options.classes.split(",") if options.classes else None,
+    }
 
 
 def _describe(dataset: Dataset) -> dict[str, str | int]:

@@ -13,6 +13,7 @@ from kfp_image_tuning.core.store_address import find_address
 from kfp_image_tuning.core.volume_claims import find_mounted, is_on_claim
 from kfp_image_tuning.engines.katib.request.locations import Location
 from kfp_image_tuning.engines.katib.request.options import TITLE, KatibOptions
+from kfp_image_tuning.options.declared import KatibPlaceOptions
 from kfp_image_tuning.search.search import Search
 
 _DECIDED_HERE = ("data", "output_uri", "run")
@@ -28,31 +29,19 @@ _DELIVERY_VARIABLES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement:
+class Placement(KatibPlaceOptions):
     """What users say about the cluster.
 
     Attributes:
-        storage: Folder in an object store, or on a volume claim, that pods reach; empty: that of the data set.
-        storage_mount: Where this process sees ``storage``, if that is on a volume claim; empty: as `find_mounted` says.
-        data: Where the data set lies already; empty: in the artifact's place, or it is brought to ``storage``.
         artifact: Address of the KFP artifact; on this machine, a path.
         artifact_store: What Kubeflow says about that artifact's store (``store_session_info``); empty: nothing.
-        gpus: GPUs of each trial.
-        run: Identity that the user gave the run; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; empty outside of it.
-        more: Further fields of `KatibOptions`.
         task_config: What was set on the KFP task, as plain data.
     """
 
-    storage: str = ""
-    storage_mount: str = ""
-    data: str = ""
     artifact: str = ""
     artifact_store: str = ""
-    gpus: int = 1
-    run: str = ""
     run_id: str = ""
-    more: Mapping[str, Any] = field(default_factory=dict)
     task_config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,15 +86,22 @@ class Placement:
         # The folder, because the images that are prepared again do not lie where the trials have read them.
         words = ["--gpus", str(self.gpus), "--storage", self.folder]
         words += ["--storage-mount", self.storage_mount] if self.storage_mount else []
-        return (*words, *(["--katib-options", json.dumps(restore_whole_numbers(self.more))] if self.more else []))
+        return (
+            *words,
+            *(["--katib-options", json.dumps(restore_whole_numbers(self.katib_options))] if self.katib_options else []),
+        )
 
-    def options(self, search: Search) -> KatibOptions:
+    def options(self, search: Search, initial_model: str | None = None) -> KatibOptions:
         """The engine's options; a task that Kubeflow starts again gets the same run, another search another one.
+
+        Args:
+            search: The search.
+            initial_model: What every trial starts from.
 
         Raises:
             EngineOptionsError: With everything that is unknown, missing or given twice.
         """
-        more = restore_whole_numbers(self.more)
+        more = restore_whole_numbers(self.katib_options)
         if problems := find_misfits(KatibOptions, more, TITLE):
             raise EngineOptionsError.from_problems(problems)
         pods: Mapping[str, Any] = more.get("pods", {})
@@ -116,6 +112,8 @@ class Placement:
         ]
         if "gpus" in pods:
             problems.append("katib_options: pods.gpus is given by gpus; leave it out")
+        if initial_model and "initial_model" in more:
+            problems.append("katib_options: initial_model is given twice; give it as initial_model alone")
         if problems:
             raise EngineOptionsError.from_problems(problems)
         run = self.run
@@ -126,7 +124,8 @@ class Placement:
                 **more,
                 "data": self.data_location(search.dataset.fingerprint),
                 "output_uri": f"{self.folder}/models",
-                "run": run,
+                "run": run or "",
+                **({"initial_model": initial_model} if initial_model else {}),
                 "pods": {**_own_delivery(pods), **pods, "gpus": self.gpus},
             }
         )

@@ -36,7 +36,7 @@ def launch(
     """
     prepared = Dataset.load(dataset)
     search = settings.to_search(prepared)
-    options = placement.options(search)
+    options = placement.options(search, settings.initial_model)
     mount = placement.mount
     models_mount = mount / "models" if mount else None
     engine = KatibEngine(options, Path(model), models_mount=models_mount)

@@ -13,6 +13,7 @@ from kfp_image_tuning.engines.local.engine import LocalEngine
 from kfp_image_tuning.engines.local.interim_results import InterimResults, find_interim_place
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.model.model_source import local_model
+from kfp_image_tuning.options.declared import LocalOptions
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
@@ -22,13 +23,11 @@ SEARCH_FOLDER = "search"
 
 def launch(
     settings: TuningSettings,
+    options: LocalOptions,
     *,
     dataset: str,
     model: str,
     result: str,
-    initial_model: str = "",
-    prior: str = "auto",
-    work_directory: str,
     artifact: str = "",
     artifact_store: str = "",
     run_id: str = "",
@@ -37,12 +36,10 @@ def launch(
 
     Args:
         settings: What is searched and what it may cost.
+        options: What only this engine has. Without a work directory the search's state lies beside the run's artifacts.
         dataset: Folder of the prepared data set.
         model: Folder that gets the best model.
         result: File that gets the result document.
-        initial_model: Model that every trial starts from, a path or URI; empty: none.
-        prior: ``auto`` or ``none``: whether the search looks first where values are usually good.
-        work_directory: Folder in which the search's state stays; empty: beside the artifacts of the run.
         artifact: Address of one of the step's output artifacts.
         artifact_store: What Kubeflow says about the store of artifacts (``store_session_info``).
         run_id: Kubeflow's identity of the run; empty outside of Kubeflow, where nothing is kept.
@@ -52,9 +49,9 @@ def launch(
         ImageTuningError: Whatever else is wrong with search or data.
     """
     prepared = Dataset.load(dataset)
-    search = settings.to_search(prepared).with_prior(prior)
-    own_options = ["--initial-model", without_credentials(initial_model)] if initial_model else []
-    own_options += ["--prior", prior] if prior != "auto" else []
+    search = settings.to_search(prepared).with_prior(options.prior)
+    own_options = ["--prior", options.prior] if options.prior != "auto" else []
+    initial_model, work_directory = settings.initial_model or "", options.work_directory
     with contextlib.ExitStack() as opened:
         place = Path(work_directory or opened.enter_context(tempfile.TemporaryDirectory(prefix="search-")))
         # Brought here once for all trials.

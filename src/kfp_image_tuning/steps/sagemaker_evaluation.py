@@ -92,7 +92,7 @@ def launch(
     if mode == "offline":
         measured = _evaluate_offline(archive, prepared, best.objective, result)
     elif mode == "transform":
-        if not account.region and "region" not in account.more:
+        if not account.region and "region" not in account.sagemaker_options:
             account = replace(account, region=str(result.engine_details.get("region", "")))
         options = account.options(prepared, best.name)
         plan = _plan(options, result, best, prepared, account.folder)

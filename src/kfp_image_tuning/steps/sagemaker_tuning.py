@@ -37,7 +37,7 @@ def launch(settings: TuningSettings, account: Account, *, dataset: str, model: s
     """
     prepared = Dataset.load(dataset)
     search = settings.to_search(prepared)
-    options = account.options(prepared, search.fingerprint[:8])
+    options = account.options(prepared, search.fingerprint[:8], settings.initial_model)
     engine = SageMakerEngine(options)
     # The plan first: what SageMaker would refuse is to be told before anything is sent.
     engine.plan(search)

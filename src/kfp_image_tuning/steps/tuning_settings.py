@@ -1,56 +1,26 @@
-"""The parameters that all tuning components share, in KFP's form, and the search that they describe.
+"""The settings that all tuning components share, and the search that they describe.
 
-KFP has no "not set" for numbers that every backend understands, so 0 (for failed trials -1) stands for it. And it
-passes every number inside a JSON object as a float.
+KFP passes every number inside a JSON object as a float.
 """
 
-import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kfp_image_tuning.core.errors import ImageTuningError
 from kfp_image_tuning.core.object_forms import restore_whole_numbers
+from kfp_image_tuning.core.object_store import without_credentials
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.options.declaration import options_of
+from kfp_image_tuning.options.declared import BudgetOptions, SearchOptions
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.search import DatasetSummary, Search
 from kfp_image_tuning.search.search_space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuningSettings:
-    """What is searched and what it may cost.
-
-    Attributes:
-        search_space: The user's changes to the preset.
-        preset: ``documented`` or ``practical``.
-        strategy: ``bayesian``, ``random``, ``grid`` or ``hyperband``.
-        search_mode: ``conditional`` or ``flat``.
-        max_trials: Trials in all.
-        parallel_trials: Trials at a time; 0: as many as the engine has room for.
-        epochs: Epochs of every trial; 0: the algorithm's default, or the search space's.
-        max_seconds: Wall time of the search; 0: no limit.
-        target_accuracy: Validation accuracy that is good enough; 0: none.
-        patience: Trials in a row without a better one; 0: no limit.
-        max_failed_trials: Failed trials that are tolerated; -1: the budget's default.
-        stop_bad_trials: Whether bad trials are ended early.
-        seed: Seed of the search and of training.
-    """
-
-    search_space: Mapping[str, Any] = field(default_factory=dict)
-    preset: str = "documented"
-    strategy: str = "bayesian"
-    search_mode: str = "conditional"
-    max_trials: int = 20
-    parallel_trials: int = 0
-    epochs: int = 0
-    max_seconds: float = 0.0
-    target_accuracy: float = 0.0
-    patience: int = 0
-    max_failed_trials: int = -1
-    stop_bad_trials: bool = True
-    seed: int = 0
+class TuningSettings(SearchOptions, BudgetOptions):
+    """What is searched and what it may cost."""
 
     def to_space(self) -> SearchSpace:
         """The search space, not yet completed for a data set.
@@ -58,7 +28,7 @@ class TuningSettings:
         Raises:
             SearchSpaceError: With every change that cannot be applied.
         """
-        return SearchSpace.customized(restore_whole_numbers(self.search_space), self.preset)  # type: ignore[arg-type]
+        return SearchSpace.customized(restore_whole_numbers(self.search_space), self.preset)
 
     def to_budget(self) -> Budget:
         """The limits.
@@ -68,11 +38,11 @@ class TuningSettings:
         """
         return Budget(
             max_trials=self.max_trials,
-            parallel_trials=self.parallel_trials or None,
-            max_failed_trials=None if self.max_failed_trials == -1 else self.max_failed_trials,
-            max_seconds=self.max_seconds or None,
-            target_objective=self.target_accuracy or None,
-            patience=self.patience or None,
+            parallel_trials=self.parallel_trials,
+            max_failed_trials=self.max_failed_trials,
+            max_seconds=self.max_seconds,
+            target_objective=self.target_accuracy,
+            patience=self.patience,
         )
 
     def to_search(self, dataset: Dataset) -> Search:
@@ -100,7 +70,7 @@ class TuningSettings:
         return Search.for_dataset(
             self.to_space(),
             dataset,
-            epochs=self.epochs or None,
+            epochs=self.epochs,
             budget=self.to_budget(),
             strategy=self.strategy,
             search_mode=self.search_mode,
@@ -111,21 +81,6 @@ class TuningSettings:
 
 USUAL_FRACTION = 0.1
 """The fraction of validation and of test images where none is asked for."""
-
-_OPTIONS: Mapping[str, str] = {
-    "preset": "--preset",
-    "strategy": "--strategy",
-    "search_mode": "--search-mode",
-    "max_trials": "--max-trials",
-    "parallel_trials": "--parallel-trials",
-    "epochs": "--epochs",
-    "max_seconds": "--max-seconds",
-    "target_accuracy": "--target-accuracy",
-    "patience": "--patience",
-    "max_failed_trials": "--max-failed-trials",
-    "seed": "--seed",
-}
-"""The command line's option for each setting that is a plain value."""
 
 
 def reproduction_command(settings: TuningSettings, dataset: Dataset, engine: Sequence[str] = ()) -> str:
@@ -143,14 +98,12 @@ def reproduction_command(settings: TuningSettings, dataset: Dataset, engine: Seq
             words += [f"--{split}-fraction", f"{fraction:g}"]
     if (shards := len(dataset.split("train").shards)) > 1:
         words += ["--shards", str(shards)]
-    for setting in fields(settings):
-        value = getattr(settings, setting.name)
-        if setting.name in _OPTIONS and value != setting.default:
-            words += [_OPTIONS[setting.name], f"{value:g}" if isinstance(value, float) else str(value)]
-    if settings.search_space:
-        words += ["--search-space", json.dumps(restore_whole_numbers(settings.search_space))]
-    if not settings.stop_bad_trials:
-        words.append("--no-stop-bad-trials")
+    for option in options_of(SearchOptions, BudgetOptions):
+        value = restore_whole_numbers(getattr(settings, option.name))
+        if option.name == "initial_model" and value:
+            value = without_credentials(value)
+        if value != option.default:
+            words += option.as_typed(value)
     return shlex.join([*words, *engine, "--output", "runs/again"])
 
 

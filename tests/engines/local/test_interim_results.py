@@ -20,6 +20,7 @@ from kfp_image_tuning.engines.local.interim_results import (
 )
 from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, Journal, read_records
 from kfp_image_tuning.engines.local.trial_records import Record
+from kfp_image_tuning.options.declared import LocalOptions
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.local_tuning import launch
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
@@ -54,10 +55,10 @@ def search_in_pod(dataset: Path, folder: Path, attempt: str) -> TuningOutcome:
     """One attempt of the step; each has artifacts and files of its own, as pods have."""
     return launch(
         SEARCH,
+        LocalOptions(),
         dataset=str(dataset),
         model=str(folder / attempt / "model"),
         result=str(folder / attempt / "result.json"),
-        work_directory="",
         artifact=address(attempt),
         run_id=RUN,
     )

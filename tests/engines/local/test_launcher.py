@@ -8,7 +8,9 @@ import pytest
 
 from kfp_image_tuning.core.errors import EngineError, TrainingError
 from kfp_image_tuning.engines.local.engine import LocalEngine
+from kfp_image_tuning.options.declared import LocalOptions
 from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.search.search import PriorChoice
 from kfp_image_tuning.steps.local_tuning import launch
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tests.engines.local.searching import make_search
@@ -18,10 +20,10 @@ from tests.engines.local.searching import make_search
 def test_the_result_names_only_files_that_are_there(work: str, digits_dataset: Path, tmp_path: Path) -> None:
     outcome = launch(
         TuningSettings(max_trials=1, epochs=1, search_space={"optimizer": ["sgd"], "mini_batch_size": 16}),
+        LocalOptions(work_directory=str(tmp_path / work) if work else None),
         dataset=str(digits_dataset),
         model=str(tmp_path / "model"),
         result=str(tmp_path / "result.json"),
-        work_directory=str(tmp_path / work) if work else "",
     )
     (trial,) = TuningResult.load(tmp_path / "result.json").trials
     assert trial.objective == outcome.best_objective
@@ -32,16 +34,15 @@ def test_the_result_names_only_files_that_are_there(work: str, digits_dataset: P
 
 
 def launch_one_trial(
-    dataset: Path, output: Path, initial_model: str = "", prior: str = "auto", **fixed: object
+    dataset: Path, output: Path, initial_model: str | None = None, prior: PriorChoice = "auto", **fixed: object
 ) -> TuningResult:
+    space = {"optimizer": ["sgd"], "mini_batch_size": 16, **fixed}
     launch(
-        TuningSettings(max_trials=1, epochs=1, search_space={"optimizer": ["sgd"], "mini_batch_size": 16, **fixed}),
+        TuningSettings(max_trials=1, epochs=1, search_space=space, initial_model=initial_model),
+        LocalOptions(prior=prior, work_directory=str(output)),
         dataset=str(dataset),
         model=str(output / "model"),
         result=str(output / "result.json"),
-        initial_model=initial_model,
-        prior=prior,
-        work_directory=str(output),
     )
     return TuningResult.load(output / "result.json")
 
@@ -56,7 +57,7 @@ def test_the_result_says_where_the_search_looked_first(digits_dataset: Path, tmp
 
 
 def test_every_trial_starts_from_the_given_model(digits_dataset: Path, tmp_path: Path) -> None:
-    launch_one_trial(digits_dataset, tmp_path / "first", "")
+    launch_one_trial(digits_dataset, tmp_path / "first")
     archive = tmp_path / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(tmp_path / "first" / "model", "model")

@@ -29,7 +29,7 @@ ACCOUNT = Account(
     region="us-east-1",
     run="",
     run_id="3e6b",
-    more={"poll_seconds": 0.3},
+    sagemaker_options={"poll_seconds": 0.3},
 )
 SETTINGS = TuningSettings(
     max_trials=1, epochs=1, search_space={"optimizer": "sgd", "mini_batch_size": 10.0, "momentum": 0.9}
@@ -118,12 +118,12 @@ def test_options_follow_from_bucket_data_and_run(dataset: Dataset) -> None:
     assert replace(ACCOUNT, run="mine").options(dataset, "task-1").run == "mine"
     assert replace(ACCOUNT, run_id="").options(dataset, "task-1").run == ""
     whole = json.loads('{"nodes": 2.0, "spot": true}')
-    assert replace(ACCOUNT, more=whole).options(dataset, "task-1").nodes == 2
+    assert replace(ACCOUNT, sagemaker_options=whole).options(dataset, "task-1").nodes == 2
 
 
 def test_shards_are_sent_so_that_they_can_be_streamed(tmp_path: Path, storage_url: str, storage: Any) -> None:
     dataset = write_digits(tmp_path / "data", counts=(40, 10, 10), train_shards=2)
-    streamed = replace(ACCOUNT, more={"input_mode": "Pipe"})
+    streamed = replace(ACCOUNT, sagemaker_options={"input_mode": "Pipe"})
     options = streamed.options(dataset, "task-1")
     plan_search(SETTINGS.to_search(dataset), options)
     with credentials(AWS_ENDPOINT_URL_S3=storage_url):
@@ -149,9 +149,12 @@ def test_channel_that_lies_elsewhere_gets_nothing(storage_url: str, storage: Any
 def test_images_instead_of_record_files_lie_where_the_user_says(dataset: Dataset) -> None:
     more = {"content": "augmented_manifest", "input_mode": "Pipe"}
     with pytest.raises(EngineError, match=r"(?s)give channels.train, its place in S3.*give channels.validation"):
-        replace(ACCOUNT, more=more).options(dataset, "task-1")
+        replace(ACCOUNT, sagemaker_options=more).options(dataset, "task-1")
     channels = {"train": "s3://mine/train.manifest", "validation": "s3://mine/validation.manifest"}
-    assert replace(ACCOUNT, more=more | {"channels": channels}).options(dataset, "task-1").channels == channels
+    assert (
+        replace(ACCOUNT, sagemaker_options=more | {"channels": channels}).options(dataset, "task-1").channels
+        == channels
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +174,7 @@ def test_images_instead_of_record_files_lie_where_the_user_says(dataset: Dataset
 )
 def test_options_that_cannot_be_are_refused(dataset: Dataset, more: dict[str, Any], reason: str) -> None:
     with pytest.raises(EngineError, match=reason):
-        replace(ACCOUNT, more=more).options(dataset, "task-1")
+        replace(ACCOUNT, sagemaker_options=more).options(dataset, "task-1")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +193,7 @@ def test_folder_of_a_bucket(given: str, expected: str) -> None:
 def test_what_sagemaker_would_refuse_is_told_before_anything_is_sent(
     storage_url: str, dataset: Dataset, tmp_path: Path
 ) -> None:
-    account = replace(ACCOUNT, bucket="untouched", more={"instance_type": "ml.toaster"})
+    account = replace(ACCOUNT, bucket="untouched", sagemaker_options={"instance_type": "ml.toaster"})
     with credentials(AWS_ENDPOINT_URL_S3=storage_url), pytest.raises(ImageTuningError, match="InstanceType"):
         launch(
             SETTINGS, account, dataset=str(dataset.directory), model=str(tmp_path / "model"),

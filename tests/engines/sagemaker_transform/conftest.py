@@ -74,7 +74,14 @@ class Found:
 
     def component_inputs(self, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """The account, and what the launcher is told, with outputs in a folder."""
-        account = {"role": ROLE, "bucket": BUCKET, "region": "", "run": "", "run_id": "run-1", "more": OPTIONS}
+        account = {
+            "role": ROLE,
+            "bucket": BUCKET,
+            "region": "",
+            "run": "",
+            "run_id": "run-1",
+            "sagemaker_options": OPTIONS,
+        }
         arguments = {
             "model": str(self.model),
             "dataset": str(self.dataset.directory),

@@ -131,7 +131,7 @@ def test_job_that_takes_too_long_is_stopped(found: Found, storage_url: str) -> N
     [
         ({"role": ""}, {}, "role is required and missing"),
         ({"bucket": "No Bucket"}, {}, "'No Bucket' is not a bucket's name"),
-        ({"more": {"instnce_type": "x"}}, {}, "instnce_type is unknown; did you mean instance_type"),
+        ({"sagemaker_options": {"instnce_type": "x"}}, {}, "instnce_type is unknown; did you mean instance_type"),
         ({}, {"machine": "ml.toaster"}, "TransformResources.InstanceType: must be one of the service's"),
         ({}, {"mode": "endpoint"}, "'endpoint' is none of transform, offline"),
         ({"bucket": "elsewhere-123"}, {}, "s3://elsewhere-123/kfp-image-tuning/.*bucket does not exist"),

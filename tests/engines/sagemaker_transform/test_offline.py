@@ -13,7 +13,7 @@ from kfp_image_tuning.steps.sagemaker_evaluation import launch
 from tests.engines.sagemaker_transform.conftest import Found, pack
 from tests.evaluation.digits import CLASSES, train_on, write_digits
 
-NOWHERE = Account(role="", bucket="", region="", run="", run_id="", more={})
+NOWHERE = Account(role="", bucket="", region="", run_id="")
 
 
 def evaluate(found: Found, **wishes: str) -> Evaluation:

@@ -31,7 +31,7 @@ def emulator(storage_url: str) -> Iterator[SageMakerEmulator]:
 def start(found: Found, emulator: SageMakerEmulator, folder: Path, poll_seconds: float = 0.1) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     account, arguments = found.component_inputs(folder)
-    account["more"] = {**OPTIONS, "poll_seconds": poll_seconds}
+    account["sagemaker_options"] = {**OPTIONS, "poll_seconds": poll_seconds}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return subprocess.Popen(
         [

@@ -23,7 +23,7 @@ def test_transform_job_is_stopped_though_the_container_is_gone_soon(
 ) -> None:
     with SageMakerEmulator(storage_url=storage_url) as emulator:
         account, arguments = found.component_inputs(tmp_path / "pod")
-        account["more"] = {"poll_seconds": 600.0}
+        account["sagemaker_options"] = {"poll_seconds": 600.0}
         document: dict[str, Any] = {"account": account, "arguments": arguments}
         command = [sys.executable, "-m", "tests.engines.sagemaker_transform.launcher_process", json.dumps(document)]
         pod = PodProcesses(command, {**CREDENTIALS, **found.variables(emulator)}, tmp_path / "log")

@@ -38,10 +38,10 @@ def test_defaults_are_fine(engine: str) -> None:
         ("local", "data_images", "photos", "is not an absolute path"),
         ("local", "data_images", "~/photos", "is not an absolute path"),
         ("local", "data_images", "s3://${BUCKET}/images", "shell variable"),
-        ("local", "data_image_shape", "3x224x224", "is neither auto nor"),
+        ("local", "data_image_shape", "3x224x224", "is not an image shape"),
         ("local", "data_validation_fraction", 20, "did you mean 0.2?"),
-        ("local", "data_shards", 0, "not 1 or more"),
-        ("local", "data_max_invalid_images", "many", "neither a percentage"),
+        ("local", "data_shards", 0, "at least 1"),
+        ("local", "data_max_invalid_images", "many", "is not a number of images"),
         ("local", "tune_search_space", {"lerning_rate": 0.1}, "lerning_rate"),
         ("local", "tune_preset", "best", "documented"),
         ("local", "tune_strategy", "genetic", "bayesian"),
@@ -50,7 +50,7 @@ def test_defaults_are_fine(engine: str) -> None:
         ("local", "tune_work_directory", "/work/[[RunUUID]]", "write {run}"),
         ("local", "eval_min_accuracy", 95, "did you mean 0.95?"),
         ("local", "tune_initial_model", " ", "nothing but blanks"),
-        ("local", "tune_prior", "off", "is one of auto, none"),
+        ("local", "tune_prior", "off", "is not one of auto, none"),
         ("local", "data_cpu", "4 cores", "is not a number of processors; write 4"),
         ("local", "data_cpu", "", "write a number such as 4"),
         ("local", "data_cpu", "16Gi", "write 16"),
@@ -71,7 +71,7 @@ def test_defaults_are_fine(engine: str) -> None:
         ("sagemaker", "tune_role", "tuning", "arn:aws"),
         ("sagemaker", "tune_bucket", "My Bucket", "is not a bucket's name"),
         ("sagemaker", "tune_sagemaker_options", {"instance": "ml.g5.xlarge"}, "instance"),
-        ("sagemaker", "eval_mode", "online", "none of transform, offline"),
+        ("sagemaker", "eval_mode", "online", "is not one of transform, offline"),
         ("sagemaker", "eval_instance_type", "m5.xlarge", "ml.m5.xlarge"),
     ],
 )
@@ -93,9 +93,9 @@ def test_all_mistakes_are_told_at_once() -> None:
         launch("local", "run-1", values)
     assert [problem.partition(":")[0] for problem in caught.value.problems] == [
         "data_images",
-        "eval_min_accuracy",
         "data_shards",
         "tune_max_trials",
+        "eval_min_accuracy",
     ]
 
 
@@ -139,9 +139,9 @@ def test_an_unset_variable_on_the_command_line_is_refused(words: list[str], caps
 
 
 def test_the_command_line_tells_all_by_its_own_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["run", "--data", str(tmp_path / "nothing"), "--output", str(tmp_path / "run"), "--patience", "2"]
-    assert main(words) == 2
+    words = ["run", "--data", str(tmp_path / "nothing"), "--output", str(tmp_path / "run")]
+    assert main([*words, "--validation-fraction", "0.6", "--test-fraction", "0.6"]) == 2
     told = capsys.readouterr().err
     assert f"--data: {tmp_path}/nothing: there is no such file or folder" in told
-    assert "--patience: at least 3, got 2" in told
+    assert "--validation-fraction and --test-fraction: " in told
     assert not (tmp_path / "run").exists()

@@ -9,6 +9,6 @@ from ..component import data_preparation
 
 def test_images_become_a_data_set(digits: Path, tmp_path: Path) -> None:
     dataset = dsl.Dataset(uri=str(tmp_path / "dataset"))
-    classes, training = data_preparation.python_func(data=str(digits), dataset=dataset)
+    classes, training = data_preparation.python_func(images=str(digits), dataset=dataset)
     assert (classes, training) == (4, 192)
     assert (tmp_path / "dataset" / "dataset.json").is_file()

@@ -5,14 +5,15 @@ the image shape decides count only where they are broken with small and with lar
 """
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kfp_image_tuning.core.errors import ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset, ResizePolicy, Shard, Source, Split
+from kfp_image_tuning.options.declared import ImageOptions
+from kfp_image_tuning.options.pipelines import ENGINES, checked_options
 from kfp_image_tuning.search.search import DATA_FACTS, Search
 from kfp_image_tuning.search.search_space import SearchSpace
 from kfp_image_tuning.steps.preflight.places import Problem, find_place_problems, find_text_problems
@@ -21,24 +22,11 @@ from kfp_image_tuning.steps.tuning_settings import TuningSettings, summarize
 
 Result = TypeVar("Result")
 
-ENGINES = ("local", "katib", "sagemaker")
-MODES = ("transform", "offline")
-_FRACTIONS = ("data_validation_fraction", "data_test_fraction", "tune_target_accuracy", "eval_min_accuracy")
-_NAMES: Mapping[str, str] = {
-    "trials": "tune_max_trials",
-    "parallel trials": "tune_parallel_trials",
-    "failed trials": "tune_max_failed_trials",
-    "time limit": "tune_max_seconds",
-    "target accuracy": "tune_target_accuracy",
-    "trials without improvement": "tune_patience",
-    "search space": "tune_search_space",
-    "prior": "tune_prior",
-    **{name: f"tune_{name}" for name in ("preset", "strategy", "search_mode", "seed", "epochs", "storage", "data")},
-    **{name: f"tune_{name}" for name in ("katib_options", "role", "bucket", "region", "sagemaker_options", "gpus")},
-    **{name: f"data_{name}" for name in ("image_shape", "shards", "max_invalid_images")},
+_OF_OTHER_CHECKS = {
+    **{option.name: option.parameter for option in checked_options() if option.step != "eval"},
     "fractions": "data_validation_fraction and data_test_fraction",
 }
-"""The run form's name for what our other checks begin their sentences with."""
+"""The run form's name for what our other checks begin their sentences with; a seed is the search's."""
 _ASSUMED_ARTIFACT = "minio://mlpipeline/dataset"
 _ASSUMED_REGION = "us-east-1"
 _SHAPES = ((3, 28, 28), (3, 224, 224))
@@ -57,62 +45,43 @@ def find_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> li
     """
     if engine not in ENGINES:
         return [Problem("engine", f"{engine!r} is none of {', '.join(ENGINES)}")]
-    problems = [*find_text_problems(values), *find_place_problems(values, in_pod=in_pod), *_fraction_problems(values)]
+    problems = [*find_text_problems(values), *find_place_problems(engine, values, in_pod=in_pod)]
+    problems += _declared_problems(values, {problem.parameter for problem in problems})
     wrong = {problem.parameter for problem in problems}
     resources = find_resource_problems({name: value for name, value in values.items() if name not in wrong})
     problems += [Problem(*problem) for problem in resources]
-    problems += _from_sentences(_preparation_sentences(values), "data_images")
-    problems += [problem for problem in _search_problems(engine, values, in_pod) if problem.parameter not in wrong]
-    problems += [problem for problem in _evaluation_problems(values, in_pod) if problem.parameter not in wrong]
+    right = {name: value for name, value in values.items() if name not in wrong}
+    problems += _from_sentences(_preparation_sentences(right), "data_images")
+    # What a value that is missing now would lead to has been told already.
+    problems += [problem for problem in _search_problems(engine, right, in_pod) if problem.parameter not in wrong]
+    problems += _baseline_problems(right, in_pod)
     return list(dict.fromkeys(problems))
 
 
-def _fraction_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
-    for name in _FRACTIONS:
-        fraction = values.get(name, 0)
-        if not 0 <= fraction <= 1:
-            guess = f"; did you mean {fraction / 100:g}?" if 1 < fraction <= 100 else ""
-            yield Problem(name, f"is a fraction from 0 to 1 (0.97 is 97 %), got {fraction:g}{guess}")
+def _declared_problems(values: Mapping[str, Any], wrong: Collection[str]) -> Iterator[Problem]:
+    """Values that their declarations do not allow."""
+    for option in checked_options():
+        name = option.parameter
+        if name in values and name not in wrong and (sentence := option.find_problem(values[name])):
+            yield Problem(name, sentence)
 
 
 def _preparation_sentences(values: Mapping[str, Any]) -> list[str]:
-    from kfp_image_tuning.preparation.settings import Settings, read_image_shape, read_max_invalid_images
+    from kfp_image_tuning.preparation.settings import Settings
+    from kfp_image_tuning.steps.data_preparation import preparation_arguments
 
     sentences: list[str] = []
-    shape = _try(lambda: read_image_shape(values.get("data_image_shape", "auto")), sentences)
-    max_invalid_images = _try(lambda: read_max_invalid_images(values.get("data_max_invalid_images", "1%")), sentences)
-    validation, test = values.get("data_validation_fraction", 0.1), values.get("data_test_fraction", 0.1)
-    fractions = {"train": round(1 - validation - test, 9), "validation": validation, "test": test}
-    if not (0 <= validation <= 1 and 0 <= test <= 1):
-        fractions = {"train": 0.8, "validation": 0.1, "test": 0.1}
-    settings = Settings(
-        image_shape=shape,
-        fractions=fractions,
-        seed=values.get("data_seed", 0),
-        shards=values.get("data_shards", 1),
-        max_invalid_images=0.01 if max_invalid_images is None else max_invalid_images,
-        encoding="auto",
-        quality=95,
-        training_margin=None,
-        classes=None,
-    )
-    _try(settings.check, sentences)
-    if values.get("data_seed", 0) < 0:
-        sentences.append(f"data_seed: is 0 or more, got {values['data_seed']}")
+    arguments = preparation_arguments(ImageOptions.from_parameters({"data_images": "", **values}, "data_"))
+    arguments["fractions"] = dict(zip(("train", "validation", "test"), arguments["fractions"], strict=True))
+    _try(Settings(**arguments).check, sentences)
     return sentences
 
 
 def _search_problems(engine: str, values: Mapping[str, Any], in_pod: bool) -> list[Problem]:
-    names = TuningSettings.__dataclass_fields__
-    given = {name: values[f"tune_{name}"] for name in names if f"tune_{name}" in values}
-    if not 0 <= given.get("target_accuracy", 0.0) <= 1:
-        del given["target_accuracy"]  # told already
-    settings = TuningSettings(**given)
+    settings = TuningSettings.from_parameters(values, "tune_")
     sentences: list[str] = []
     space = _try(settings.to_space, sentences)
     _try(settings.to_budget, sentences)
-    if settings.epochs < 0:
-        sentences.append(f"epochs: is 0 or more, got {settings.epochs}")
     problems = _from_sentences(sentences, "tune_search_space")
     if problems or space is None:
         return problems
@@ -140,12 +109,7 @@ def _planning_problems(
     return _from_sentences(sentences, f"tune_{engine}_options")
 
 
-def _evaluation_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Problem]:
-    if (mode := values.get("eval_mode", MODES[0])) not in MODES:
-        yield Problem("eval_mode", f"{mode!r} is none of {', '.join(MODES)}; choose one of them")
-    machine = values.get("eval_instance_type", "ml.m5.xlarge")
-    if not re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9]+", machine):
-        yield Problem("eval_instance_type", f"{machine!r} is not a type of machine; give one such as ml.m5.xlarge")
+def _baseline_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Problem]:
     baseline = values.get("eval_baseline", "")
     if baseline and ("://" in baseline or Path(baseline).is_file()):
         # Imported here: it takes half a second, and few runs have a baseline.
@@ -162,35 +126,18 @@ def _plan_katib(search: Search, _dataset: Dataset, values: Mapping[str, Any], in
     from kfp_image_tuning.engines.katib.request.planning import plan_search
     from kfp_image_tuning.steps.katib_placement import Placement
 
-    placement = Placement(
-        storage=values.get("tune_storage", ""),
-        storage_mount=values.get("tune_storage_mount", ""),
-        data=values.get("tune_data", ""),
-        artifact=_ASSUMED_ARTIFACT if in_pod else "",
-        gpus=values.get("tune_gpus", 1),
-        more=values.get("tune_katib_options", {}),
-    )
-    plan_search(search, placement.options(search))
+    placement = Placement.from_parameters(values, "tune_", artifact=_ASSUMED_ARTIFACT if in_pod else "")
+    plan_search(search, placement.options(search, values.get("tune_initial_model")))
 
 
 def _plan_sagemaker(search: Search, dataset: Dataset, values: Mapping[str, Any], in_pod: bool) -> None:
     from kfp_image_tuning.engines.sagemaker.request.job_options import Account
     from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
 
-    more = values.get("tune_sagemaker_options", {})
-    region = values.get("tune_region", "")
-    if in_pod and not (region or "region" in more or os.environ.get("AWS_REGION")):
-        region = _ASSUMED_REGION
-    account = Account(
-        role=values.get("tune_role", ""),
-        bucket=values.get("tune_bucket", ""),
-        region=region,
-        run="",
-        run_id="",
-        more=more,
-        data=values.get("tune_data", ""),
-    )
-    plan_search(search, account.options(dataset, search.fingerprint[:8]))
+    account = Account.from_parameters({"tune_role": "", "tune_bucket": "", **values}, "tune_")
+    if in_pod and not (account.region or "region" in account.sagemaker_options or os.environ.get("AWS_REGION")):
+        account = replace(account, region=_ASSUMED_REGION)
+    plan_search(search, account.options(dataset, search.fingerprint[:8], values.get("tune_initial_model")))
 
 
 def _plan_local(search: Search, _dataset: Dataset, values: Mapping[str, Any], _in_pod: bool) -> None:
@@ -248,8 +195,8 @@ def _from_sentences(sentences: Sequence[str], otherwise: str) -> list[Problem]:
     problems = []
     for sentence in sentences:
         name, colon, rest = sentence.partition(": ")
-        if colon and (name in _NAMES or name.startswith(("data_", "tune_"))):
-            problems.append(Problem(_NAMES.get(name, name), rest))
+        if colon and (name in _OF_OTHER_CHECKS or name.startswith(("data_", "tune_"))):
+            problems.append(Problem(_OF_OTHER_CHECKS.get(name, name), rest))
         else:
             problems.append(Problem(otherwise, sentence))
     return problems

@@ -59,10 +59,11 @@ def find_text_problems(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(name, f"{value} is in quotes; remove them")
 
 
-def find_place_problems(values: Mapping[str, Any], *, in_pod: bool) -> Iterator[Problem]:
+def find_place_problems(engine: str, values: Mapping[str, Any], *, in_pod: bool) -> Iterator[Problem]:
     """What is wrong with paths and addresses.
 
     Args:
+        engine: Whose pipeline.
         values: Parameters by the run form's names.
         in_pod: As for `parameters.find_problems`.
     """
@@ -79,6 +80,8 @@ def find_place_problems(values: Mapping[str, Any], *, in_pod: bool) -> Iterator[
                 yield Problem(name, f"{scheme}://{host.rpartition('@')[2]} is not an address; check it for blanks")
         elif in_pod and not place.startswith("/"):
             yield Problem(name, f"{place!r} is not an absolute path, and a pod knows no other; begin it with /")
+        elif name == "tune_initial_model" and engine != "local":
+            continue  # A place that trials see, in other pods or on other machines.
         elif not in_pod and name in PLACES and not Path(place).expanduser().exists():
             yield Problem(name, f"{place}: there is no such file or folder; check the path")
 

@@ -11,6 +11,7 @@ from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbe
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.sagemaker.request.channels import CHANNEL_NAMES
 from kfp_image_tuning.engines.sagemaker.request.options import TITLE, SageMakerOptions
+from kfp_image_tuning.options.declared import AccountOptions
 
 _DECIDED_HERE = ("data", "output_uri", "record_shards")
 _IDENTITY_LENGTH = 16
@@ -20,26 +21,14 @@ _BUCKET = re.compile(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account:
-    """Where in AWS a job runs, as the components are told.
+class Account(AccountOptions):
+    """Where in AWS a job runs.
 
     Attributes:
-        role: ARN of the execution role.
-        bucket: ``bucket`` or ``s3://bucket/folder``; empty: the bucket of ``data``.
-        region: AWS region; empty: from the environment.
-        run: Identity that the user gave the run; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; empty outside of it.
-        data: S3 folder in which the data set lies already; empty: it is sent to the bucket.
-        more: Further fields of `SageMakerOptions`.
     """
 
-    role: str
-    bucket: str
-    region: str
-    run: str
-    run_id: str
-    more: Mapping[str, Any]
-    data: str = ""
+    run_id: str = ""
 
     @property
     def folder(self) -> str:
@@ -48,35 +37,36 @@ class Account:
         Raises:
             EngineError: If the bucket's name is none.
         """
-        return bucket_folder(self.bucket or "/".join(self.data.split("/")[:3]))
+        return bucket_folder(self.bucket or "/".join((self.data or "").split("/")[:3]))
 
     def as_typed(self) -> tuple[str, ...]:
         """The command line's options for it, in a run of its own."""
         # A bucket also where the data set named it: the images that are prepared again do not lie there.
         words = ["--role", self.role, "--bucket", self.bucket or self.folder]
         words += ["--region", self.region] if self.region else []
-        more = {name: value for name, value in restore_whole_numbers(self.more).items() if name != "run"}
+        more = {name: value for name, value in restore_whole_numbers(self.sagemaker_options).items() if name != "run"}
         return (*words, *(["--sagemaker-options", json.dumps(more)] if more else []))
 
-    def options(self, dataset: Dataset, task: str) -> SageMakerOptions:
+    def options(self, dataset: Dataset, task: str, initial_model: str | None = None) -> SageMakerOptions:
         """The options of a job; a task that Kubeflow starts again gets the same run, another task another one.
 
         Args:
             dataset: The data set.
             task: What tells this task from others of the same run.
+            initial_model: What every trial starts from.
 
         Raises:
             EngineError: With everything that is unknown, missing or given twice.
         """
         run = self.run
-        if not run and not self.more.get("run") and self.run_id:
+        if not run and not self.sagemaker_options.get("run") and self.run_id:
             run = f"{self.run_id}/{task}"
-        return _make_options(self, run, dataset)
+        return _make_options(self, run, dataset, initial_model)
 
 
-def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOptions:
-    more = restore_whole_numbers(account.more)
-    given = {"role": account.role, "region": account.region, "run": account.run}
+def _make_options(account: Account, run: str | None, dataset: Dataset, initial_model: str | None) -> SageMakerOptions:
+    more = restore_whole_numbers(account.sagemaker_options)
+    given = {"role": account.role, "region": account.region, "run": account.run, "initial_model": initial_model}
     problems = find_misfits(SageMakerOptions, more, TITLE)
     problems += [
         f"sagemaker_options: {name} is decided by bucket and data set; leave it out"
@@ -92,7 +82,7 @@ def _make_options(account: Account, run: str, dataset: Dataset) -> SageMakerOpti
     if problems:
         raise EngineOptionsError.from_problems(problems)
     identity = dataset.fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
-    data = account.data.rstrip("/") or f"{account.folder}/datasets/{identity}"
+    data = (account.data or "").rstrip("/") or f"{account.folder}/datasets/{identity}"
     is_ours = more.get("content", "recordio") == "recordio"
     prepared = _channels(dataset, data, records_alone=not account.data) if is_ours else {}
     document = {
