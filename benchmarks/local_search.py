@@ -151,7 +151,8 @@ def search_ours(dataset: Path, folder: Path, seconds: float, seed: int) -> int:
     watcher.start()
     engine = LocalEngine(dataset, folder / "search", folder / "model")
     try:
-        result = run_search(engine, make_search(dataset, seconds, seed), folder / "result.json", show=_silence)
+        plan = engine.plan(make_search(dataset, seconds, seed))
+        result = run_search(engine, plan, folder / "result.json", show=_silence)
     finally:
         over.set()
         watcher.join()

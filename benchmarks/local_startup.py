@@ -35,7 +35,7 @@ FRACTIONS = (0.08, 0.02, 0.9)
 def time_warm_workers(dataset: Path, search: Search, folder: Path) -> tuple[list[float], list[float]]:
     """Seconds beyond its epochs of each trial, and from the end of one to the start of the next."""
     engine = LocalEngine(dataset, folder / "search", folder / "model")
-    result: TuningResult = run_search(engine, search, folder / "result.json", show=lambda _: None)
+    result: TuningResult = run_search(engine, engine.plan(search), folder / "result.json", show=lambda _: None)
     beyond = [trial.seconds - sum(epoch.seconds or 0.0 for epoch in trial.history) for trial in result.trials]
     between = [
         (after.started_at or 0.0) - (before.finished_at or 0.0)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from kubernetes import client
 
 from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.engines.katib.engine import KatibEngine
 from kfp_image_tuning.engines.katib.request.options import KatibOptions
 from kfp_image_tuning.engines.katib.session.cluster import GROUP, VERSION, Cluster
-from kfp_image_tuning.engines.katib.session.engine import KatibEngine
+from kfp_image_tuning.engines.katib.session.session import KatibSession
+from kfp_image_tuning.engines.protocol import Event
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.search.search import Search
@@ -74,9 +76,17 @@ class Bench:
         cluster = Cluster(self._cluster.client(), self.place.namespace, patience=60)
         return KatibEngine(options, self.folder / "model", models_mount=self.place.models, cluster=cluster)
 
+    def launched(self, search: Search, options: KatibOptions | None = None) -> tuple[KatibSession, Iterator[Event]]:
+        """A search that is launched, and its events since."""
+        engine = self.engine(options or self.options())
+        session = engine.start(engine.plan(search))
+        events = session.events()
+        assert next(events).kind == "attached"
+        return session, events
+
     def run(self, search: Search, options: KatibOptions | None = None) -> TuningResult:
         engine = self.engine(options or self.options())
-        return run_search(engine, search, self.folder / "result.json", show=self.lines.append)
+        return run_search(engine, engine.plan(search), self.folder / "result.json", show=self.lines.append)
 
     def objects(self, plural: str) -> list[str]:
         found = self.custom.list_namespaced_custom_object(GROUP, VERSION, self.place.namespace, plural)

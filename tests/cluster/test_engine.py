@@ -78,51 +78,66 @@ def test_two_gpus_take_two_trials_at_a_time_and_the_others_are_said_to_wait(benc
 def test_a_second_process_of_the_same_run_goes_on_with_its_search(bench: Bench) -> None:
     options = bench.options(pods=sleeping(1))
     search = flat(max_trials=4)
-    first = bench.engine(options)
-    first.launch_or_adopt(first.plan(search))
-    updates = first.follow()
-    while next(updates).kind != "finished":
+    _, events = bench.launched(search, options)
+    while next(events).kind != "finished":
         pass
     # The first process is gone without a word.
     result = bench.run(search, options)
     assert len(result.trials) == 4
     assert len({trial.name.rpartition("-")[0] for trial in result.trials}) == 1
     assert any("going on with" in line for line in bench.lines)
-    updates.close()
+    events.close()
 
 
 def test_more_trials_are_added_to_a_search_that_runs(bench: Bench) -> None:
     options = bench.options()
-    first = bench.engine(options)
-    first.launch_or_adopt(first.plan(flat(max_trials=2)))
+    first = bench.launched(flat(max_trials=2), options)
     assert len(bench.run(flat(max_trials=4), options).trials) == 4
+    del first
 
 
-def test_a_strangers_experiment_is_not_touched(bench: Bench) -> None:
+def test_a_foreign_experiment_is_not_touched(bench: Bench) -> None:
     engine = bench.engine(bench.options())
     plan = engine.plan(flat())
     document = json.loads(json.dumps(plan.request["documents"][0]))
     del document["metadata"]["labels"]
     bench.custom.create_namespaced_custom_object(GROUP, VERSION, bench.place.namespace, "experiments", document)
     with pytest.raises(EngineError, match="that this project has not made"):
-        engine.launch_or_adopt(plan)
+        next(engine.start(plan).events())
     assert bench.objects("experiments") == [document["metadata"]["name"]]
 
 
-def test_another_search_under_the_same_run_is_refused(bench: Bench) -> None:
-    first = bench.engine(bench.options())
-    first.launch_or_adopt(first.plan(flat()))
+def test_another_search_under_the_same_run_is_refused_and_changes_nothing(bench: Bench) -> None:
+    first = bench.launched(make_search({"optimizer": ["sgd", "adam"]}, max_trials=3, parallel_trials=2))
+    before = bench.objects("experiments")
+    (bench.folder / "result.json").write_text("what was there")
     with pytest.raises(EngineError, match="searches something else"):
-        bench.run(flat(changes={"learning_rate": 0.1}))
+        bench.run(make_search({"optimizer": "sgd", "learning_rate": 0.1}, max_trials=2, parallel_trials=2))
+    assert len(before) == 2
+    assert bench.objects("experiments") == before
+    assert (bench.folder / "result.json").read_text() == "what was there"
+    del first
+
+
+def test_what_is_applied_is_what_the_plan_shows(bench: Bench) -> None:
+    engine = bench.engine(bench.options(pods=sleeping(60)))
+    plan = engine.plan(make_search({"optimizer": ["sgd", "adam"]}, max_trials=3, parallel_trials=2))
+    events = engine.start(plan).events()
+    next(events)
+    for document in plan.request["documents"]:
+        name = document["metadata"]["name"]
+        found = bench.custom.get_namespaced_custom_object(GROUP, VERSION, bench.place.namespace, "experiments", name)
+        assert document["spec"].items() <= found["spec"].items()
+        assert document["metadata"]["labels"].items() <= found["metadata"]["labels"].items()
 
 
 def test_what_an_earlier_attempt_left_is_removed(bench: Bench) -> None:
-    first = bench.engine(bench.options())
-    first.launch_or_adopt(first.plan(flat()))
+    first = bench.launched(flat())
     (left,) = bench.objects("experiments")
     bench.run(make_search({"optimizer": "sgd"}, max_trials=2, parallel_trials=2))
     assert any(f"{left} of an earlier attempt is removed" in line for line in bench.lines)
     bench.wait_until(lambda: not bench.objects("experiments"))
+    del first
 
 
 def test_failed_trials_end_the_search_and_say_why(bench: Bench) -> None:
@@ -188,16 +203,13 @@ def test_a_quota_that_refuses_pods_is_named(bench: Bench) -> None:
 
 
 def test_a_stop_is_one_call_and_keeps_what_was_reached(bench: Bench) -> None:
-    options = bench.options(pods=sleeping(60))
-    engine = bench.engine(options)
-    engine.launch_or_adopt(engine.plan(flat()))
-    updates = engine.follow()
-    seen = []
-    for update in updates:
-        seen.append(update)
-        if update.kind == "progress":
-            engine.stop()
-    finished = [update.trial for update in seen if update.kind == "finished"]
+    session, events = bench.launched(flat(), bench.options(pods=sleeping(60)))
+    finished = []
+    for event in events:
+        if event.kind == "progress":
+            session.stop()
+        if event.kind == "finished":
+            finished.append(event.trial)
     assert {trial.status for trial in finished if trial} == {"stopped"}
     assert 0.5 in [trial.objective for trial in finished if trial]
     bench.wait_until_nothing_is_left()
@@ -213,32 +225,31 @@ def test_trials_that_are_stopped_leave_their_models_in_an_object_store(
         for name, value in access.items():
             monkeypatch.setenv(name, value)
         env = {**access, "OMP_NUM_THREADS": "1"}
-        engine = bench.engine(bench.options(output_uri="s3://images/models", pods={"image": "trainer", "env": env}))
-        engine.launch_or_adopt(engine.plan(search))
-        updates = []
-        for update in engine.follow():
-            updates.append(update)
-            if update.kind == "progress":
-                engine.stop()
-        engine.collect()
-    last = next(update.trial for update in reversed(updates) if update.trial is not None)
+        options = bench.options(output_uri="s3://images/models", pods={"image": "trainer", "env": env})
+        session, events = bench.launched(search, options)
+        seen = []
+        for event in events:
+            seen.append(event)
+            if event.kind == "progress":
+                session.stop()
+        session.result()
+    last = next(event.trial for event in reversed(seen) if event.trial is not None)
     assert last.status == "stopped"
     document = load_model(bench.folder / "model").document
     assert document.validation_accuracy >= last.history[0].validation_accuracy
 
 
 def test_a_trial_that_was_stopped_without_a_model_is_not_the_best(bench: Bench) -> None:
-    engine = bench.engine(bench.options("unsaved"))
-    engine.launch_or_adopt(engine.plan(flat()))
+    session, events = bench.launched(flat(), bench.options("unsaved"))
     finished = []
-    for update in engine.follow():
-        if update.kind == "progress":
-            engine.stop()
-        if update.kind == "finished" and update.trial is not None:
-            finished.append(update.trial)
+    for event in events:
+        if event.kind == "progress":
+            session.stop()
+        if event.kind == "finished" and event.trial is not None:
+            finished.append(event.trial)
     assert {(trial.status, trial.objective, trial.model_uri) for trial in finished} == {("stopped", None, None)}
     assert "it was at 0.5000 when it was ended, and left no model" in [trial.note for trial in finished]
-    engine.collect()
+    session.result()
     assert not bench.folder.joinpath("model").exists()
 
 
@@ -292,12 +303,10 @@ def test_an_experiment_that_goes_before_the_first_look_at_it_ends_the_search_too
     for name, value in {"NAME": "gone", "UID": "0", "NAMESPACE": bench.place.namespace}.items():
         # Kubernetes collects what belongs to a pod that is not there.
         monkeypatch.setenv(f"KFP_POD_{name}", value)
-    engine = bench.engine(bench.options(pods=sleeping(60)))
-    search = flat()
-    engine.launch_or_adopt(engine.plan(search))
+    _, events = bench.launched(flat(), bench.options(pods=sleeping(60)))
     bench.wait_until(lambda: not bench.objects("experiments"))
     with pytest.raises(EngineError, match="was deleted by somebody else"):
-        for _ in engine.follow():
+        for _ in events:
             pass
 
 
@@ -314,10 +323,10 @@ def test_the_experiment_belongs_to_the_launchers_pod_and_to_the_next_one_after_i
             monkeypatch.setenv(f"KFP_POD_{key}", value)
 
     options = bench.options(pods=sleeping(60))
+    launched = []
     for name in ("launcher-1", "launcher-2"):
         make_launcher(name)
-        engine = bench.engine(options)
-        engine.launch_or_adopt(engine.plan(flat()))
+        launched.append(bench.launched(flat(), options))
     core.delete_namespaced_pod("launcher-1", bench.place.namespace, grace_period_seconds=0)
     time.sleep(3)
     assert bench.objects("experiments")

@@ -62,7 +62,7 @@ def main() -> None:
         # By chance, but mostly where a search that guesses looks: of trainings that fail there is enough anyway.
         guessing = replace(search, strategy="bayesian").with_prior()
         engine = LocalEngine(dataset.directory, folder / "search", folder / "model")
-        result = run_search(engine, replace(search, prior=guessing.prior), folder / "result.json")
+        result = run_search(engine, engine.plan(replace(search, prior=guessing.prior)), folder / "result.json")
     curves = [
         {
             "hyperparameters": {

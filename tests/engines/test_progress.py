@@ -7,7 +7,7 @@ import pytest
 
 from kfp_image_tuning.engines import progress
 from kfp_image_tuning.engines.progress import Progress
-from kfp_image_tuning.engines.protocol import TrialUpdate
+from kfp_image_tuning.engines.protocol import Event
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Epoch, Trial
 from tests.search.searches import make_search
@@ -32,7 +32,7 @@ def finished(number: int, objective: float | None, seconds: float = 0.0) -> Tria
     )
 
 
-def lines(trials: Sequence[Trial], *updates: TrialUpdate) -> list[str]:
+def lines(trials: Sequence[Trial], *updates: Event) -> list[str]:
     shown: list[str] = []
     search = make_search(budget=Budget(max_trials=12), epochs=30)
     reader = Progress(search, trials, 0.0, shown.append)
@@ -44,7 +44,7 @@ def lines(trials: Sequence[Trial], *updates: TrialUpdate) -> list[str]:
 def test_running_trials_are_shown_as_a_table_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "TABLE_SECONDS", -1.0)
     trials = [finished(1, 0.93), finished(2, None), running(3), running(4, 0.5, 0.81, 0.79)]
-    assert lines(trials, TrialUpdate(kind="waiting")) == [
+    assert lines(trials, Event(kind="waiting")) == [
         "[      0 s] 2 of 12 trials done, 1 failed, 2 running | best 0.9300 (job-001) | about 0 s left",
         "          running      epoch  accuracy      best      since",
         "          job-004       3/30    0.7900    0.8100     10 min",
@@ -54,28 +54,28 @@ def test_running_trials_are_shown_as_a_table_from_time_to_time(monkeypatch: pyte
 
 def test_without_running_trials_there_is_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "TABLE_SECONDS", -1.0)
-    assert lines([finished(1, 0.93)], TrialUpdate(kind="waiting")) == []
+    assert lines([finished(1, 0.93)], Event(kind="waiting")) == []
 
 
 def test_time_left_follows_from_what_trials_take_and_how_many_run_side_by_side() -> None:
-    started = [TrialUpdate(kind="started", trial=running(number)) for number in range(1, 5)]
+    started = [Event(kind="started", trial=running(number)) for number in range(1, 5)]
     # Four side by side for ten minutes now; one of them ends. Three are as good as over, eight of twelve are to come.
-    line = lines([], *started, TrialUpdate(kind="finished", trial=finished(1, 0.93, seconds=600)))[-1]
+    line = lines([], *started, Event(kind="finished", trial=finished(1, 0.93, seconds=600)))[-1]
     assert line.endswith("| best 0.9300 (job-001) | about 20 min 22 s left")
 
 
 def test_failed_trials_say_nothing_of_the_time_left() -> None:
-    (line,) = lines([], TrialUpdate(kind="finished", trial=finished(1, None)))
+    (line,) = lines([], Event(kind="finished", trial=finished(1, None)))
     assert line == "[      0 s] job-001 failed (1/12 done): out of memory | no result yet"
 
 
 def test_note_stands_alone() -> None:
-    assert lines([], TrialUpdate(kind="waiting", note="logs: https://console")) == ["[      0 s] logs: https://console"]
+    assert lines([], Event(kind="waiting", note="logs: https://console")) == ["[      0 s] logs: https://console"]
 
 
 def test_silence_is_broken_by_what_is_running(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "QUIET_SECONDS", -1.0)
     monkeypatch.setattr(progress, "QUIET_SHARE", -1.0)
-    assert lines([], TrialUpdate(kind="waiting")) == ["[      0 s] waiting for the first trial | no result yet"]
-    started = [TrialUpdate(kind="started", trial=running(number)) for number in range(1, 6)]
+    assert lines([], Event(kind="waiting")) == ["[      0 s] waiting for the first trial | no result yet"]
+    started = [Event(kind="started", trial=running(number)) for number in range(1, 6)]
     assert lines([], *started)[-1] == "[      0 s] running: job-001, job-002, job-003 and 2 more | no result yet"

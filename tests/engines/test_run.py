@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.engines.protocol import Attached, Event, Plan
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Epoch, Trial, TuningResult
@@ -21,54 +21,56 @@ from tests.search.searches import make_search
 
 
 class FormulaEngine:
-    """Trial ``n`` reaches ``objectives[n]``; None fails. Follows the protocol to the letter."""
-
-    name = "local"
+    """An engine that is its own session. Trial ``n`` reaches ``objectives[n]``; None fails."""
 
     def __init__(
         self,
         objectives: list[float | None],
         take_time: Callable[[], None] = lambda: None,
-        adopted: tuple[Trial, ...] = (),
+        attached: tuple[Trial, ...] = (),
     ) -> None:
         self.objectives = objectives
-        self.adopted = adopted
+        self.attached = attached
         self.take_time = take_time
         self.stops = 0
 
     def plan(self, search: Search) -> Plan:
-        return Plan(engine=self.name, request={}, summary=("a formula",), warnings=("it trains nothing",))
+        summary, warnings = ("a formula",), ("it trains nothing",)
+        return Plan(engine="local", search=search, request={}, summary=summary, warnings=warnings)
 
-    def launch_or_adopt(self, plan: Plan) -> Adopted:
-        return Adopted(trials=self.adopted, seconds=100.0 if self.adopted else 0.0)
+    def start(self, plan: Plan) -> Self:
+        return self
 
-    def follow(self) -> Iterator[TrialUpdate]:
-        for number, objective in enumerate(self.objectives, start=len(self.adopted) + 1):
+    def events(self) -> Iterator[Event]:
+        past = Attached(trials=self.attached, seconds=100.0 if self.attached else 0.0)
+        yield Event(kind="attached", attached=past)
+        for number, objective in enumerate(self.objectives, start=len(self.attached) + 1):
             if self.stops:
                 return
             now = time.time()
             trial = Trial(name=f"trial-{number}", status="running", hyperparameters={"eps": 1e-8}, started_at=now)
-            yield TrialUpdate(kind="started", trial=trial)
+            yield Event(kind="started", trial=trial)
             self.take_time()
-            yield TrialUpdate(kind="waiting")
+            yield Event(kind="waiting")
             done = {"status": "failed", "failure_reason": "out of memory"}
             if objective is not None:
                 history = (Epoch(epoch=0, validation_accuracy=objective),)
                 running = Trial(**{**vars(trial), "history": history})
-                yield TrialUpdate(kind="progress", trial=running)
+                yield Event(kind="progress", trial=running)
                 done = {"status": "completed", "objective": objective, "best_epoch": 0, "history": history}  # type: ignore[dict-item]
-            yield TrialUpdate(kind="finished", trial=Trial(**{**vars(trial), **done, "finished_at": time.time()}))
+            yield Event(kind="finished", trial=Trial(**{**vars(trial), **done, "finished_at": time.time()}))
 
     def stop(self) -> None:
         self.stops += 1
 
-    def collect(self) -> Mapping[str, Any]:
+    def result(self) -> Mapping[str, Any]:
         return {"formula": True}
 
 
 def run(engine: FormulaEngine, budget: Budget, tmp_path: Path) -> tuple[TuningResult, list[str]]:
     lines: list[str] = []
-    result = run_search(engine, make_search(budget=budget, epochs=1), tmp_path / "result.json", show=lines.append)
+    plan = engine.plan(make_search(budget=budget, epochs=1))
+    result = run_search(engine, plan, tmp_path / "result.json", show=lines.append)
     return result, lines
 
 
@@ -99,11 +101,11 @@ def test_the_time_limit_acts_while_nothing_finishes(tmp_path: Path, monkeypatch:
     assert "time limit" in result.stop_reason
 
 
-def test_an_adopted_search_counts_what_it_has_done(tmp_path: Path) -> None:
+def test_an_attached_search_counts_what_it_has_done(tmp_path: Path) -> None:
     earlier = Trial(
         name="trial-1", status="completed", hyperparameters={}, objective=0.95, started_at=1.0, finished_at=2.0
     )
-    result, lines = run(FormulaEngine([0.5], adopted=(earlier,)), Budget(max_trials=2), tmp_path)
+    result, lines = run(FormulaEngine([0.5], attached=(earlier,)), Budget(max_trials=2), tmp_path)
     assert "Going on with a search of 1 trials so far." in lines
     assert result.best_trial == earlier
     assert result.seconds >= 100
@@ -123,8 +125,8 @@ def test_too_many_failures_are_a_failed_search_with_a_result(tmp_path: Path) -> 
 
 def test_a_signal_stops_the_engine_and_keeps_the_result(tmp_path: Path) -> None:
     class Signalled(FormulaEngine):
-        def follow(self) -> Iterator[TrialUpdate]:
-            for update in super().follow():
+        def events(self) -> Iterator[Event]:
+            for update in super().events():
                 yield update
                 if update.kind == "finished":
                     os.kill(os.getpid(), signal.SIGTERM)
@@ -138,12 +140,12 @@ def test_a_signal_stops_the_engine_and_keeps_the_result(tmp_path: Path) -> None:
 
 
 def test_what_was_reached_is_kept_when_collecting_fails(tmp_path: Path) -> None:
-    class CannotCollect(FormulaEngine):
-        def collect(self) -> Mapping[str, Any]:
+    class CannotBring(FormulaEngine):
+        def result(self) -> Mapping[str, Any]:
             raise EngineError("the best model is gone; run the search again")
 
     with pytest.raises(EngineError, match="the best model is gone"):
-        run(CannotCollect([0.5]), Budget(max_trials=1), tmp_path)
+        run(CannotBring([0.5]), Budget(max_trials=1), tmp_path)
     kept = TuningResult.load(tmp_path / "result.json")
     assert (kept.status, kept.stop_reason) == ("failed", "the best model is gone; run the search again")
     assert [trial.objective for trial in kept.trials] == [0.5]
@@ -151,8 +153,8 @@ def test_what_was_reached_is_kept_when_collecting_fails(tmp_path: Path) -> None:
 
 def test_results_are_on_disk_after_every_finished_trial(tmp_path: Path) -> None:
     class Dies(FormulaEngine):
-        def follow(self) -> Iterator[TrialUpdate]:
-            for update in super().follow():
+        def events(self) -> Iterator[Event]:
+            for update in super().events():
                 if update.trial is not None and update.trial.name == "trial-2":
                     raise ConnectionResetError
                 yield update

@@ -22,8 +22,8 @@ from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.engines.sagemaker.request.job_options import Account
-from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
 from kfp_image_tuning.steps.sagemaker_evaluation import launch as launch_evaluation
 from kfp_image_tuning.steps.sagemaker_tuning import launch as launch_tuning
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -187,9 +187,11 @@ def stop_everything(emulator: SageMakerEmulator, folder: Path) -> None:
     for _ in range(2):
         # The second one finds the tuning job that is there.
         engine = SageMakerEngine(options)
-        engine.launch_or_adopt(engine.plan(SETTINGS.to_search(dataset)))
-    engine.stop()
-    list(engine.follow())
+        session = engine.start(engine.plan(SETTINGS.to_search(dataset)))
+        events = session.events()
+        next(events)
+    session.stop()
+    list(events)
     large = folder / "large"
     large.write_bytes(bytes(9 << 20))
     Storage(options).upload({"s3://pictures/kfp-image-tuning/large": large})

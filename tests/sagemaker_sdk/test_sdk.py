@@ -110,7 +110,7 @@ def test_warm_start_is_sent_alike(wire: Wire, tmp_path: Path) -> None:
     assert len(wire.requests) == 3
 
 
-def test_job_of_the_sdk_is_adopted_by_our_launcher(wire: Wire, tmp_path: Path) -> None:
+def test_our_launcher_attaches_to_a_job_of_the_sdk(wire: Wire, tmp_path: Path) -> None:
     wire.create_by_sdk(small_search())
     result = run_on(wire.emulator, small_search(), tmp_path)
     assert len(wire.emulator.service.tuning_jobs) == 1

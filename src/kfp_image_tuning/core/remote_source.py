@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kfp_image_tuning.core.backoff import pauses
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.core.object_store import BUCKET_SCHEMES, open_place
 from kfp_image_tuning.core.progress_lines import Progress
@@ -19,7 +20,7 @@ from kfp_image_tuning.core.store_failures import describe_failure
 
 ATTEMPTS = 5
 """At a whole object, each going on where the last one ended."""
-FIRST_PAUSE_SECONDS = 0.5
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 8.0
 AT_ONCE = 16
 CHUNK_BYTES = 8 << 20
 
@@ -135,9 +136,9 @@ class RemoteSource:
         if target.exists() and item.e_tag:
             return target
         problem = ""
-        for attempt in range(ATTEMPTS):
+        for attempt, pause in zip(range(ATTEMPTS), pauses(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS), strict=False):
             if attempt:
-                time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+                time.sleep(pause)
             try:
                 self._continue_download(item, partial)
             except _NotThereError:

@@ -13,7 +13,7 @@ from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.search.result import Trial, find_best_trial
 
 if TYPE_CHECKING:
-    from kfp_image_tuning.engines.protocol import TrialUpdate
+    from kfp_image_tuning.engines.protocol import Event
     from kfp_image_tuning.search.search import Search
 
 QUIET_SECONDS, QUIET_SHARE, LONGEST_QUIET = 10.0, 0.05, 300.0
@@ -48,7 +48,7 @@ class Progress:
         if trials:
             show(f"Going on with a search of {len(trials)} trials so far.")
 
-    def show(self, update: TrialUpdate) -> None:
+    def show(self, update: Event) -> None:
         """Show one update, if it is worth a line."""
         if update.trial is not None:
             self._trials[update.trial.name] = update.trial

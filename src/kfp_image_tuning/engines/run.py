@@ -5,7 +5,7 @@ writing the result as trials finish.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,24 @@ from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.core.signals import stop_on_signals
 from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.progress import Progress
-from kfp_image_tuning.engines.protocol import Adopted, Engine
+from kfp_image_tuning.engines.protocol import Engine, EnginePlan, Event, Plan, Session
 from kfp_image_tuning.search.result import SearchStatus, TuningResult, find_best_trial
-from kfp_image_tuning.search.search import Search
 
 
 def run_search(
-    engine: Engine,
-    search: Search,
+    engine: Engine[EnginePlan],
+    plan: EnginePlan,
     result_path: Path,
     *,
     reproduction_command: str = "",
     show: Callable[[str], None] = say,
 ) -> TuningResult:
-    """Run a search on an engine, from plan to result document.
+    """Run a planned search on an engine, to its result document.
 
     Args:
         engine: Where trials run.
-        search: What is searched.
-        result_path: Where ``result.json`` is written, after every finished trial.
+        plan: The engine's plan of the search.
+        result_path: Where ``result.json`` is written, after every finished trial; never before the search is launched.
         reproduction_command: What to type to run the same search again; goes into the result.
         show: Takes one line of progress for the reader.
 
@@ -43,16 +42,17 @@ def run_search(
         EngineError: If not a single trial reached an objective; the result document is written all the same.
         ImageTuningError: Whatever else the engine refuses.
     """
-    plan = engine.plan(search)
     for line in plan.summary:
         show(line)
     for warning in plan.warnings:
         show(f"Warning: {warning}")
-    with stop_on_signals(engine.stop) as interrupted:
-        run = _Run(engine, search, result_path, reproduction_command, engine.launch_or_adopt(plan))
+    session = engine.start(plan)
+    with stop_on_signals(session.stop) as interrupted:
+        events = session.events()
+        run = _Run(plan, session, result_path, reproduction_command, next(events))
         try:
-            reason = run.follow(show)
-            details = engine.collect()
+            reason = run.follow(events, show)
+            details = session.result()
         except ImageTuningError as error:
             run.save("failed", str(error))
             raise
@@ -65,35 +65,35 @@ class _Run:
     """A search on its way: its trials so far, its time, its document."""
 
     def __init__(
-        self, engine: Engine, search: Search, result_path: Path, reproduction_command: str, adopted: Adopted
+        self, plan: Plan, session: Session, result_path: Path, reproduction_command: str, first: Event
     ) -> None:
-        self.engine, self.search, self.result_path = engine, search, result_path
-        self.reproduction_command = reproduction_command
-        self.adopted = adopted
-        self.trials = {trial.name: trial for trial in adopted.trials}
+        self.plan, self.search, self.session = plan, plan.search, session
+        self.result_path, self.reproduction_command = result_path, reproduction_command
+        self.attached = first.attached
+        self.trials = {trial.name: trial for trial in first.attached.trials}
         self.began = time.monotonic()
         self.next_save = self.began
 
     @property
     def seconds(self) -> float:
         """Wall time used in all, over restarts."""
-        return self.adopted.seconds + time.monotonic() - self.began
+        return self.attached.seconds + time.monotonic() - self.began
 
-    def follow(self, show: Callable[[str], None]) -> str:
-        """Follow the engine to its end; returns why the search is over."""
-        progress = Progress(self.search, self.adopted.trials, self.adopted.seconds, show)
+    def follow(self, events: Iterator[Event], show: Callable[[str], None]) -> str:
+        """Follow the session to its end; returns why the search is over."""
+        progress = Progress(self.search, self.attached.trials, self.attached.seconds, show)
         stop_reason = last_note = ""
-        for update in self.engine.follow():
-            last_note = update.note
-            if update.trial is not None:
-                self.trials[update.trial.name] = update.trial
-            progress.show(update)
-            if update.kind == "finished":
+        for event in events:
+            last_note = event.note
+            if event.trial is not None:
+                self.trials[event.trial.name] = event.trial
+            progress.show(event)
+            if event.kind == "finished":
                 self.save_in_passing()
             reason = self.search.budget.reason_to_stop(tuple(self.trials.values()), self.seconds)
             if reason and not stop_reason:
                 stop_reason = reason
-                self.engine.stop()
+                self.session.stop()
         return stop_reason or last_note or "the engine has no more trials to suggest"
 
     def save_in_passing(self) -> None:
@@ -106,12 +106,12 @@ class _Run:
     def save(self, status: SearchStatus, reason: str, details: Mapping[str, Any] | None = None) -> TuningResult:
         """Write the result document as it is now."""
         result = TuningResult(
-            engine=self.engine.name,
+            engine=self.plan.engine,
             status=status,
             stop_reason=reason,
             search=self.search.to_dict(),
             trials=tuple(sorted(self.trials.values(), key=lambda trial: (trial.started_at or 0.0, trial.name))),
-            started_at=self.adopted.started_at,
+            started_at=self.attached.started_at,
             seconds=round(self.seconds, 3),
             reproduction_command=self.reproduction_command,
             engine_details=details or {},

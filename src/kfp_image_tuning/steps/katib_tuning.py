@@ -5,8 +5,8 @@ from pathlib import Path
 from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.engines.katib.engine import KatibEngine
 from kfp_image_tuning.engines.katib.session.dataset_transfer import bring_dataset
-from kfp_image_tuning.engines.katib.session.engine import KatibEngine
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.steps.katib_placement import Placement
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
@@ -41,13 +41,13 @@ def launch(
     models_mount = mount / "models" if mount else None
     engine = KatibEngine(options, Path(model), models_mount=models_mount)
     # The plan first: what Katib would refuse is to be told before anything is sent.
-    engine.plan(search)
+    plan = engine.plan(search)
     if not placement.data_in_place:
         seen = mount / options.data.removeprefix(placement.folder).strip("/") if mount else None
         bring_dataset(prepared, options, seen, say)
     found = run_search(
         engine,
-        search,
+        plan,
         Path(result),
         reproduction_command=reproduction_command(settings, prepared, ("--engine", "katib", *placement.as_typed())),
         show=say,

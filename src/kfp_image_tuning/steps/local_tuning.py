@@ -68,9 +68,10 @@ def launch(
                 interim = InterimResults(kept, place / SEARCH_FOLDER, say)
                 interim.restore()
                 opened.enter_context(interim.keeping())
+        engine = LocalEngine(Path(dataset), place / SEARCH_FOLDER, Path(model), start, name)
         found = run_search(
-            LocalEngine(Path(dataset), place / SEARCH_FOLDER, Path(model), start, name),
-            search,
+            engine,
+            engine.plan(search),
             Path(result),
             reproduction_command=reproduction_command(settings, prepared, own_options),
             show=say,

@@ -176,7 +176,7 @@ def _transform(
         end = run_transform(named, options, show)
         if storage.sizes(named.output) and end.status != "Stopped":
             return named, end
-        if not end.adopted:
+        if not end.attached:
             reason = end.reason or "somebody has stopped it"
             raise EngineError(
                 f"transform job {named.name} is {end.status} and gave no prediction for {len(images)} images: {reason}"

@@ -9,10 +9,10 @@ from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.engines.sagemaker.request.channels import channel_uri
 from kfp_image_tuning.engines.sagemaker.request.job_options import Account
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
-from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
@@ -40,13 +40,13 @@ def launch(settings: TuningSettings, account: Account, *, dataset: str, model: s
     options = account.options(prepared, search.fingerprint[:8], settings.initial_model)
     engine = SageMakerEngine(options)
     # The plan first: what SageMaker would refuse is to be told before anything is sent.
-    engine.plan(search)
+    plan = engine.plan(search)
     storage = Storage(options)
     if not account.data:
         send_dataset(prepared, storage, options, say)
     found = run_search(
         engine,
-        search,
+        plan,
         Path(result),
         reproduction_command=reproduction_command(settings, prepared, ("--engine", "sagemaker", *account.as_typed())),
         show=say,

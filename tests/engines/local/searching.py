@@ -34,7 +34,8 @@ def make_engine(dataset: Path, output: Path) -> LocalEngine:
 def tune(dataset: Path, output: Path, **settings: Any) -> TuningResult:
     """Run a search to its end."""
     search = make_search(dataset, **settings)
-    return run_search(make_engine(dataset, output), search, output / "result.json", show=lambda _: None)
+    engine = make_engine(dataset, output)
+    return run_search(engine, engine.plan(search), output / "result.json", show=lambda _: None)
 
 
 def what_was_tried(result: TuningResult) -> list[tuple[str, str, dict[str, Any], float | None, list[float]]]:

@@ -126,10 +126,9 @@ def test_every_strategy_runs_several_trials_at_a_time(
 def test_a_crashed_worker_is_a_failed_trial_and_the_search_goes_on(digits_dataset: Path, tmp_path: Path) -> None:
     search = make_search(digits_dataset, max_trials=3, epochs=2)
     engine = make_engine(digits_dataset, tmp_path)
-    engine.launch_or_adopt(engine.plan(search))
     killed = False
     trials = {}
-    for update in engine.follow():
+    for update in engine.start(engine.plan(search)).events():
         if update.kind == "progress" and not killed:
             killed = True
             (worker,) = workers_of(os.getpid())
@@ -165,8 +164,9 @@ def test_the_time_limit_ends_running_trials_with_their_best_epoch(
         if "epoch 1/500" in line:
             clock.skip(3600)
 
-    result = run_search(make_engine(digits_dataset, tmp_path), search, tmp_path / "result.json", show=reach_the_limit)
-    assert result.stop_reason == "the time limit of 3600 s is reached"
+    engine = make_engine(digits_dataset, tmp_path)
+    result = run_search(engine, engine.plan(search), tmp_path / "result.json", show=reach_the_limit)
+    assert result.stop_reason == "the time limit of 1 h is reached"
     (last,) = result.trials
     assert (last.status, last.objective) == ("stopped", max(e.validation_accuracy for e in last.history))
     assert len(last.history) < 500
@@ -199,9 +199,10 @@ def test_a_grid_that_the_budget_cannot_hold_is_refused_before_anything_starts(
 def test_a_data_set_other_than_the_searchs_is_refused(digits_dataset: Path, tmp_path: Path) -> None:
     search = make_search(digits_dataset)
     document = search.to_dict()
+    engine = make_engine(digits_dataset, tmp_path)
     document["dataset"]["fingerprint"] = "sha256:other"
     with pytest.raises(EngineError, match="the search is for sha256:other"):
-        run_search(make_engine(digits_dataset, tmp_path), type(search).from_dict(document), tmp_path / "result.json")
+        run_search(engine, engine.plan(type(search).from_dict(document)), tmp_path / "result.json")
 
 
 def test_a_search_killed_again_and_again_goes_on_where_it_was(digits_dataset: Path, tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ def test_workers_that_do_not_start_end_the_search_with_their_log(
     (tmp_path / "torch.py").write_text("raise ImportError('libtorch.so is not here')\n")
     engine = LocalEngine(digits_dataset, tmp_path / "search", tmp_path / "model")
     with pytest.raises(EngineError, match=r"(?s)the worker processes do not start.*libtorch.so is not here"):
-        run_search(engine, make_search(digits_dataset), tmp_path / "result.json", show=lambda _: None)
+        run_search(engine, engine.plan(make_search(digits_dataset)), tmp_path / "result.json", show=lambda _: None)
     assert not workers_of(os.getpid())
 
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
-from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
 from kfp_image_tuning.search.search import Search
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     document = json.loads(Path(sys.argv[1]).read_text())
     engine = SageMakerEngine(SageMakerOptions.from_dict(document["options"]))
     search = Search.from_dict(document["search"])
-    run_search(engine, search, Path(sys.argv[2]), show=lambda line: print(line, flush=True))
+    run_search(engine, engine.plan(search), Path(sys.argv[2]), show=lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

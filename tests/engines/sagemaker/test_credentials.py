@@ -9,8 +9,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Setback
-from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, TransientError
+from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials, small_search
 
@@ -24,8 +24,8 @@ def token_service() -> Iterator[str]:
     server.stop()
 
 
-def setback(**options: Any) -> str:
-    with pytest.raises(Setback) as caught:
+def kind_of_error(**options: Any) -> str:
+    with pytest.raises(TransientError) as caught:
         Caller(replace(OPTIONS, **options)).sagemaker("list_tags", ResourceArn="arn:aws:sagemaker:us-east-1:1:x/y")
     return caught.value.kind
 
@@ -36,9 +36,10 @@ def test_assumed_role_is_assumed_again_when_its_credentials_expire(token_service
         engine = SageMakerEngine(options)
         endpoints = {"SAGEMAKER": emulator.url, "CLOUDWATCH_LOGS": emulator.url, "STS": token_service}
         with credentials(**{f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}):
-            engine.launch_or_adopt(engine.plan(small_search()))
+            events = engine.start(engine.plan(small_search())).events()
+            updates = [next(events)]
             emulator.expired_keys.add(emulator.calls[-1][1])
-            updates = list(engine.follow())
+            updates += events
         keys = {key for _, key in emulator.calls}
     assert len(keys) == 2
     assert "first" not in keys
@@ -50,9 +51,9 @@ def test_missing_credentials_are_told_from_a_way_that_does_not_lead_there() -> N
         closed.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         with credentials():
-            assert setback(endpoint_url=nowhere) == "transient"
+            assert kind_of_error(endpoint_url=nowhere) == "transient"
         with credentials(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_CONFIG_FILE="/nowhere"):
-            assert setback(endpoint_url=nowhere) == "credentials"
+            assert kind_of_error(endpoint_url=nowhere) == "credentials"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The engine against the emulator: launch, adopt, follow, stop, collect; and what goes wrong on the way."""
+"""The engine against the emulator: launch, attach, follow, stop; and what goes wrong on the way."""
 
 import threading
 import time
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.sagemaker.aws.calls import LONGEST_WAIT, Patience, Setback
-from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.engines.sagemaker.aws.calls import LONGEST_PAUSE, Backoff, TransientError
+from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import TuningResult
 from tests.emulators.recorded_curves import recorded_curve
@@ -64,7 +64,7 @@ def test_trials_show_typed_values_of_what_their_optimizer_uses(emulator: SageMak
         assert ("momentum" in values) == (values["optimizer"] in ("sgd", "nag"))
 
 
-def test_repeated_command_adopts_the_job_that_has_ended(emulator: SageMakerEmulator, tmp_path: Path) -> None:
+def test_repeated_command_attaches_to_the_job_that_has_ended(emulator: SageMakerEmulator, tmp_path: Path) -> None:
     first = run_on(emulator, small_search(), tmp_path)
     second = run_on(emulator, small_search(), tmp_path)
     assert second.trials == first.trials
@@ -72,14 +72,46 @@ def test_repeated_command_adopts_the_job_that_has_ended(emulator: SageMakerEmula
     assert len(emulator.service.tuning_jobs) == 1
 
 
-def test_a_strangers_job_of_the_same_name_is_refused(emulator: SageMakerEmulator, tmp_path: Path) -> None:
+def test_a_foreign_job_of_the_same_name_is_refused_and_stays(emulator: SageMakerEmulator, tmp_path: Path) -> None:
     run_on(emulator, small_search(), tmp_path, run="shared")
+    before = (tmp_path / "result.json").read_text()
     with pytest.raises(EngineError, match="was started by another request; give this search a run of its own"):
         run_on(emulator, small_search(seed=5), tmp_path, run="shared")
     for tags in emulator.service.tags.values():
         tags.clear()
     with pytest.raises(EngineError, match="was not started by this program"):
         run_on(emulator, small_search(), tmp_path, run="shared")
+    assert (tmp_path / "result.json").read_text() == before
+    assert emulator.count(STOP) == 0
+
+
+def test_a_signal_does_not_stop_a_job_before_it_is_known_to_be_ours(emulator: SageMakerEmulator) -> None:
+    options = replace(OPTIONS, endpoint_url=emulator.url, run="shared")
+    emulator.seconds_per_poll = 1.0
+    with credentials():
+        first = SageMakerEngine(options)
+        next(first.start(first.plan(small_search(trials=40))).events())
+        other = SageMakerEngine(options)
+        session = other.start(other.plan(small_search(seed=5)))
+
+        class Calls(list[tuple[str, str]]):
+            def append(self, call: tuple[str, str]) -> None:
+                super().append(call)
+                if call[0] == "ListTags":
+                    session.stop()
+
+        emulator.calls = Calls()
+        with pytest.raises(EngineError, match="was started by another request"):
+            next(session.events())
+    assert emulator.count(STOP) == 0
+
+
+def test_what_is_sent_is_what_the_plan_shows(emulator: SageMakerEmulator) -> None:
+    engine = SageMakerEngine(replace(OPTIONS, endpoint_url=emulator.url))
+    with credentials():
+        plan = engine.plan(small_search())
+        next(engine.start(plan).events())
+    assert only_job(emulator).request == plan.request
 
 
 def test_lost_answer_to_the_launch_starts_nothing_twice(emulator: SageMakerEmulator, tmp_path: Path) -> None:
@@ -111,8 +143,7 @@ def test_expired_credentials_are_fetched_anew(emulator: SageMakerEmulator, tmp_p
     with credentials(AWS_ACCESS_KEY_ID="stale"):
         plan = engine.plan(small_search())
         threading.Timer(0.3, lambda: monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fresh")).start()
-        engine.launch_or_adopt(plan)
-        updates = list(engine.follow())
+        updates = list(engine.start(plan).events())
     assert {key for _, key in emulator.calls} == {"stale", "fresh"}
     assert sum(update.kind == "finished" for update in updates) == 6
 
@@ -213,18 +244,20 @@ def test_stop_is_sent_at_once_and_until_it_is_heard(emulator: SageMakerEmulator)
     for kind in ("throttling", "reset", "internal"):
         emulator.faults.add(kind, STOP)  # type: ignore[arg-type]
     with credentials():
-        engine.launch_or_adopt(engine.plan(small_search()))
+        session = engine.start(engine.plan(small_search()))
+        events = session.events()
+        next(events)
         # While this is held the service answers nothing, so a stop that waited for an answer would never return.
         with emulator.service.lock:
-            engine.stop()
+            session.stop()
         deadline = time.monotonic() + 60
         while only_job(emulator).status == "InProgress":
             assert time.monotonic() < deadline
             time.sleep(0.01)
         emulator.clock.skip(60)
-        for _ in engine.follow():
+        for _ in events:
             pass
-        details = engine.collect()
+        details = session.result()
     assert emulator.count(STOP) == 4
     assert details["status"] == "Stopped"
 
@@ -232,10 +265,11 @@ def test_stop_is_sent_at_once_and_until_it_is_heard(emulator: SageMakerEmulator)
 def test_stop_before_the_launch_starts_nothing(emulator: SageMakerEmulator) -> None:
     engine = SageMakerEngine(replace(OPTIONS, endpoint_url=emulator.url))
     with credentials():
-        plan = engine.plan(small_search())
-        engine.stop()
-        assert engine.launch_or_adopt(plan).trials == ()
-        assert list(engine.follow()) == []
+        session = engine.start(engine.plan(small_search()))
+        session.stop()
+        (only,) = session.events()
+        assert (only.kind, only.attached.trials) == ("attached", ())
+        assert session.result()["status"] == "not started"
     assert not emulator.service.tuning_jobs
 
 
@@ -267,25 +301,25 @@ def test_follow_gives_up_only_after_its_patience_and_says_that_the_job_goes_on(
     waits: list[float] = []
     now = SimpleNamespace(monotonic=lambda: sum(waits))
     monkeypatch.setattr("kfp_image_tuning.engines.sagemaker.aws.calls.time", now)
-    patience = Patience(1.0, {"transient": 3600.0, "credentials": 3600.0, "denied": 3600.0})
-    setback = Setback("denied", "describe: not authorized")
+    backoff = Backoff(1.0, {"transient": 3600.0, "credentials": 3600.0, "denied": 3600.0})
+    error = TransientError("denied", "describe: not authorized")
 
-    def bear_on() -> None:
+    def go_on() -> None:
         while len(waits) < 1000:
-            waits.append(patience.bear(setback, "The job goes on"))
+            waits.append(backoff.next_pause(error, "The job goes on"))
 
     with pytest.raises(EngineError, match=r"allow this action in the pod's IAM policy\. The job goes on"):
-        bear_on()
+        go_on()
     assert waits[0] <= 1
-    assert 3600 <= sum(waits) < 3600 + LONGEST_WAIT
+    assert 3600 <= sum(waits) < 3600 + LONGEST_PAUSE
 
 
 def test_only_news_is_listed_of_a_long_search(emulator: SageMakerEmulator) -> None:
     emulator.seconds_per_poll = 600.0
     engine = SageMakerEngine(replace(OPTIONS, endpoint_url=emulator.url, poll_seconds=0.001))
     with credentials():
-        engine.launch_or_adopt(engine.plan(small_search(budget=Budget(max_trials=210, parallel_trials=10))))
-        finished = [update.trial for update in engine.follow() if update.kind == "finished"]
+        session = engine.start(engine.plan(small_search(budget=Budget(max_trials=210, parallel_trials=10))))
+        finished = [event.trial for event in session.events() if event.kind == "finished"]
     assert len(finished) == 210
     looks = emulator.count("DescribeHyperParameterTuningJob")
     assert emulator.count("ListTrainingJobsForHyperParameterTuningJob") <= looks + 2

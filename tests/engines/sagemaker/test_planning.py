@@ -97,7 +97,7 @@ def test_region_comes_from_the_environment_or_is_asked_for() -> None:
 def test_planning_imports_no_cloud_library() -> None:
     code = (
         "import sys; import kfp_image_tuning.engines.sagemaker.request.planning, "
-        "kfp_image_tuning.engines.sagemaker.tuning.engine; "
+        "kfp_image_tuning.engines.sagemaker.engine; "
         "print([m for m in ('boto3', 'botocore', 'sagemaker', 'torch', 'kfp', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.image_codec import encode_image
 from kfp_image_tuning.engines.run import run_search
-from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
+from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.search.search import DatasetSummary, Search
@@ -74,7 +74,7 @@ def run(emulator: SageMakerEmulator, storage_url: str, folder: Path, **options: 
     endpoints = {"SAGEMAKER": emulator.url, "CLOUDWATCH_LOGS": emulator.url, "STS": storage_url}
     engine = SageMakerEngine(replace(OPTIONS, assume_role=ROLE, poll_seconds=0.3, **options))
     with credentials(**{f"AWS_ENDPOINT_URL_{service}": url for service, url in endpoints.items()}):
-        return run_search(engine, search(), folder / "result.json")
+        return run_search(engine, engine.plan(search()), folder / "result.json")
 
 
 def test_trials_train_on_records_from_s3_and_the_best_model_predicts_in_a_transform_job(

@@ -63,7 +63,7 @@ MOMENTS: list[tuple[str, Moment]] = [
 ]
 
 
-def test_launcher_killed_in_each_phase_adopts_its_own_job_and_ends_in_the_same_result(tmp_path: Path) -> None:
+def test_launcher_killed_in_each_phase_attaches_to_its_own_job_and_ends_in_the_same_result(tmp_path: Path) -> None:
     search = small_search()
     with SageMakerEmulator(seconds_per_poll=60.0) as undisturbed:
         expected = run_on(undisturbed, search, tmp_path, run="pipeline-1/tune")

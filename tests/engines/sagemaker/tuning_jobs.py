@@ -9,8 +9,8 @@ from typing import Any
 from unittest import mock
 
 from kfp_image_tuning.engines.run import run_search
+from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
-from kfp_image_tuning.engines.sagemaker.tuning.engine import SageMakerEngine
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.search.search import Search
@@ -47,4 +47,6 @@ def run_on(
     """Run a search on an emulator, as the component does."""
     engine = SageMakerEngine(replace(OPTIONS, endpoint_url=emulator.url, **options))
     with credentials():
-        return run_search(engine, search, path / "result.json", show=[].append if lines is None else lines.append)
+        return run_search(
+            engine, engine.plan(search), path / "result.json", show=[].append if lines is None else lines.append
+        )

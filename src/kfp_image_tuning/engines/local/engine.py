@@ -1,58 +1,28 @@
-"""The local engine: a strategy suggests, warm worker processes train, on this machine.
+"""The local engine: trials are trained by processes on this machine."""
 
-    suggest ──▶ worker 1 ─┐ points and epochs ──▶ journal ──▶ goes on? ──▶ worker
-            ──▶ worker 2 ─┘ the end           ──▶ journal ──▶ next suggestion
-
-The search's process decides everything and trains nothing. What happens goes to the journal first, so that a search
-that is killed goes on from there.
-"""
-
-import platform
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.core.wording import duration, short_fingerprint
-from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.engines.local.early_stopping import find_reason_to_stop
-from kfp_image_tuning.engines.local.journal import Journal
-from kfp_image_tuning.engines.local.places import find_places
-from kfp_image_tuning.engines.local.suggestion import seed_of, suggest
-from kfp_image_tuning.engines.local.trial_files import TrialFiles
-from kfp_image_tuning.engines.local.trial_records import Point, Record
-from kfp_image_tuning.engines.local.workers import News, Worker, WorkerPool
-from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.core.wording import duration
+from kfp_image_tuning.engines.local.devices import Device, Machine
+from kfp_image_tuning.engines.local.session import LocalSession
+from kfp_image_tuning.engines.protocol import Plan
 from kfp_image_tuning.search.grid import make_grid
-from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus, find_best_trial
 from kfp_image_tuning.search.search import Search
 
-LONGEST_SILENCE = 0.5
-"""Seconds without an update, at most: so quickly a time limit or a signal acts."""
-STOP_PATIENCE = 20.0
-"""Seconds that a trial has to end by itself once it is told to."""
-RECENT_EPOCHS = 10
-"""Epochs out of which the time of the next ones is estimated."""
+ENGINE_NAME = "local"
 
 
-@dataclass
-class _Run:
-    """A trial on a worker.
+@dataclass(frozen=True, kw_only=True)
+class LocalPlan(Plan):
+    """What will run on this machine.
 
     Attributes:
-        record: The trial.
-        verdict: Why it was told to end: others did better, or the search is over; None: it was not.
-        reason: The same in words.
-        told_at: When it was told, by the monotonic clock.
+        devices: What trials train on, one at a time each.
     """
 
-    record: Record
-    verdict: TrialStatus | None = None
-    reason: str | None = None
-    told_at: float = 0.0
+    devices: tuple[Device, ...]
 
 
 class LocalEngine:
@@ -64,9 +34,8 @@ class LocalEngine:
         model_directory: Gets the best trial's model.
         initial_model: A model that every trial starts from.
         initial_model_name: What a search that goes on knows it by; empty: its path.
+        machine: What there is to train on; None: what this machine has.
     """
-
-    name = "local"
 
     def __init__(
         self,
@@ -75,259 +44,69 @@ class LocalEngine:
         model_directory: Path,
         initial_model: str | None = None,
         initial_model_name: str = "",
+        machine: Machine | None = None,
     ) -> None:
         self._dataset_directory = dataset_directory
         self._work_directory = work_directory
         self._model_directory = model_directory
         self._initial_model = initial_model
         self._initial_model_name = initial_model_name or initial_model
-        self._files = TrialFiles(work_directory)
-        self._pool: WorkerPool | None = None
-        self._runs: dict[Worker, _Run] = {}
-        self._pending: list[Record] = []
-        self._stopping = False
-        self._exhausted = False
-        self._details: dict[str, Any] = {}
+        self._machine = machine or Machine.here()
 
-    def plan(self, search: Search) -> Plan:
+    def plan(self, search: Search) -> LocalPlan:
         """Say what will run on this machine."""
         if search.space.fixed.get("use_pretrained_model") and self._initial_model is None:
             raise EngineError(
                 "use_pretrained_model: is 1, but there is no model to start from; give one as --initial-model (in a "
                 "pipeline: tune_initial_model), or set it to 0"
             )
-        self._search = search
-        self._places = find_places(search.budget.parallel_trials)[: search.budget.max_trials]
-        request = {"search": search.to_dict(), "places": [vars(place) for place in self._places]}
+        devices = self._machine.choose_devices(search.budget.parallel_trials)[: search.budget.max_trials]
         warnings = list(search.space.warnings)
         if search.strategy == "hyperband" and not search.stop_bad_trials:
             warnings.append("hyperband ends bad trials by its nature; choose random to let all of them run")
-        return Plan(engine=self.name, request=request, summary=self._describe_plan(), warnings=tuple(warnings))
-
-    def launch_or_adopt(self, plan: Plan) -> Adopted:  # noqa: ARG002 - made by this engine, which remembers it
-        """Read what an earlier process has done, and start the workers."""
-        prepared = Dataset.load(self._dataset_directory)
-        if prepared.fingerprint != self._search.dataset.fingerprint:
-            raise EngineError(
-                f"{self._dataset_directory}: holds the data set {short_fingerprint(prepared.fingerprint)}, the search "
-                f"is for {short_fingerprint(self._search.dataset.fingerprint)}; plan it for this data set"
-            )
-        self._journal = Journal(self._work_directory, self._search, self._initial_model_name)
-        records = self._journal.records
-        self._files.find(records)
-        self._pending = [record for record in records if record.trial.status in ("running", "stopped")]
-        done = [record.trial for record in records if record not in self._pending]
-        if self._search.budget.reason_to_stop(done, self._journal.seconds) is not None:
-            self._stopping = True
-        else:
-            for record in self._pending:
-                record.trial = replace(record.trial, status="running", finished_at=None, note=None)
-            setup = {
+        return LocalPlan(
+            engine=ENGINE_NAME,
+            search=search,
+            request={
+                "search": search.to_dict(),
                 "dataset": str(self._dataset_directory),
-                "cache": str(self._work_directory / "images"),
-                "resize": self._search.space.fixed.get("resize"),
-            }
-            self._pool = WorkerPool(self._places, setup, self._work_directory)
-        return Adopted(
-            trials=tuple(record.trial for record in records),
-            seconds=self._journal.earlier_seconds,
-            started_at=self._journal.started_at,
+                "initial_model": self._initial_model_name,
+                "devices": [vars(device) for device in devices],
+            },
+            devices=devices,
+            summary=_summary(search, devices),
+            warnings=tuple(warnings),
         )
 
-    def follow(self) -> Iterator[TrialUpdate]:
-        """Start trials as workers become free, and yield what happens, until all have ended."""
-        try:
-            while self._pool is not None and (self._runs or self._may_start()):
-                for worker in self._pool.ready():
-                    if worker not in self._runs and self._may_start():
-                        yield from self._start_trial(worker)
-                for news in self._pool.wait(LONGEST_SILENCE):
-                    yield from self._take(news)
-                yield TrialUpdate(kind="waiting")
-                if self._stopping:
-                    self._end_trials()
-            yield TrialUpdate(kind="waiting", note=self._why_over())
-        finally:
-            if self._pool is not None:
-                self._pool.end()
-            self._journal.close()
-
-    def stop(self) -> None:
-        """Start nothing any more; `follow` tells the running trials to end."""
-        self._stopping = True
-
-    def collect(self) -> Mapping[str, Any]:
-        """Copy the best trial's model to where it is wanted."""
-        best = find_best_trial([record.trial for record in self._journal.records])
-        if best is not None:
-            self._files.copy_model(best.name, self._model_directory)
-        return {
-            **self._details,
-            "work_directory": str(self._work_directory),
-            "places": [vars(place) for place in self._places],
-            "python": platform.python_version(),
-            "optuna": version("optuna"),
-        }
-
-    def _describe_plan(self) -> tuple[str, ...]:
-        search, places = self._search, self._places
-        chosen: str = search.strategy
-        if chosen == "grid":
-            chosen = f"grid of {len(make_grid(search))} combinations"
-        limit = "" if search.budget.max_seconds is None else f" in {duration(search.budget.max_seconds)}"
-        devices = ", ".join(sorted({place.device for place in places}))
-        threads = "1 thread" if places[0].threads == 1 else f"{places[0].threads} threads"
-        line = (
-            f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to "
-            f"{search.budget.max_trials} trials of {search.max_epochs} epochs{limit}, "
-            f"{len(places)} at a time on {devices}, {threads} each."
-        )
-        if not search.prior:
-            return (line,)
-        return (
-            line,
-            "It looks first where such networks usually train well: the prior, which `kfp-image-tuning plan` shows and "
-            "--prior none (in a pipeline: tune_prior) turns off.",
-        )
-
-    def _may_start(self) -> bool:
-        """Whether there is another trial to start, and the time for it."""
-        left = len(self._journal.records) < self._search.budget.max_trials and not self._exhausted
-        return not self._stopping and bool(self._pending or left) and self._has_time()
-
-    def _why_over(self) -> str:
-        """Why no trial was started any more, if it was not the budget's or the user's doing."""
-        if self._exhausted:
-            return "every combination of the grid was tried"
-        return "" if self._stopping or self._has_time() else "no time is left for another whole trial"
-
-    def _has_time(self) -> bool:
-        """Whether a new trial can still come to something before the time limit.
-
-        Where a trial takes less than half of the time there is, only a whole one does: its last epochs, with a lower
-        learning rate, are its best. Of a longer one, an epoch must fit.
-        """
-        limit = self._search.budget.max_seconds
-        epochs = [epoch.seconds for record in self._journal.records for epoch in record.trial.history if epoch.seconds]
-        if limit is None or not epochs:
-            return True
-        recent = epochs[-RECENT_EPOCHS:]
-        an_epoch = sum(recent) / len(recent)
-        whole = an_epoch * self._search.max_epochs
-        return limit - self._journal.seconds >= (whole if whole <= limit / 2 else an_epoch)
-
-    def _start_trial(self, worker: Worker) -> Iterator[TrialUpdate]:
-        """Give a worker the next trial: one that was cut off, or a new one."""
-        if self._pending:
-            record = self._pending.pop(0)
-        else:
-            number = len(self._journal.records)
-            suggestion = suggest(self._search, self._journal.records)
-            if suggestion is None:
-                self._exhausted = True
-                return
-            name = f"trial-{number + 1:03}"
-            values = self._search.tuned_values(self._search.complete(suggestion.values))
-            log = str(self._files.log(name))
-            trial = Trial(name=name, status="running", hyperparameters=values, started_at=time.time(), log_uri=log)
-            record = Record(number, suggestion.values, suggestion.source, trial)
-            self._journal.add_started(record)
-        name = record.trial.name
-        self._files.prepare(name)
-        self._runs[worker] = _Run(record)
-        worker.order(
-            "train",
-            hyperparameters=self._search.complete(record.values).to_strings(),
-            seed=seed_of(self._search, record.number),
-            log=str(self._files.log(name)),
-            model_directory=str(self._files.model(name)),
-            checkpoint_directory=str(self._files.checkpoint(name)),
+    def start(self, plan: LocalPlan) -> LocalSession:
+        """The session of a plan."""
+        return LocalSession(
+            plan.search,
+            plan.devices,
+            Path(plan.request["dataset"]),
+            self._work_directory,
+            self._model_directory,
             initial_model=self._initial_model,
+            initial_model_name=plan.request["initial_model"],
         )
-        yield TrialUpdate(kind="started", trial=record.trial)
 
-    def _take(self, news: News) -> Iterator[TrialUpdate]:
-        """Act on what a worker says."""
-        worker = news.worker
-        for message in news.messages:
-            match message.pop("event"):
-                case "decoding":
-                    yield TrialUpdate(
-                        kind="waiting", note="decoding {split} images: {done} of {total}".format(**message)
-                    )
-                case "refused":
-                    raise EngineError(*message["problems"])
-                case "ready":
-                    self._details.update(message)
-                case "point":
-                    self._journal.add_point(self._runs[worker].record, Point(**message))
-                    self._answer(worker)
-                case "epoch":
-                    record = self._runs[worker].record
-                    self._journal.add_epoch(record, Epoch(**message))
-                    yield TrialUpdate(kind="progress", trial=record.trial)
-                    self._answer(worker)
-                case "ended":
-                    yield from self._finish(self._runs.pop(worker), **message)
-                case "failed":
-                    yield from self._fail(self._runs.pop(worker), message["reason"])
-        if news.exit is not None and worker in self._runs:
-            run = self._runs.pop(worker)
-            yield from self._close(run, status="stopped") if run.verdict == "stopped" else self._fail(run, news.exit)
 
-    def _answer(self, worker: Worker) -> None:
-        """Say whether the trial goes on."""
-        run = self._runs[worker]
-        reason = find_reason_to_stop(self._search, run.record, self._journal.records)
-        if self._stopping:
-            self._tell_to_end(worker, "stopped", None)
-        elif reason is not None:
-            self._tell_to_end(worker, "early_stopped", reason)
-        else:
-            worker.order("go on")
-
-    def _tell_to_end(self, worker: Worker, verdict: TrialStatus, reason: str | None) -> None:
-        run = self._runs[worker]
-        run.verdict, run.reason, run.told_at = verdict, reason, time.monotonic()
-        worker.order("end")
-
-    def _end_trials(self) -> None:
-        """Tell every running trial to end, and end the workers of those that do not."""
-        for worker, run in self._runs.items():
-            if run.verdict is None:
-                self._tell_to_end(worker, "stopped", None)
-            elif time.monotonic() - run.told_at > STOP_PATIENCE:
-                worker.kill()
-
-    def _finish(
-        self, run: _Run, outcome: str, history: list[dict[str, Any]], best_epoch: int | None
-    ) -> Iterator[TrialUpdate]:
-        """A training that ended by itself or since it was told to."""
-        epochs = tuple(Epoch(**epoch) for epoch in history)
-        status: TrialStatus = "completed"
-        note = None
-        if outcome == "stopped" and run.verdict is not None:
-            status, note = run.verdict, run.reason
-        elif outcome == "diverged":
-            note = f"diverged in epoch {len(epochs)}"
-        elif outcome == "early_stopped":
-            note = f"no more improvement after epoch {best_epoch}"
-        objective = None if best_epoch is None else epochs[best_epoch].validation_accuracy
-        return self._close(run, status=status, note=note, history=epochs, objective=objective, best_epoch=best_epoch)
-
-    def _fail(self, run: _Run, reason: str) -> Iterator[TrialUpdate]:
-        """A training that failed. What it had reached does not count: nobody knows whether its model is whole."""
-        trial = run.record.trial
-        reason = f"{reason.rstrip('.')} (log: {trial.log_uri})"
-        return self._close(run, status="failed", failure_reason=reason, objective=None, best_epoch=None)
-
-    def _close(self, run: _Run, **changes: Any) -> Iterator[TrialUpdate]:
-        """Write down the end of a trial, and tell of it and of those whose models had to go."""
-        record = run.record
-        trial = replace(record.trial, finished_at=time.time(), **changes)
-        if trial.objective is not None:
-            trial = replace(trial, model_uri=str(self._files.model(trial.name)))
-        self._journal.add_finished(record, trial)
-        others = [record for record in self._files.tidy(self._journal.records) if record is not run.record]
-        yield from (TrialUpdate(kind="waiting", trial=other.trial) for other in others)
-        yield TrialUpdate(kind="finished", trial=record.trial)
+def _summary(search: Search, devices: tuple[Device, ...]) -> tuple[str, ...]:
+    chosen: str = search.strategy
+    if chosen == "grid":
+        chosen = f"grid of {len(make_grid(search))} combinations"
+    limit = "" if search.budget.max_seconds is None else f" in {duration(search.budget.max_seconds)}"
+    names = ", ".join(sorted({device.name for device in devices}))
+    threads = "1 thread" if devices[0].threads == 1 else f"{devices[0].threads} threads"
+    line = (
+        f"Local search, {chosen} over {', '.join(search.space.optimizers)}: up to "
+        f"{search.budget.max_trials} trials of {search.max_epochs} epochs{limit}, "
+        f"{len(devices)} at a time on {names}, {threads} each."
+    )
+    if not search.prior:
+        return (line,)
+    return (
+        line,
+        "It looks first where such networks usually train well: the prior, which `kfp-image-tuning plan` shows and "
+        "--prior none (in a pipeline: tune_prior) turns off.",
+    )

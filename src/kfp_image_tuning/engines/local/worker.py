@@ -1,8 +1,8 @@
 """A worker process: opens the images once, then trains one trial after the other.
 
 ``python -m kfp_image_tuning.engines.local.worker`` speaks lines of JSON with the process that started it:
-orders on standard input, news on standard output. When standard input ends, the worker ends, wherever it is: no worker
-outlives its search. What training prints, and what a crash leaves behind, goes to the log of the trial.
+commands on standard input, events on standard output. When standard input ends, the worker ends, wherever it is: no
+worker outlives its search. What training prints, and what a crash leaves behind, goes to the log of the trial.
 """
 
 import contextlib
@@ -39,39 +39,39 @@ class Connection:
     """The lines between a worker and its search.
 
     Args:
-        orders: File descriptor to read.
-        news: File descriptor to write.
+        commands: File descriptor to read.
+        events: File descriptor to write.
     """
 
-    def __init__(self, orders: int, news: int) -> None:
-        self._news = os.fdopen(news, "w", encoding="utf-8")
-        self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, args=(orders,), daemon=True).start()
+    def __init__(self, commands: int, events: int) -> None:
+        self._events = os.fdopen(events, "w", encoding="utf-8")
+        self._commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(commands,), daemon=True).start()
 
-    def tell(self, event: str, **content: Any) -> None:
-        """Send news."""
-        self._news.write(json.dumps({"event": event, **content}, allow_nan=False) + "\n")
-        self._news.flush()
+    def send(self, event: str, **content: Any) -> None:
+        """Send an event."""
+        self._events.write(json.dumps({"event": event, **content}, allow_nan=False) + "\n")
+        self._events.flush()
 
-    def next_order(self) -> dict[str, Any]:
-        """Wait for an order."""
-        return self._orders.get()
+    def next_command(self) -> dict[str, Any]:
+        """Wait for a command."""
+        return self._commands.get()
 
     def may_go_on(self, *, wait: bool) -> bool:
         """Whether the running trial goes on.
 
         Args:
-            wait: For the answer to what was just told; otherwise only an order that has come already counts.
+            wait: For the answer to what was just sent; otherwise only a command that has come already counts.
         """
         try:
-            return bool(self._orders.get(block=wait)["order"] != "end")
+            return bool(self._commands.get(block=wait)["command"] != "end")
         except queue.Empty:
             return True
 
-    def _listen(self, orders: int) -> None:
-        with os.fdopen(orders, encoding="utf-8") as lines:
+    def _listen(self, commands: int) -> None:
+        with os.fdopen(commands, encoding="utf-8") as lines:
             for line in lines:
-                self._orders.put(json.loads(line))
+                self._commands.put(json.loads(line))
         # The search is gone. Whatever this process is doing, nobody wants it any more.
         os._exit(0)
 
@@ -84,22 +84,22 @@ def main() -> None:
     # From here on, whatever prints writes into a log.
     os.dup2(2, 1)
     faulthandler.enable()
-    setup = connection.next_order()
+    setup = connection.next_command()
     torch.set_num_threads(setup["threads"])
     try:
         images = TrialImages(connection, Dataset.load(setup["dataset"]), setup["cache"])
         images.open(setup["resize"])
     except ImageTuningError as error:
-        connection.tell("refused", problems=error.problems)
+        connection.send("refused", problems=error.problems)
         return
     device = torch.device(setup["device"] if torch.cuda.is_available() else "cpu")
     warm_up(device)
-    connection.tell("ready", device=str(device), torch=torch.__version__)
+    connection.send("ready", device=str(device), torch=torch.__version__)
     while True:
-        order = connection.next_order()
-        if order["order"] == "train":
-            with log_to(Path(order["log"])):
-                run_trial(connection, order, images, device)
+        command = connection.next_command()
+        if command["command"] == "train":
+            with log_to(Path(command["log"])):
+                run_trial(connection, command, images, device)
 
 
 class TrialImages:
@@ -130,7 +130,7 @@ class TrialImages:
             stored_size=split.stored_size,
             resize=resize,
             cache_directory=self._cache,
-            progress=lambda done, total: self._connection.tell("decoding", split=name, done=done, total=total),
+            progress=lambda done, total: self._connection.send("decoding", split=name, done=done, total=total),
         )
 
 
@@ -156,7 +156,7 @@ def warm_up(device: torch.device) -> None:
 
 def run_trial(
     connection: Connection,
-    order: Mapping[str, Any],
+    command: Mapping[str, Any],
     images: TrialImages,
     device: torch.device,
 ) -> None:
@@ -165,47 +165,47 @@ def run_trial(
     An error that is not a user's leaves the process in an unknown state (a GPU's memory, half an update): it ends.
     """
     try:
-        trial = _Trial(connection, order)
+        trial = _Trial(connection, command)
         training, validation = images.open(trial.hyperparameters.resize)
         result = train(
             trial.hyperparameters,
             training,
             validation,
             classes=images.classes,
-            model_directory=Path(order["model_directory"]),
-            seed=order["seed"],
+            model_directory=Path(command["model_directory"]),
+            seed=command["seed"],
             on_epoch=trial.on_epoch,
             on_progress=trial.on_progress,
             device=device,
-            initial_model=order.get("initial_model"),
-            checkpoint_directory=Path(order["checkpoint_directory"]),
+            initial_model=command.get("initial_model"),
+            checkpoint_directory=Path(command["checkpoint_directory"]),
         )
-        connection.tell("ended", **describe(result))
+        connection.send("ended", **describe(result))
     except ImageTuningError as error:
         traceback.print_exc()
-        connection.tell("failed", reason=str(error))
+        connection.send("failed", reason=str(error))
     except Exception as error:
         traceback.print_exc()
-        connection.tell("failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+        connection.send("failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
         sys.exit(1)
 
 
 class _Trial:
     """Passes on what a training reports."""
 
-    def __init__(self, connection: Connection, order: Mapping[str, Any]) -> None:
-        self.hyperparameters = Hyperparameters.from_strings(order["hyperparameters"])
+    def __init__(self, connection: Connection, command: Mapping[str, Any]) -> None:
+        self.hyperparameters = Hyperparameters.from_strings(command["hyperparameters"])
         self._connection = connection
 
     def on_progress(self, report: StepReport) -> bool:
         asks = report.epoch == 0 and report.step % POINT_STEPS == 0
         if asks:
             images = report.step * self.hyperparameters.mini_batch_size
-            self._connection.tell("point", images=images, loss=report.train_loss, accuracy=report.train_accuracy)
+            self._connection.send("point", images=images, loss=report.train_loss, accuracy=report.train_accuracy)
         return self._connection.may_go_on(wait=asks)
 
     def on_epoch(self, report: EpochReport) -> bool:
-        self._connection.tell("epoch", **describe_epoch(report))
+        self._connection.send("epoch", **describe_epoch(report))
         return self._connection.may_go_on(wait=True)
 
 

@@ -1,4 +1,4 @@
-"""The search's side of its worker processes: start, orders, news, end."""
+"""The search's side of its worker processes: start, commands, events, end."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.local.places import Place
+from kfp_image_tuning.engines.local.devices import Device
 
 PROGRAM = "kfp_image_tuning.engines.local.worker"
 LOG_NAME = "workers.log"
@@ -24,41 +24,41 @@ LONGEST_TAIL = 2000
 
 
 @dataclass(frozen=True)
-class News:
+class WorkerEvents:
     """What came from one worker.
 
     Attributes:
         worker: From which.
-        messages: In order.
+        events: In order.
         exit: How its process ended, in words; None while it is there.
     """
 
     worker: "Worker"
-    messages: list[dict[str, Any]]
+    events: list[dict[str, Any]]
     exit: str | None = None
 
 
 class WorkerPool:
-    """As many workers as there are places; one that ends is replaced.
+    """As many workers as there are devices; one that ends is replaced.
 
     Args:
-        places: Where they train.
-        setup: Their first order: which images to open.
+        devices: What they train on.
+        setup: Their first command: which images to open.
         directory: Gets a log of what they write outside of trials.
     """
 
-    def __init__(self, places: Sequence[Place], setup: Mapping[str, Any], directory: Path) -> None:
+    def __init__(self, devices: Sequence[Device], setup: Mapping[str, Any], directory: Path) -> None:
         self._setup = setup
         self._log = directory / LOG_NAME
         self._failed_starts = 0
-        self._workers = [self._start(place) for place in places]
+        self._workers = [self._start(device) for device in devices]
 
     def ready(self) -> list["Worker"]:
         """The workers that can take or have a trial."""
         return [worker for worker in self._workers if worker.is_ready]
 
-    def wait(self, seconds: float) -> list[News]:
-        """Wait for news, so long at most. A worker that ended has been replaced when this returns.
+    def wait(self, seconds: float) -> list[WorkerEvents]:
+        """Wait for events, so long at most. A worker that ended has been replaced when this returns.
 
         Raises:
             EngineError: If workers do not start.
@@ -77,39 +77,39 @@ class WorkerPool:
             worker.end()
         self._workers = []
 
-    def _start(self, place: Place) -> "Worker":
-        return Worker(place, self._setup, self._log)
+    def _start(self, device: Device) -> "Worker":
+        return Worker(device, self._setup, self._log)
 
-    def _read(self, worker: "Worker") -> News:
-        messages, alive = worker.read()
+    def _read(self, worker: "Worker") -> WorkerEvents:
+        events, alive = worker.read()
         if alive:
             self._failed_starts = 0 if worker.is_ready else self._failed_starts
-            return News(worker, messages)
+            return WorkerEvents(worker, events)
         exit_in_words = worker.end()
         if not worker.is_ready:
             self._failed_starts += 1
         if self._failed_starts >= STARTS:
             tail = self._log.read_text(errors="replace")[-LONGEST_TAIL:].strip()
             raise EngineError(f"the worker processes do not start: {exit_in_words}. The end of {self._log}:\n{tail}")
-        self._workers[self._workers.index(worker)] = self._start(worker.place)
-        return News(worker, messages, exit_in_words)
+        self._workers[self._workers.index(worker)] = self._start(worker.device)
+        return WorkerEvents(worker, events, exit_in_words)
 
 
 class Worker:
     """One worker process.
 
     Attributes:
-        place: Where it trains.
+        device: What it trains on.
         is_ready: Whether it has said that it can take a trial.
 
     Args:
-        place: Where it trains.
-        setup: Its first order.
+        device: What it trains on.
+        setup: Its first command.
         log: Gets what it writes outside of trials.
     """
 
-    def __init__(self, place: Place, setup: Mapping[str, Any], log: Path) -> None:
-        self.place = place
+    def __init__(self, device: Device, setup: Mapping[str, Any], log: Path) -> None:
+        self.device = device
         self.is_ready = False
         self._received = b""
         with log.open("ab") as file:
@@ -118,26 +118,26 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                env=_environment(place),
+                env=_environment(device),
                 # A signal to the terminal's or the scheduler's process group is the search's to answer.
                 start_new_session=True,
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._orders, self._news = self._process.stdin, self._process.stdout
-        os.set_blocking(self._news.fileno(), False)
-        self.order("open", **setup, device=place.device, threads=place.threads)
+        self._commands, self._events = self._process.stdin, self._process.stdout
+        os.set_blocking(self._events.fileno(), False)
+        self.send("open", **setup, device=device.name, threads=device.threads)
 
     def fileno(self) -> int:
-        """What to wait on for news."""
-        return self._news.fileno()
+        """What to wait on for events."""
+        return self._events.fileno()
 
-    def order(self, order: str, **content: Any) -> None:
-        """Send an order. A worker that has just died does not get it; its end is among the news."""
-        line = json.dumps({"order": order, **content}, allow_nan=False).encode() + b"\n"
+    def send(self, command: str, **content: Any) -> None:
+        """Send a command. A worker that has just died does not get it; its end is among the events."""
+        line = json.dumps({"command": command, **content}, allow_nan=False).encode() + b"\n"
         with contextlib.suppress(BrokenPipeError):
-            self._orders.write(line)
-            self._orders.flush()
+            self._commands.write(line)
+            self._commands.flush()
 
     def read(self) -> tuple[list[dict[str, Any]], bool]:
         """What has come since the last time, and whether the process is still there."""
@@ -152,18 +152,18 @@ class Worker:
                 break
             self._received += part
         *lines, self._received = self._received.split(b"\n")
-        messages = [json.loads(line) for line in lines]
-        self.is_ready = self.is_ready or any(message["event"] == "ready" for message in messages)
-        return messages, alive
+        events = [json.loads(line) for line in lines]
+        self.is_ready = self.is_ready or any(event["event"] == "ready" for event in events)
+        return events, alive
 
     def kill(self) -> None:
-        """End the process at once; its end is among the next news."""
+        """End the process at once; its end is among the next events."""
         self._process.kill()
 
     def close(self) -> None:
         """Let the process end by itself."""
         with contextlib.suppress(BrokenPipeError):
-            self._orders.close()
+            self._commands.close()
 
     def end(self, patience: float = 2.0) -> str:
         """See the process end, whatever it takes, and say in words how it did."""
@@ -173,17 +173,17 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        self._news.close()
+        self._events.close()
         return _describe_exit(code)
 
 
-def _environment(place: Place) -> dict[str, str]:
+def _environment(device: Device) -> dict[str, str]:
     """The environment of a worker: modules are found where they are found here, and idle threads sleep."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": str(place.threads),
+        "OMP_NUM_THREADS": str(device.threads),
         # Threads that wait by spinning take the cores of the trials beside them.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

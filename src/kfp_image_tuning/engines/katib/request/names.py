@@ -1,7 +1,7 @@
 """Names, labels and annotations of a search's objects, all of them made from the run alone, never from the clock.
 
 A restarted process therefore finds the Experiments that an earlier one started, and the fingerprint of each, kept as an
-annotation, tells it from a stranger's of the same name.
+annotation, tells it from a foreign one of the same name.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """The plan of a search on Katib: its documents, checked, and what a reader should know before spending."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kfp_image_tuning.core.errors import EngineOptionsError, ImageTuningError
 from kfp_image_tuning.core.installed_code import config_map_name, install_command
@@ -24,7 +25,18 @@ from kfp_image_tuning.search.search import Search
 ENGINE_NAME = "katib"
 
 
-def plan_search(search: Search, options: KatibOptions) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class KatibPlan(Plan):
+    """What will be applied to the cluster.
+
+    Attributes:
+        experiments: The documents of the request, each with what reads its trials.
+    """
+
+    experiments: tuple[PlannedExperiment, ...]
+
+
+def plan_search(search: Search, options: KatibOptions) -> KatibPlan:
     """Make and check the documents; nothing is sent.
 
     Args:
@@ -46,8 +58,10 @@ def plan_search(search: Search, options: KatibOptions) -> Plan:
     problems += _find_broken_options(options)
     if problems:
         raise EngineOptionsError.from_problems(dict.fromkeys(problems))
-    return Plan(
+    return KatibPlan(
         engine=ENGINE_NAME,
+        search=search,
+        experiments=experiments,
         request={"documents": [experiment.document for experiment in experiments]},
         summary=tuple(_summary(search, options, experiments)),
         warnings=tuple(_warnings(search, options, experiments)),

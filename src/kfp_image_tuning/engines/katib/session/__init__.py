@@ -1,4 +1,4 @@
-"""A search on a cluster: launched or adopted, followed, stopped, collected.
+"""A search on a cluster: launched or attached to, followed, stopped.
 
 The Kubernetes client may enter, in ``cluster``; what is sent is made in ``request``.
 """

@@ -4,13 +4,13 @@ Objects are plain dicts, as in the documents that are applied.
 """
 
 import contextlib
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
+from kfp_image_tuning.core.backoff import pauses
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.stop_guard import StopRequest
 from kfp_image_tuning.core.wording import duration
@@ -269,7 +269,7 @@ class Cluster:
         from urllib3.exceptions import HTTPError
 
         deadline = time.monotonic() + self._patience
-        for pause in pauses():
+        for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
             try:
                 return function(*arguments, **options, _request_timeout=CALL_TIMEOUT)
             except ApiException as error:
@@ -285,14 +285,6 @@ class Cluster:
                     ) from None
             time.sleep(pause)
         raise AssertionError("pauses never end")
-
-
-def pauses() -> Iterator[float]:
-    """Seconds to wait before one more try: doubling, and never the same for all clients."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause * random.uniform(0.7, 1.3)
-        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _is_reached_directly(host: str, no_proxy: str | None) -> bool:

@@ -23,7 +23,7 @@ from kfp_image_tuning.engines.katib.session.obstacles import (
 )
 from kfp_image_tuning.engines.katib.session.trial_status import TrialLog, stopped, trial_from
 from kfp_image_tuning.engines.katib.session.watching import Change
-from kfp_image_tuning.engines.protocol import TrialUpdate
+from kfp_image_tuning.engines.protocol import Event
 from kfp_image_tuning.search.result import Trial
 from kfp_image_tuning.search.search import Search
 
@@ -43,16 +43,13 @@ class Follower:
     Args:
         cluster: Where it runs.
         search: What is searched.
-        experiments: Its Experiments as planned.
         models: Where trials leave their models.
     """
 
-    def __init__(
-        self, cluster: Cluster, search: Search, experiments: Sequence[PlannedExperiment], models: Location
-    ) -> None:
+    def __init__(self, cluster: Cluster, search: Search, models: Location) -> None:
         self._cluster = cluster
         self._search = search
-        self._planned = {experiment.name: experiment for experiment in experiments}
+        self._planned: dict[str, PlannedExperiment] = {}
         self._models = models
         self._logs: dict[str, TrialLog] = {}
         self._pods: dict[str, dict[str, Any]] = {}
@@ -67,7 +64,17 @@ class Follower:
         self.is_unwatched = False
         """Whether a trial's pod lacks what Katib adds to it, so that nothing will ever be collected."""
 
-    def adopt(self, resources: Sequence[dict[str, Any]]) -> None:
+    def begin(self, planned: Sequence[PlannedExperiment], experiments: Sequence[Mapping[str, Any]]) -> None:
+        """Follow Experiments from now on.
+
+        Args:
+            planned: As planned.
+            experiments: As the API server has them.
+        """
+        self._planned = {experiment.name: experiment for experiment in planned}
+        self.experiments = {experiment["metadata"]["name"]: experiment for experiment in experiments}
+
+    def attach(self, resources: Sequence[dict[str, Any]]) -> None:
         """Take up Trials that were there before, with what their logs tell."""
         for pod in self._cluster.pods(self._selector):
             self._pods[pod["metadata"]["uid"]] = pod
@@ -77,10 +84,10 @@ class Follower:
             if has_condition(resource, "Running") or trial.is_finished:
                 self.trials[trial.name] = trial
 
-    def take(self, change: Change) -> Iterator[TrialUpdate]:
+    def take(self, change: Change) -> Iterator[Event]:
         """Act on one change."""
         if change.problem:
-            yield TrialUpdate(kind="waiting", note=f"the API server does not answer ({change.problem}); trying again")
+            yield Event(kind="waiting", note=f"the API server does not answer ({change.problem}); trying again")
         elif change.plural == "experiments":
             name = change.object["metadata"]["name"]
             self.experiments[name] = change.object
@@ -94,7 +101,7 @@ class Follower:
         elif not change.deleted:
             yield from self._take_trial(change.object)
 
-    def read_logs(self, at_once: bool = False) -> Iterator[TrialUpdate]:
+    def read_logs(self, at_once: bool = False) -> Iterator[Event]:
         """Look for new epochs of running trials, now and then."""
         since = time.monotonic() - self._last_read
         if since < LOG_SECONDS and not at_once:
@@ -109,14 +116,14 @@ class Follower:
             text = self._cluster.log(*_logged(pod), seconds=None if first else 2 * since + 5)
             if self._log_of(name, pod).read(text):
                 self.trials[name] = self._describe(self._resources[name])
-                yield TrialUpdate(kind="progress", trial=self.trials[name])
+                yield Event(kind="progress", trial=self.trials[name])
 
-    def refresh(self) -> Iterator[TrialUpdate]:
+    def refresh(self) -> Iterator[Event]:
         """Look at all Trials once more, when the Experiments are over."""
         for resource in self._cluster.find("trials", self._selector):
             yield from self._take_trial(resource)
 
-    def end_running(self, models: ModelStore) -> Iterator[TrialUpdate]:
+    def end_running(self, models: ModelStore) -> Iterator[Event]:
         """What still runs ends with the search, and keeps what it has reached if its model came out in time."""
         for name, trial in [*self.trials.items()]:
             if not trial.is_finished:
@@ -125,7 +132,7 @@ class Follower:
                     note = f"it was at {ended.objective:.4f} when it was ended, and left no model"
                     ended = replace(ended, objective=None, best_epoch=None, model_uri=None, note=note)
                 self.trials[name] = ended
-                yield TrialUpdate(kind="finished", trial=self.trials[name])
+                yield Event(kind="finished", trial=self.trials[name])
 
     def trials_of(self, experiment: str) -> tuple[Trial, ...]:
         """The trials of one Experiment."""
@@ -199,7 +206,7 @@ class Follower:
     def _is_ended(self, name: str) -> bool:
         return name in self.trials and self.trials[name].is_finished
 
-    def _take_trial(self, resource: dict[str, Any]) -> Iterator[TrialUpdate]:
+    def _take_trial(self, resource: dict[str, Any]) -> Iterator[Event]:
         name = resource["metadata"]["name"]
         if self._is_ended(name) or self._experiment_of(resource) not in self._planned:
             return
@@ -208,10 +215,10 @@ class Follower:
         is_known = name in self.trials
         if not is_known and (trial.is_finished or has_condition(resource, "Running")):
             self.trials[name] = trial if not trial.is_finished else replace(trial, status="running")
-            yield TrialUpdate(kind="started", trial=self.trials[name])
+            yield Event(kind="started", trial=self.trials[name])
         if trial.is_finished:
             self.trials[name] = self._describe(resource, whole_log=True)
-            yield TrialUpdate(kind="finished", trial=self.trials[name])
+            yield Event(kind="finished", trial=self.trials[name])
         elif name in self.trials:
             self.trials[name] = trial
 

@@ -10,7 +10,7 @@ from kfp_image_tuning.engines.katib.session.following import Follower
 from kfp_image_tuning.engines.katib.session.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.trial_status import read_time
-from kfp_image_tuning.engines.protocol import Adopted
+from kfp_image_tuning.engines.protocol import Attached
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import Trial
 
@@ -37,6 +37,8 @@ class History:
         self._file = file
         self._planned = planned
         self._can_go_on = can_go_on
+        # What the file holds, and the part of it whose Experiments are gone.
+        self._record = self._gone = file.empty
         self._made: tuple[Mapping[str, Any], ...] = ()
         self._written = 0
         self._is_problem_told = False
@@ -80,7 +82,7 @@ class History:
         """Write down what becomes of Experiments, as the cluster has them, from now on."""
         self._made = tuple(experiments)
 
-    def adopted(self, follower: Follower, goes_on: bool = False) -> Adopted:
+    def attached(self, follower: Follower, goes_on: bool = False) -> Attached:
         """What the run had reached before this process.
 
         Args:
@@ -89,9 +91,9 @@ class History:
         """
         past = self._gone.updated(self._describe(follower) if goes_on else ())
         if past.started_at is None:
-            return Adopted()
+            return Attached()
         trials = (*self.trials, *follower.trials.values())
-        return Adopted(trials=trials, seconds=past.seconds, started_at=past.started_at)
+        return Attached(trials=trials, seconds=past.seconds, started_at=past.started_at)
 
     def write(self, follower: Follower) -> str:
         """Write the record if another trial has ended, without waiting for it; returns what went wrong, once."""

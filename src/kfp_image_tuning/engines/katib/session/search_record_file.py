@@ -30,6 +30,11 @@ class RecordFile:
         self._writing: threading.Thread | None = None
         self._problem = ""
 
+    @property
+    def empty(self) -> SearchRecord:
+        """A record without an Experiment."""
+        return SearchRecord(self._fingerprint)
+
     def read(self) -> SearchRecord:
         """The record; empty if there is none.
 
@@ -39,12 +44,12 @@ class RecordFile:
         """
         content = self._store.read(self._folder, FILE_NAME)
         if content is None:
-            return SearchRecord(self._fingerprint)
+            return self.empty
         try:
             record = SearchRecord.from_dict(json.loads(content))
         except (ValueError, DocumentError) as error:
             raise DocumentError(f"{self.uri}: {error}; remove it to search anew") from None
-        return record if record.fingerprint == self._fingerprint else SearchRecord(self._fingerprint)
+        return record if record.fingerprint == self._fingerprint else self.empty
 
     def write(self, record: SearchRecord, patience: float = 0.0) -> str:
         """Write the record, in a thread: a store that hangs must not keep a signal from being heard.

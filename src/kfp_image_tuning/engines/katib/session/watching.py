@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from kfp_image_tuning.engines.katib.session.cluster import Cluster, pauses
+from kfp_image_tuning.core.backoff import pauses
+from kfp_image_tuning.engines.katib.session.cluster import FIRST_PAUSE, LONGEST_PAUSE, Cluster
 
 WATCH_SECONDS = 120
 """After so long the server ends a watch and the next one is opened; a connection that died unnoticed costs no more."""
@@ -79,11 +80,11 @@ class Watcher:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        waiting = pauses()
+        waiting = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         while not self._ended.is_set():
             try:
                 version = self._list_anew()
-                waiting = pauses()
+                waiting = pauses(FIRST_PAUSE, LONGEST_PAUSE)
                 while not self._ended.is_set():
                     version = self._watch(version)
             except _ExpiredError:

@@ -1,19 +1,21 @@
 """Calls that outlive what a cloud does to a client in days: throttling, errors of its own, resets, expired credentials.
 
-A call that failed in a way that may pass raises `Setback`; `Patience` says how long to wait, and when it is enough.
+A call that failed in a way that may pass raises `TransientError`; `Backoff` says how long to wait, and when it is
+enough.
 """
 
-import random
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar
 
+from kfp_image_tuning.core.backoff import pauses
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.sagemaker.aws.clients import Clients, make_clients
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 
-SetbackKind = Literal["transient", "credentials", "denied"]
+TransientKind = Literal["transient", "credentials", "denied"]
+Answer = TypeVar("Answer")
 
 THROTTLING_CODES = frozenset(
     {
@@ -38,25 +40,25 @@ CREDENTIAL_ERRORS = frozenset(
 """botocore's names of the exceptions that speak of credentials; all its others speak of the way to AWS."""
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
-PATIENCE_SECONDS: dict[SetbackKind, float] = {"transient": 6 * 3600, "credentials": 1800, "denied": 300}
-"""How long setbacks of a kind are tolerated, one after the other."""
-LONGEST_WAIT = 60.0
-"""The longest wait between two tries, as a multiple of the first."""
+TOLERATED_SECONDS: Mapping[TransientKind, float] = {"transient": 6 * 3600, "credentials": 1800, "denied": 300}
+"""How long errors of a kind are tolerated, one after the other."""
+LONGEST_PAUSE = 60.0
+"""The longest pause between two tries, as a multiple of the first."""
 
 
-class Setback(Exception):  # noqa: N818 - it is no error yet
+class TransientError(Exception):
     """A call failed in a way that may pass.
 
     Attributes:
         kind: What went wrong: the way there, the credentials, or a permission (which may take minutes to be known).
     """
 
-    def __init__(self, kind: SetbackKind, message: str) -> None:
+    def __init__(self, kind: TransientKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
 
 
-class Refusal(Exception):  # noqa: N818 - it may be an answer that is waited for
+class PermanentError(Exception):
     """SageMaker's final answer to one call is no.
 
     Attributes:
@@ -97,8 +99,8 @@ class Caller:
         """Call SageMaker.
 
         Raises:
-            Setback: If it may work later.
-            Refusal: If it will not.
+            TransientError: If it may work later.
+            PermanentError: If it will not.
         """
         return self._call(lambda clients: clients.sagemaker, method, parameters)
 
@@ -148,20 +150,20 @@ class Caller:
             message = f"{method}: {error.response['Error'].get('Message') or code}"
             kind = _kind(code, int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0)))
             if kind is None:
-                raise Refusal(code, message) from error
+                raise PermanentError(code, message) from error
             if kind == "credentials":
                 self._renew()
-            raise Setback(kind, f"{message} ({code})") from error
+            raise TransientError(kind, f"{message} ({code})") from error
         except ParamValidationError as error:
-            raise Refusal("ValidationException", f"{method}: {error}") from error
+            raise PermanentError("ValidationException", f"{method}: {error}") from error
         except BotoCoreError as error:
             kind = "credentials" if type(error).__name__ in CREDENTIAL_ERRORS else "transient"
             if kind == "credentials":
                 self._renew()
-            raise Setback(kind, f"{method}: {error}") from error
+            raise TransientError(kind, f"{method}: {error}") from error
 
 
-def _kind(code: str, status: int) -> SetbackKind | None:
+def _kind(code: str, status: int) -> TransientKind | None:
     if code in THROTTLING_CODES or code in TRANSIENT_CODES or status >= 500 or status == 429:
         return "transient"
     if code in CREDENTIAL_CODES:
@@ -169,49 +171,65 @@ def _kind(code: str, status: int) -> SetbackKind | None:
     return "denied" if code in DENIED_CODES else None
 
 
-class Patience:
-    """How setbacks in a row are tolerated: waits that grow, and an end.
+class Backoff:
+    """How errors in a row are tolerated: pauses that grow, and an end.
 
     Args:
-        unit: The first wait in seconds.
-        seconds: How long each kind is tolerated.
+        first_pause: Seconds.
+        tolerated: How many seconds of each kind.
     """
 
-    def __init__(self, unit: float, seconds: dict[SetbackKind, float] | None = None) -> None:
-        self._unit = unit
-        self._seconds = seconds or PATIENCE_SECONDS
-        self._count = 0
-        self._kind: SetbackKind | None = None
+    def __init__(self, first_pause: float, tolerated: Mapping[TransientKind, float] = TOLERATED_SECONDS) -> None:
+        self._first_pause, self._tolerated = first_pause, tolerated
+        self._pauses = pauses(first_pause, first_pause * LONGEST_PAUSE)
+        self._kind: TransientKind | None = None
         self._since = 0.0
 
     def forget(self) -> None:
         """A call has worked."""
-        self._count, self._kind = 0, None
+        self._pauses = pauses(self._first_pause, self._first_pause * LONGEST_PAUSE)
+        self._kind = None
 
-    def bear(self, setback: Setback, when_spent: str) -> float:
-        """Return the seconds to wait before the next try.
+    def next_pause(self, error: TransientError, when_spent: str) -> float:
+        """The seconds to wait before the next try.
 
         Args:
-            setback: What happened.
+            error: What happened.
             when_spent: What the user should know when it is enough.
 
         Raises:
             EngineError: When it is enough.
         """
-        if setback.kind != self._kind:
-            self._kind, self._since = setback.kind, time.monotonic()
-        tolerated = time.monotonic() - self._since
-        if tolerated >= self._seconds[setback.kind]:
-            raise EngineError(
-                f"{setback}, for {duration(tolerated)} now; {_WAY_OUT[setback.kind]}. {when_spent}"
-            ) from setback
-        self._count += 1
-        longest = self._unit * min(LONGEST_WAIT, 2.0 ** min(self._count - 1, 16))
-        # Chance spreads out many processes that were thrown back at the same moment.
-        return longest * random.uniform(0.5, 1.0)
+        if error.kind != self._kind:
+            self._kind, self._since = error.kind, time.monotonic()
+        seconds = time.monotonic() - self._since
+        if seconds >= self._tolerated[error.kind]:
+            raise EngineError(f"{error}, for {duration(seconds)} now; {_WAY_OUT[error.kind]}. {when_spent}") from error
+        return next(self._pauses)
+
+    def retry(
+        self, attempt: Callable[[], Answer], when_spent: Callable[[], str], sleep: Callable[[float], None]
+    ) -> Answer:
+        """Try until it works.
+
+        Args:
+            attempt: What is tried.
+            when_spent: What the user should know when it is enough.
+            sleep: Waits for so many seconds.
+
+        Raises:
+            EngineError: When it has failed for too long, or will never work.
+        """
+        while True:
+            try:
+                return attempt()
+            except TransientError as error:
+                sleep(self.next_pause(error, when_spent()))
+            except PermanentError as error:
+                raise EngineError(f"{error}; run the same command again") from error
 
 
-_WAY_OUT: dict[SetbackKind, str] = {
+_WAY_OUT: dict[TransientKind, str] = {
     "transient": "check the network and the AWS Health Dashboard",
     "credentials": "give the pod valid AWS credentials (service account, Pod Identity, or AWS_* variables)",
     "denied": "allow this action in the pod's IAM policy",

@@ -1,7 +1,7 @@
 """Names, tags and links of a tuning job, all of them made from the run alone, never from the clock.
 
 A restarted process therefore finds the tuning job that an earlier one started, and the hash of the request, kept as a
-tag, tells it from a stranger's of the same name.
+tag, tells it from a foreign one of the same name.
 """
 
 import hashlib

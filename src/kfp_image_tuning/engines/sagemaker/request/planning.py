@@ -38,6 +38,7 @@ def plan_search(search: Search, options: SageMakerOptions) -> Plan:
     check_request(request, options.resolved_region)
     return Plan(
         engine=ENGINE_NAME,
+        search=search,
         request=request,
         summary=tuple(_summary(search, options, request, trials)),
         warnings=tuple(_warnings(search, options)),

@@ -1,4 +1,4 @@
-"""One batch transform job: a model for it, the job launched or adopted, followed to its end, the model deleted.
+"""One batch transform job: a model for it, the job launched or attached to, followed to its end, the model deleted.
 
 The names are made from the run, so that a restarted process finds its own job and its own model, wherever the earlier
 one was killed. SIGTERM stops the job first thing. The model is deleted once the job has ended or is being stopped.
@@ -7,12 +7,12 @@ one was killed. SIGTERM stops the job first thing. The model is deleted once the
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.signals import stop_on_signals
 from kfp_image_tuning.core.wording import duration
-from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Patience, Refusal, Setback
+from kfp_image_tuning.engines.sagemaker.aws.calls import Answer, Backoff, Caller, PermanentError, TransientError
 from kfp_image_tuning.engines.sagemaker.request.job_names import own_tags, transform_url
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.service_model import find_violations
@@ -28,8 +28,6 @@ STOP_SECONDS = 30.0
 LONGEST_PAUSE = 0.5
 """Seconds between two looks whether the end is wished for."""
 ENDED = ("Completed", "Failed", "Stopped")
-
-_Answer = TypeVar("_Answer")
 
 
 class _EndWishedError(Exception):
@@ -117,13 +115,13 @@ class TransformEnd:
 
     Attributes:
         status: ``Completed``, ``Failed`` (which it also is when one single image failed) or ``Stopped``.
-        adopted: Whether an earlier process had started it.
+        attached: Whether an earlier process had started it.
         reason: SageMaker's reason for the failure; empty without one.
         seconds: How long it ran.
     """
 
     status: str
-    adopted: bool
+    attached: bool
     reason: str
     seconds: float
 
@@ -162,13 +160,13 @@ class _TransformJob:
         self._model_is_ours = self._job_may_run = False
 
     def run(self) -> TransformEnd:
-        self._insist(self._guard.start)
-        self._insist(self._create_model)
-        adopted = not self._insist(self._create_job)
+        self._retry(self._guard.start)
+        self._retry(self._create_model)
+        attached = not self._retry(self._create_job)
         url = transform_url(self._options.resolved_region, self._plan.name)
-        self._show(f"transform job {self._plan.name} {'taken up' if adopted else 'started'}: {url}")
+        self._show(f"transform job {self._plan.name} {'found running' if attached else 'started'}: {url}")
         began = time.monotonic()
-        while (job := self._insist(self._describe))["TransformJobStatus"] not in ENDED:
+        while (job := self._retry(self._describe))["TransformJobStatus"] not in ENDED:
             if time.monotonic() - began > self._plan.max_seconds:
                 self.stop()
                 raise EngineError(
@@ -180,7 +178,7 @@ class _TransformJob:
         self._guard.disarm()
         started, ended = job.get("TransformStartTime"), job.get("TransformEndTime")
         seconds = (ended - started).total_seconds() if started and ended else 0.0
-        return TransformEnd(job["TransformJobStatus"], adopted, job.get("FailureReason", ""), seconds)
+        return TransformEnd(job["TransformJobStatus"], attached, job.get("FailureReason", ""), seconds)
 
     def stop(self) -> None:
         """Stop the job: the call is sent at once, by a process that is waiting for it."""
@@ -201,9 +199,9 @@ class _TransformJob:
             try:
                 self._caller.sagemaker("delete_model", ModelName=self._plan.name)
                 return
-            except Refusal:
+            except PermanentError:
                 return
-            except Setback:
+            except TransientError:
                 time.sleep(self._options.poll_seconds / 30)
         self._show(f"Warning: the model {self._plan.name} could not be deleted; delete it in the SageMaker console")
 
@@ -212,13 +210,13 @@ class _TransformJob:
         try:
             self._model_is_ours = True
             self._caller.sagemaker("create_model", **request)
-        except Refusal as refusal:
+        except PermanentError as error:
             self._model_is_ours = False
-            if "already existing" not in str(refusal):
-                raise EngineError(f"{refusal}; check role, model and training image") from refusal
+            if "already existing" not in str(error):
+                raise EngineError(f"{error}; check role, model and training image") from error
             there = self._caller.sagemaker("describe_model", ModelName=self._plan.name)
             if there.get("PrimaryContainer", {}).get("ModelDataUrl") != self._plan.model_uri:
-                raise _stranger("model", self._plan.name) from refusal
+                raise _foreign("model", self._plan.name) from error
             self._model_is_ours = True
 
     def _create_job(self) -> bool:
@@ -226,32 +224,29 @@ class _TransformJob:
         try:
             self._job_may_run = True
             self._caller.sagemaker("create_transform_job", **self._plan.job_request(self._options))
-        except Refusal as refusal:
-            self._job_may_run = refusal.code == "ResourceInUse"
+        except PermanentError as error:
+            self._job_may_run = error.code == "ResourceInUse"
             if not self._job_may_run:
-                raise EngineError(f"{refusal}; nothing was started") from refusal
+                raise EngineError(f"{error}; nothing was started") from error
             there = self._describe()
             if there["ModelName"] != self._plan.name or there["TransformOutput"]["S3OutputPath"] != self._plan.output:
                 self._job_may_run = False
-                raise _stranger("transform job", self._plan.name) from refusal
+                raise _foreign("transform job", self._plan.name) from error
             return False
         return True
 
     def _describe(self) -> Mapping[str, Any]:
         return self._caller.sagemaker("describe_transform_job", TransformJobName=self._plan.name)
 
-    def _insist(self, attempt: Callable[[], _Answer]) -> _Answer:
-        patience = Patience(self._options.poll_seconds / 30)
-        while True:
+    def _retry(self, attempt: Callable[[], Answer]) -> Answer:
+        def attempt_unless_stopped() -> Answer:
             if self._guard.asked:
                 raise _EndWishedError
-            try:
-                return attempt()
-            except Setback as setback:
-                wait = patience.bear(setback, "Run the same command again to take the transform job up")
-            except Refusal as refusal:
-                raise EngineError(f"{refusal}; run the same command again") from refusal
-            self._pause(wait)
+            return attempt()
+
+        return Backoff(self._options.poll_seconds / 30).retry(
+            attempt_unless_stopped, lambda: "Run the same command again to take the transform job up", self._pause
+        )
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -260,7 +255,7 @@ class _TransformJob:
             renew_guard(self._guard)
 
 
-def _stranger(what: str, name: str) -> EngineError:
+def _foreign(what: str, name: str) -> EngineError:
     return EngineError(f"{what} {name} exists and was not made for this evaluation; give another name_prefix or run")
 
 

@@ -1,4 +1,4 @@
-"""A tuning job: launched or adopted, followed, stopped, collected.
+"""A tuning job: launched or attached to, followed, stopped.
 
 What is sent is made in ``request``; calls go through ``aws``.
 """

@@ -13,8 +13,8 @@ from kfp_image_tuning.engines.sagemaker.aws.calls import (
     THROTTLING_CODES,
     TRANSIENT_CODES,
     Caller,
-    Refusal,
-    Setback,
+    PermanentError,
+    TransientError,
 )
 
 MISSING = ("ResourceNotFound", "not found", "could not find")
@@ -50,7 +50,7 @@ def job_guard(caller: Caller, method: str, **job: str) -> StopGuard:
 
 def renew_guard(guard: StopGuard) -> None:
     """Let a guard's request be signed anew when it is due; what fails is tried again the next time."""
-    with contextlib.suppress(Setback, Refusal):
+    with contextlib.suppress(TransientError, PermanentError):
         guard.renew()
 
 

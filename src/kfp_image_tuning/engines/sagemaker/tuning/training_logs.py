@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Refusal, Setback
+from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, PermanentError, TransientError
 from kfp_image_tuning.search.result import Epoch
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -54,7 +54,7 @@ class TrainingLogs:
                 and other searches share the account's few calls per second.
 
         Raises:
-            Setback: If it cannot be read now.
+            TransientError: If it cannot be read now.
         """
         if self.denied:
             return
@@ -65,14 +65,14 @@ class TrainingLogs:
             for stream in log.streams:
                 while self._read_page(log, stream) and to_the_end:
                     pass
-        except Refusal as refusal:
+        except PermanentError as error:
             # There is no log before the first line.
-            if refusal.code != "ResourceNotFoundException":
-                self.denied = str(refusal)
-        except Setback as setback:
-            if setback.kind != "denied":
+            if error.code != "ResourceNotFoundException":
+                self.denied = str(error)
+        except TransientError as error:
+            if error.kind != "denied":
                 raise
-            self.denied = str(setback)
+            self.denied = str(error)
 
     def history(self, job_name: str) -> tuple[Epoch, ...]:
         """The epochs that ended, in order, as far as they were read."""

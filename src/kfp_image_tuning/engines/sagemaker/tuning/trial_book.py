@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from kfp_image_tuning.core.errors import HyperparameterError
-from kfp_image_tuning.engines.protocol import TrialUpdate
-from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, Setback
+from kfp_image_tuning.engines.protocol import Event
+from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, TransientError
 from kfp_image_tuning.engines.sagemaker.request.job_names import log_url
 from kfp_image_tuning.engines.sagemaker.tuning.training_logs import TrainingLogs
 from kfp_image_tuning.search.hyperparameter_table import RULES, is_active, parse_value
@@ -47,7 +47,7 @@ class TrialBook:
         """Names of the training jobs that have not ended."""
         return {name for name, trial in self.trials.items() if not trial.is_finished}
 
-    def look(self, tuning_job: Mapping[str, Any], *, whole: bool = False) -> Iterator[TrialUpdate]:
+    def look(self, tuning_job: Mapping[str, Any], *, whole: bool = False) -> Iterator[Event]:
         """Look at the training jobs and yield what is new.
 
         Args:
@@ -55,18 +55,18 @@ class TrialBook:
             whole: List all training jobs, since some are missing.
 
         Raises:
-            Setback: If a call failed; what was yielded before it stands.
+            TransientError: If a call failed; what was yielded before it stands.
         """
         for summary in self._news(str(tuning_job["HyperParameterTuningJobName"]), whole=whole):
             name = str(summary["TrainingJobName"])
             if name not in self.trials:
                 self.trials[name] = self._started(summary)
-                yield TrialUpdate(kind="started", trial=self.trials[name])
+                yield Event(kind="started", trial=self.trials[name])
             if summary["TrainingJobStatus"] in ENDED:
                 self.trials[name] = self._ended(summary, tuning_job)
-                yield TrialUpdate(kind="finished", trial=self.trials[name])
+                yield Event(kind="finished", trial=self.trials[name])
             elif self._read_epochs(name):
-                yield TrialUpdate(kind="progress", trial=self.trials[name])
+                yield Event(kind="progress", trial=self.trials[name])
 
     def _news(self, tuning_job_name: str, *, whole: bool) -> list[dict[str, Any]]:
         """The training jobs that are not known to have ended, oldest first.
@@ -124,7 +124,7 @@ class TrialBook:
         """Read a running training job's log; whether an epoch has ended since the last time."""
         try:
             self.logs.read_on(name)
-        except Setback:
+        except TransientError:
             # Progress is a comfort; the next look may have it.
             return False
         history = self.logs.history(name)
@@ -160,7 +160,7 @@ class TrialBook:
         try:
             self.logs.read_on(name, to_the_end=True)
             self._log_failures = 0
-        except Setback:
+        except TransientError:
             self._log_failures += 1
             if self._log_failures < LOG_ATTEMPTS:
                 raise

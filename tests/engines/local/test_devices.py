@@ -4,26 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from kfp_image_tuning.engines.local import places
-from kfp_image_tuning.engines.local.places import Place, count_gpus, find_places
+from kfp_image_tuning.engines.local.devices import Device, Machine, count_gpus
 
 
 @pytest.mark.parametrize(
     ("cores", "gpus", "wanted", "expected"),
     [
-        pytest.param(2, 0, None, [Place("cpu", 1)] * 2, id="a worker for each core"),
-        pytest.param(8, 0, 2, [Place("cpu", 4)] * 2, id="fewer workers, more threads"),
-        pytest.param(2, 0, 3, [Place("cpu", 1)] * 3, id="more workers than cores"),
-        pytest.param(8, 2, None, [Place("cuda:0", 4), Place("cuda:1", 4)], id="a worker for each GPU"),
-        pytest.param(4, 1, 2, [Place("cuda:0", 2)] * 2, id="a GPU is shared if that is wanted"),
+        pytest.param(2, 0, None, [Device("cpu", 1)] * 2, id="a worker for each core"),
+        pytest.param(8, 0, 2, [Device("cpu", 4)] * 2, id="fewer workers, more threads"),
+        pytest.param(2, 0, 3, [Device("cpu", 1)] * 3, id="more workers than cores"),
+        pytest.param(8, 2, None, [Device("cuda:0", 4), Device("cuda:1", 4)], id="a worker for each GPU"),
+        pytest.param(4, 1, 2, [Device("cuda:0", 2)] * 2, id="a GPU is shared if that is wanted"),
     ],
 )
-def test_workers_fill_the_machine(
-    monkeypatch: pytest.MonkeyPatch, cores: int, gpus: int, wanted: int | None, expected: list[Place]
-) -> None:
-    monkeypatch.setattr(places, "available_cores", lambda: cores)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus))))
-    assert list(find_places(wanted)) == expected
+def test_workers_fill_the_machine(cores: int, gpus: int, wanted: int | None, expected: list[Device]) -> None:
+    assert list(Machine(cores, gpus).choose_devices(wanted)) == expected
 
 
 @pytest.mark.parametrize(

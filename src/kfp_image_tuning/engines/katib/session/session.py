@@ -1,8 +1,8 @@
-"""The Katib engine: trials are pods of a cluster, and Katib decides what they try.
+"""A session on a cluster: Katib's Experiments of one search, launched or attached to, followed, stopped.
 
     plan ──▶ Experiments ──▶ Katib ──▶ Trials ──▶ Jobs ──▶ pods: our trainer
                  ▲             watch ◀──┘            logs ◀──┘
-             this process: starts or adopts, follows, stops, collects
+             this process: launches or attaches, follows, stops
 
 Everything that lasts is in the cluster, and what trials have reached also beside their models. A process that is killed
 leaves nothing that the next of the same run does not take up; without a next one, the Experiments go with the
@@ -19,19 +19,14 @@ from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.core.stop_guard import StopGuard
 from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS
-from kfp_image_tuning.engines.katib.request.experiment import (
-    algorithm_of,
-    build_experiments,
-    run_digest,
-    search_name,
-)
+from kfp_image_tuning.engines.katib.request.experiment import algorithm_of, run_digest, search_name
 from kfp_image_tuning.engines.katib.request.locations import Location
 from kfp_image_tuning.engines.katib.request.names import RUN_LABEL, digest_of
 from kfp_image_tuning.engines.katib.request.options import KatibOptions
-from kfp_image_tuning.engines.katib.request.planning import ENGINE_NAME, plan_search
+from kfp_image_tuning.engines.katib.request.planning import KatibPlan
 from kfp_image_tuning.engines.katib.request.trial_pod import mounts_code
 from kfp_image_tuning.engines.katib.request.validation import is_completed
-from kfp_image_tuning.engines.katib.session.adoption import Launched, check_installation, find_present, launch
+from kfp_image_tuning.engines.katib.session.attaching import check_installation, find_present, launch, remove_others
 from kfp_image_tuning.engines.katib.session.cluster import INJECTION_LABEL, Cluster
 from kfp_image_tuning.engines.katib.session.following import Follower
 from kfp_image_tuning.engines.katib.session.heartbeat import Heartbeat
@@ -39,9 +34,8 @@ from kfp_image_tuning.engines.katib.session.history import History
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
 from kfp_image_tuning.engines.katib.session.watching import Change, Watcher
-from kfp_image_tuning.engines.protocol import Adopted, Plan, TrialUpdate
+from kfp_image_tuning.engines.protocol import Attached, Event
 from kfp_image_tuning.search.result import find_best_trial
-from kfp_image_tuning.search.search import Search
 
 LONGEST_SILENCE = 1.0
 """Seconds without an update, at most: so quickly a time limit or a signal acts."""
@@ -51,129 +45,56 @@ GUARD_PATIENCE = 2.0
 """Seconds that the guard has to delete the Experiments, before this process does it."""
 
 
-class KatibEngine:
-    """Runs trials in a cluster with Katib.
+class KatibSession:
+    """The Experiments of one search.
 
     Args:
+        plan: What they are.
         options: Where and how.
+        model_store: Where trials leave their models.
         model_directory: Gets the best trial's model.
-        models_mount: Where this process sees the folder of ``options.output_uri``, if that is on a volume.
-        cluster: The connection; None: the pod's own cluster, or that of the kubeconfig.
+        cluster: The connection.
     """
 
-    name = ENGINE_NAME
-
     def __init__(
-        self,
-        options: KatibOptions,
-        model_directory: Path,
-        *,
-        models_mount: Path | None = None,
-        cluster: Cluster | None = None,
+        self, plan: KatibPlan, options: KatibOptions, model_store: ModelStore, model_directory: Path, cluster: Cluster
     ) -> None:
+        search = self._search = plan.search
         self._options = options
-        self._model_directory = model_directory
-        self._models = Location.parse("output_uri", options.output_uri)
-        self._model_store = ModelStore(options, models_mount)
+        self._experiments = plan.experiments
+        self._selector = f"{RUN_LABEL}={run_digest(search, options)}"
+        self._model_store, self._model_directory = model_store, model_directory
         self._cluster = cluster
+        models = Location.parse("output_uri", options.output_uri)
+        folder = models.below(search_name(search, options)).uri
+        record = RecordFile(model_store, folder, digest_of([search.fingerprint, options.initial_model]))
+        self._heartbeat = Heartbeat(model_store, folder, options.orphan_timeout_seconds)
+        algorithm = ALGORITHMS[algorithm_of(search, options)]
+        self._history = History(record, plan.experiments, algorithm.can_go_on)
+        self._follower = Follower(cluster, search, models)
+        self._guard = StopGuard(lambda: cluster.deletion("experiments", self._selector, again=not self._is_launched))
+        self._is_launched = False
         self._stopping = False
         self._removed = False
-        self._guard: StopGuard | None = None
         self._notes: list[str] = []
         self._pending_since = time.monotonic()
-        self._launched: Launched | None = None
 
-    def plan(self, search: Search) -> Plan:
-        """Make and check the documents; nothing is sent."""
-        plan = plan_search(search, self._options)
-        self._search = search
-        self._experiments = build_experiments(search, self._options)
-        self._selector = f"{RUN_LABEL}={run_digest(search, self._options)}"
-        sought = digest_of([search.fingerprint, self._options.initial_model])
-        folder = self._models.below(search_name(search, self._options)).uri
-        record = RecordFile(self._model_store, folder, sought)
-        self._heartbeat = Heartbeat(self._model_store, folder, self._options.orphan_timeout_seconds)
-        algorithm = ALGORITHMS[algorithm_of(search, self._options)]
-        self._history = History(record, self._experiments, algorithm.can_go_on)
-        if not self._model_store.is_seen:
-            note = (
-                f"the best model stays where its trial leaves it ({self._models.uri}), and nothing is kept for a next "
-                "attempt when the Experiments are gone; mount it here to collect it"
-            )
-            plan = Plan(**{**vars(plan), "warnings": (*plan.warnings, note)})
-        return plan
-
-    def launch_or_adopt(self, plan: Plan) -> Adopted:  # noqa: ARG002  # the protocol's
-        """Start the Experiments, or take up those of an earlier attempt, or what it has left of them."""
-        cluster = self._connect()
-        if self._history.is_over(self._search.budget):
-            self._follower = Follower(cluster, self._search, (), self._models)
-            self._remove_unfinished()
-            return self._history.adopted(self._follower)
-        if mounts_code(self._options):
-            check_installation(cluster)
-        present = find_present(cluster, [experiment.document for experiment in self._experiments])
-        self._history.take_up(present.experiments)
-        self._heartbeat.start()
-        self._guard = StopGuard(lambda: cluster.deletion("experiments", self._selector, again=self._launched is None))
-        self._guard.start()
-        documents = [experiment.document for experiment in self._history.left]
+    def events(self) -> Iterator[Event]:
+        """Launch the Experiments or attach to them, and tell what happens until Katib has ended every one."""
+        watchers: list[Watcher] = []
         try:
-            launched = self._launched = launch(cluster, documents, present)
-        except BaseException:
-            self._guard.close()
-            self._heartbeat.end()
-            raise
-        self._guard.renew(at_once=True)
-        self._history.follow(launched.experiments)
-        self._notes = list(launched.notes)
-        self._follower = Follower(cluster, self._search, self._history.left, self._models)
-        for experiment in launched.experiments:
-            self._follower.experiments[experiment["metadata"]["name"]] = experiment
-        if launched.adopted:
-            self._notes.append(f"going on with {', '.join(launched.adopted)}")
-            self._follower.adopt(cluster.find("trials", self._follower.selector))
-        if self._stopping:
-            # A signal came while the Experiments were being made: what it deleted may not have been all of them.
-            self._removed = False
-            self._remove()
-        return self._history.adopted(self._follower, goes_on=bool(launched.adopted))
-
-    def follow(self) -> Iterator[TrialUpdate]:
-        """Yield what happens until Katib has ended every Experiment."""
-        for note in (*self._history.notes, *self._notes):
-            yield TrialUpdate(kind="waiting", note=note)
-        if not self._history.left:
-            return
-        cluster = self._connect()
-        changes: queue.Queue[Change] = queue.Queue()
-        experiments = [dict(experiment) for experiment in self._follower.experiments.values()]
-        watchers = [Watcher(cluster, "experiments", self._selector, changes, experiments)]
-        watchers += [Watcher(cluster, plural, self._follower.selector, changes) for plural in ("trials", "pods")]
-        for watcher in watchers:
-            watcher.start()
-        self._pending_since = time.monotonic()
-        try:
-            while not self._stopping:
-                yield from self._take(changes)
-                yield from self._follower.read_logs()
-                yield TrialUpdate(kind="waiting", note=self._follower.note())
-                if problem := self._history.write(self._follower) or self._heartbeat.take_problem():
-                    yield TrialUpdate(kind="waiting", note=problem)
-                self._keep_guard()
-                self._check_deleted()
-                self._check_watched()
-                if self._follower.is_over:
-                    yield from self._conclude()
-                    return
-                self._check_pending()
-            yield from self._end(changes)
+            yield Event(kind="attached", attached=self._attach())
+            for note in (*self._history.notes, *self._notes):
+                yield Event(kind="waiting", note=note)
+            if self._history.left:
+                changes: queue.Queue[Change] = queue.Queue()
+                watchers += self._watch(changes)
+                yield from self._follow(changes)
         finally:
             for watcher in watchers:
                 watcher.end()
             self._heartbeat.end()
-            if self._guard is not None:
-                self._guard.close()
+            self._guard.close()
 
     def stop(self) -> None:
         """Delete the Experiments, with all that they own, in one call; pods then have time to leave their models.
@@ -183,10 +104,9 @@ class KatibEngine:
         if self._has_ended_all_trials():
             return
         self._stopping = True
-        if self._guard is not None:
-            self._guard.stop()
+        self._guard.stop()
 
-    def collect(self) -> Mapping[str, Any]:
+    def result(self) -> Mapping[str, Any]:
         """Bring in the best trial's model, and remove the Experiments unless they are to stay."""
         best = find_best_trial([*self._history.trials, *self._follower.trials.values()])
         if best is not None and best.model_uri is not None:
@@ -194,7 +114,7 @@ class KatibEngine:
         # Before the Experiments go, and with them all that a next attempt could collect.
         self._history.close(self._follower)
         details = {
-            "namespace": self._connect().namespace,
+            "namespace": self._cluster.namespace,
             "experiments": [
                 {"name": experiment.name, "optimal_trial": self._optimal(experiment.name)}
                 for experiment in self._experiments
@@ -207,12 +127,61 @@ class KatibEngine:
         self._heartbeat.end(is_over=True)
         return details
 
-    def _connect(self) -> Cluster:
-        if self._cluster is None:
-            self._cluster = Cluster.connect(self._options.namespace)
-        return self._cluster
+    def _attach(self) -> Attached:
+        """Start the Experiments, or take up those of an earlier attempt, or what it has left of them."""
+        if self._history.is_over(self._search.budget):
+            self._remove_unfinished()
+            return self._history.attached(self._follower)
+        if mounts_code(self._options):
+            check_installation(self._cluster)
+        documents = [experiment.document for experiment in self._experiments]
+        present = find_present(self._cluster, documents)
+        self._history.take_up(present)
+        self._heartbeat.start()
+        self._guard.start()
+        launched = launch(self._cluster, [experiment.document for experiment in self._history.left], present)
+        self._is_launched = True
+        self._guard.renew(at_once=True)
+        # Last, because what an earlier attempt has left may stay as long as nothing takes its place.
+        self._notes = [*launched.notes, *remove_others(self._cluster, documents)]
+        self._history.follow(launched.experiments)
+        self._follower.begin(self._history.left, launched.experiments)
+        if launched.attached:
+            self._notes.append(f"going on with {', '.join(launched.attached)}")
+            self._follower.attach(self._cluster.find("trials", self._follower.selector))
+        if self._stopping:
+            # A signal came while the Experiments were being made: what it deleted may not have been all of them.
+            self._removed = False
+            self._remove()
+        return self._history.attached(self._follower, goes_on=bool(launched.attached))
 
-    def _take(self, changes: "queue.Queue[Change]") -> Iterator[TrialUpdate]:
+    def _watch(self, changes: "queue.Queue[Change]") -> list[Watcher]:
+        """Have every change told from now on."""
+        experiments = [dict(experiment) for experiment in self._follower.experiments.values()]
+        watchers = [Watcher(self._cluster, "experiments", self._selector, changes, experiments)]
+        watchers += [Watcher(self._cluster, plural, self._follower.selector, changes) for plural in ("trials", "pods")]
+        for watcher in watchers:
+            watcher.start()
+        return watchers
+
+    def _follow(self, changes: "queue.Queue[Change]") -> Iterator[Event]:
+        self._pending_since = time.monotonic()
+        while not self._stopping:
+            yield from self._take(changes)
+            yield from self._follower.read_logs()
+            yield Event(kind="waiting", note=self._follower.note())
+            if problem := self._history.write(self._follower) or self._heartbeat.take_problem():
+                yield Event(kind="waiting", note=problem)
+            self._keep_guard()
+            self._check_deleted()
+            self._check_watched()
+            if self._follower.is_over:
+                yield from self._conclude()
+                return
+            self._check_pending()
+        yield from self._end(changes)
+
+    def _take(self, changes: "queue.Queue[Change]") -> Iterator[Event]:
         """Act on what has happened, and wait a moment if nothing has."""
         try:
             change = changes.get(timeout=LONGEST_SILENCE)
@@ -224,7 +193,6 @@ class KatibEngine:
 
     def _keep_guard(self) -> None:
         """Let the guard stop what can be stopped, with a token that counts."""
-        assert self._guard is not None
         if self._has_ended_all_trials():
             self._guard.disarm()
         else:
@@ -242,7 +210,7 @@ class KatibEngine:
     def _check_watched(self) -> None:
         """Give up at once on trials of which Katib will never collect anything: it waits for ever."""
         if self._follower.is_unwatched and not self._stopping:
-            namespace = self._connect().namespace
+            namespace = self._cluster.namespace
             self._remove()
             raise EngineError(
                 f"Katib does not add its metrics collector to pods of namespace {namespace}: no trial would ever have "
@@ -263,21 +231,21 @@ class KatibEngine:
                 "ask for less, or wait longer (--pending-timeout, or pending_timeout_seconds in the options)"
             )
 
-    def _conclude(self) -> Iterator[TrialUpdate]:
+    def _conclude(self) -> Iterator[Event]:
         """The last updates of a search that Katib has ended."""
         yield from self._follower.refresh()
         yield from self._follower.end_running(self._model_store)
         messages = self._follower.failure_messages()
         for message in messages:
-            yield TrialUpdate(kind="waiting", note=message)
+            yield Event(kind="waiting", note=message)
         if messages and not self._follower.trials:
             if not self._options.keep_experiments:
                 self._remove()
             raise EngineError.from_problems(messages)
 
-    def _end(self, changes: "queue.Queue[Change]") -> Iterator[TrialUpdate]:
+    def _end(self, changes: "queue.Queue[Change]") -> Iterator[Event]:
         """The last updates of a search that was stopped."""
-        self._removed = self._guard is not None and self._guard.wait(GUARD_PATIENCE)
+        self._removed = self._guard.wait(GUARD_PATIENCE)
         self._remove()
         # The pods go, and their logs with them.
         yield from self._follower.read_logs(at_once=True)
@@ -285,7 +253,7 @@ class KatibEngine:
         while time.monotonic() < deadline and self._follower.has_pods:
             yield from self._take(changes)
             yield from self._follower.read_logs()
-            yield TrialUpdate(kind="waiting")
+            yield Event(kind="waiting")
         yield from self._follower.end_running(self._model_store)
 
     def _remove(self) -> None:
@@ -293,17 +261,17 @@ class KatibEngine:
         if self._removed:
             return
         for experiment in self._experiments:
-            self._connect().delete("experiments", experiment.name)
+            self._cluster.delete("experiments", experiment.name)
         self._removed = True
 
     def _remove_unfinished(self) -> None:
         """Delete what still runs of a search that is over; what Katib has ended may be meant to stay."""
-        for experiment in self._connect().find("experiments", self._selector):
+        for experiment in self._cluster.find("experiments", self._selector):
             if not is_completed(experiment):
-                self._connect().delete("experiments", experiment["metadata"]["name"])
+                self._cluster.delete("experiments", experiment["metadata"]["name"])
 
     def _has_ended_all_trials(self) -> bool:
-        if self._launched is None:
+        if not self._is_launched:
             return not self._history.left
         most = sum(experiment.max_trials for experiment in self._history.left)
         trials = [*self._follower.trials.values()]

@@ -1,7 +1,7 @@
-"""Starts a search's Experiments, or takes up those that an earlier attempt of the same run has started.
+"""Starts a search's Experiments, or attaches to those that an earlier attempt of the same run has started.
 
 The names are the run's, so the API server itself keeps a second search from starting. A fingerprint tells our own
-Experiments from a stranger's, and a label finds what an earlier attempt with other settings has left behind. What is
+Experiments from foreign ones, and a label finds what an earlier attempt with other settings has left behind. What is
 left of a search whose Experiments are gone stands in `search_record`.
 """
 
@@ -29,30 +29,17 @@ class Launched:
 
     Attributes:
         experiments: The Experiments as the API server has them.
-        adopted: Names of those that were there already.
+        attached: Names of those that were there already.
         notes: What a reader should know.
     """
 
     experiments: tuple[Mapping[str, Any], ...]
-    adopted: tuple[str, ...]
+    attached: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Present:
-    """What is there already.
-
-    Attributes:
-        experiments: The run's Experiments, by name.
-        notes: What a reader should know.
-    """
-
-    experiments: Mapping[str, Mapping[str, Any]]
-    notes: tuple[str, ...]
-
-
-def find_present(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> Present:
-    """Find the Experiments of a run that are there already, and remove those of other settings.
+def find_present(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Find the Experiments of a run that are there already, by name.
 
     Args:
         cluster: Where.
@@ -61,48 +48,59 @@ def find_present(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> Pr
     Raises:
         EngineError: If something else stands in their place.
     """
-    run = documents[0]["metadata"]["labels"][RUN_LABEL]
-    notes = _remove_orphans(cluster, run, {document["metadata"]["name"] for document in documents})
     found = {document["metadata"]["name"]: _find_own(cluster, document) for document in documents}
-    return Present({name: experiment for name, experiment in found.items() if experiment is not None}, tuple(notes))
+    return {name: experiment for name, experiment in found.items() if experiment is not None}
+
+
+def remove_others(cluster: Cluster, documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Delete what an earlier attempt of a run, with other settings, has left running; returns what to tell of it.
+
+    Args:
+        cluster: Where.
+        documents: All Experiments of the run.
+    """
+    run, wanted = documents[0]["metadata"]["labels"][RUN_LABEL], {entry["metadata"]["name"] for entry in documents}
+    names = [found["metadata"]["name"] for found in cluster.find("experiments", f"{RUN_LABEL}={run}")]
+    others = [name for name in names if name not in wanted]
+    for name in others:
+        cluster.delete("experiments", name)
+    return [f"Experiment {name} of an earlier attempt is removed" for name in others]
 
 
 def launch(
-    cluster: Cluster,
-    documents: Sequence[Mapping[str, Any]],
-    present: Present,
+    cluster: Cluster, documents: Sequence[Mapping[str, Any]], present: Mapping[str, Mapping[str, Any]]
 ) -> Launched:
     """Bring the cluster to what the documents say.
 
     Args:
         cluster: Where.
         documents: Experiments.
-        present: `find_present`'s answer: before anything is made, since a stranger in one place must not leave half a
-            search in the others.
+        present: `find_present`'s answer: before anything is made, since a foreign Experiment in one place must not
+            leave half a search in the others.
 
     Raises:
         EngineError: If something else stands in their place, or the cluster refuses them.
     """
-    notes = list(present.notes)
+    notes: list[str] = []
     owner = launcher_pod(cluster)
-    experiments, adopted = [], []
+    experiments, attached = [], []
     for document in documents:
         name = document["metadata"]["name"]
-        found: Mapping[str, Any] | None = present.experiments.get(name)
+        found: Mapping[str, Any] | None = present.get(name)
         if found is None:
             found = cluster.create("experiments", _owned(document, owner))
         if found is None:
             # Made between our look and our call, or by our own call whose answer was lost.
             found = _find_own(cluster, document)
-        elif name in present.experiments:
-            adopted.append(name)
+        elif name in present:
+            attached.append(name)
         if found is None:
             raise EngineError(f"Experiment {name}: went while it was being started; run the same again")
-        if name in adopted:
+        if name in attached:
             found, more = _bring_up_to_date(cluster, found, document, owner)
             notes += more
         experiments.append(found)
-    return Launched(tuple(experiments), tuple(adopted), tuple(notes))
+    return Launched(tuple(experiments), tuple(attached), tuple(notes))
 
 
 def check_installation(cluster: Cluster) -> None:
@@ -126,17 +124,6 @@ def launcher_pod(cluster: Cluster) -> dict[str, Any] | None:
     if not name or not uid or own != cluster.namespace:
         return None
     return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
-
-
-def _remove_orphans(cluster: Cluster, run: str, wanted: set[str]) -> list[str]:
-    """Delete what an earlier attempt of this run, with other settings, has left running."""
-    notes = []
-    for experiment in cluster.find("experiments", f"{RUN_LABEL}={run}"):
-        name = experiment["metadata"]["name"]
-        if name not in wanted:
-            cluster.delete("experiments", name)
-            notes.append(f"Experiment {name} of an earlier attempt is removed")
-    return notes
 
 
 def _find_own(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -176,7 +163,7 @@ def _find_own(cluster: Cluster, document: Mapping[str, Any]) -> dict[str, Any] |
 def _bring_up_to_date(
     cluster: Cluster, found: Mapping[str, Any], document: Mapping[str, Any], owner: dict[str, Any] | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Make an adopted Experiment ours: this pod owns it now, and it has this budget."""
+    """Make an Experiment that was there ours: this pod owns it now, and it has this budget."""
     name = document["metadata"]["name"]
     changes: dict[str, Any] = {}
     notes: list[str] = []
