@@ -12,36 +12,20 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
-import torch
 from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from kfp_image_tuning.cli.command_line import main
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.evaluation.prediction import predict_split, split_records
-from kfp_image_tuning.model.model_files import describe_model, load_model, save_model
-from kfp_image_tuning.model.network import ResNetV2
-from kfp_image_tuning.model.preprocessing import Preprocessing
+from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.steps.prediction import predict
-from tests.trainer.digits import make_hyperparameters
-
-SHAPE = (3, 28, 28)
+from tests.model.random_model import write_random_model
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, prepared_digits: Path) -> Path:
-    """A network for the digits' classes that has learnt nothing; its answers differ from image to image."""
-    dataset = Dataset.load(prepared_digits)
-    network = ResNetV2(20, len(dataset.classes), dataset.image_shape, torch.Generator().manual_seed(0))
-    network(torch.randn(32, *dataset.image_shape, generator=torch.Generator().manual_seed(1)))
-    hyperparameters = make_hyperparameters(
-        image_shape=dataset.image_shape, num_classes=len(dataset.classes), num_training_samples=100
-    )
-    channels = dataset.image_shape[0]
-    preprocessing = Preprocessing((100.0,) * channels, (50.0,) * channels)
-    folder = tmp_path_factory.mktemp("model")
-    save_model(folder, describe_model(hyperparameters, dataset.classes, preprocessing, 1, 0.5), network)
-    return folder
+    return write_random_model(tmp_path_factory.mktemp("model"), Dataset.load(prepared_digits))
 
 
 @pytest.fixture(scope="module")

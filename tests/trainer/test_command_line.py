@@ -1,4 +1,4 @@
-"""The trainer as a program: its arguments, the export."""
+"""The trainer as a program: its arguments."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import pytest
 
 from kfp_image_tuning.dataset.image_codec import encode_image
 from kfp_image_tuning.model.model_files import load_model
-from kfp_image_tuning.model.mxnet_format import read_mxnet_model
 from kfp_image_tuning.preparation.preparation import prepare_dataset
 from kfp_image_tuning.search.hyperparameter_table import RULES
 from kfp_image_tuning.trainer.__main__ import choose_threads
@@ -26,7 +25,7 @@ def arguments(records: Path, model: Path) -> list[str | Path]:
     return [part for pair in given.items() for part in pair]
 
 
-def test_record_files_become_a_model_and_its_export(records: Path, tmp_path: Path) -> None:
+def test_record_files_become_a_model(records: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     done = run(*arguments(records, model), "--set", "epochs=3", "--seed", "1")
     assert done.returncode == 0, done.stderr
@@ -34,11 +33,6 @@ def test_record_files_become_a_model_and_its_export(records: Path, tmp_path: Pat
     classifier = load_model(model)
     assert classifier.document.validation_accuracy == pytest.approx(max(accuracies(done.stdout)), abs=1e-6)
     assert classifier.classes == tuple("0123456789")
-
-    exported = run("export", "--format", "mxnet", "--model-dir", model, "--output", tmp_path / "exported")
-    assert exported.returncode == 0, exported.stderr
-    assert len(exported.stdout.splitlines()) == 3
-    assert read_mxnet_model(tmp_path / "exported").num_layers == 20
 
 
 def test_images_with_their_lists_are_resized_and_cropped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from kfp_image_tuning.cli import compile as compile_command
-from kfp_image_tuning.cli import demo, evaluate, install, plan, predict, prepare, report, run
+from kfp_image_tuning.cli import demo, evaluate, export, install, plan, predict, prepare, report, run
 from kfp_image_tuning.core.argument_parser import CommandParser
 from kfp_image_tuning.core.console import drop_output
 
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (run, plan, prepare, evaluate, predict, report, compile_command, install, demo):
+    for command in (run, plan, prepare, evaluate, predict, export, report, compile_command, install, demo):
         command.add_to(commands)
     return parser
 

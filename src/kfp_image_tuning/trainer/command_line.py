@@ -1,4 +1,4 @@
-"""The command line of the trainer: train one model, or export one in the built-in algorithm's form."""
+"""The command line of the trainer: train one model."""
 
 import argparse
 import json
@@ -46,8 +46,8 @@ examples:
   # as a container that Amazon SageMaker starts: everything comes from /opt/ml (or SAGEMAKER_BASE_DIR)
   python -m kfp_image_tuning.trainer train
 
-  # the three files that the algorithm itself would have left behind
-  python -m kfp_image_tuning.trainer export --format mxnet --model-dir model --output exported
+kfp-image-tuning predict and export use the model; export --format mxnet writes the files that the algorithm itself
+would have left behind.
 """
 
 DEFAULT_CACHE = Path("~/.cache/kfp-image-tuning")
@@ -60,10 +60,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments: Without the program's name.
     """
     try:
-        if arguments[:1] == ["export"]:
-            _export(_export_parser().parse_args(arguments[1:]))
-        else:
-            _train(training_parser().parse_args(arguments))
+        _train(training_parser().parse_args(arguments))
     except Exception as error:
         own = as_own_error(error)
         if isinstance(own, DefectError):
@@ -253,24 +250,3 @@ def _train(options: argparse.Namespace) -> None:
             initial_model=options.initial_model,
             checkpoint_directory=options.checkpoint_dir,
         )
-
-
-def _export_parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
-        prog="python -m kfp_image_tuning.trainer export",
-        description="Write a trained model in the form that the built-in algorithm leaves behind and takes up.",
-    )
-    parser.add_argument("--format", choices=["mxnet"], default="mxnet", help="mxnet: .params, symbol and shapes files")
-    parser.add_argument("--model-dir", type=Path, metavar="DIR", required=True, help="a model of the trainer")
-    parser.add_argument("--output", type=Path, metavar="DIR", required=True, help="gets the files")
-    return parser
-
-
-def _export(options: argparse.Namespace) -> None:
-    from kfp_image_tuning.model.mxnet_format import read_mxnet_model, write_mxnet_model
-
-    paths = write_mxnet_model(options.model_dir, options.output)
-    # What cannot be read back is told here and not by whoever gets the files.
-    read_mxnet_model(options.output)
-    for path in paths:
-        print(path)
