@@ -69,6 +69,7 @@ lint: setup  ## ruff, format check, type check, the catalogue's rules for compon
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m mypy -p kfp_image_tuning
+	@$(BIN)/python -m mypy tests benchmarks tools conftest.py
 	@$(BIN)/python -m tools.check_catalogue
 
 format: setup  ## format the code

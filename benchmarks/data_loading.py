@@ -8,6 +8,7 @@ take turns, and medians of CPU seconds are compared, so that other work on the m
 
 import io
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,14 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from photographs import make_photographs
 from PIL import Image
 
 from kfp_image_tuning.dataset.pixel_store import PixelStore
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader, RecordWriter
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.photographs import make_photographs
 
 Pixels = NDArray[np.uint8]
 

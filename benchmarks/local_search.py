@@ -93,8 +93,8 @@ def compare(data: str, ways: Sequence[str], seeds: Sequence[int], seconds: float
         f"\n{DATA[data]}, ResNet-20, {EPOCHS} epochs, {PROCESSES} trials at a time, seeds {seeds}; test accuracy in %:"
     )
     print(f"{'':34} {f'after {EARLY * seconds:g} s':24} {f'after {seconds:g} s':24} trials")
-    for name, first, last, trials in rows:
-        print(f"{name:34} {show(first):24} {show(last):24} {' '.join(map(str, trials))}")
+    for name, first, last, counts in rows:
+        print(f"{name:34} {show(first):24} {show(last):24} {' '.join(map(str, counts))}")
     for name, _, last, _ in rows[1:] if ways[0] == "ours" else []:
         print(f"Test errors of {name} to ours: {(1.001 - mean(last)) / (1.001 - mean(rows[0][2])):.1f} to 1")
     print()

@@ -49,7 +49,15 @@ def time_own_process(dataset: Path, search: Search, folder: Path) -> float:
     hyperparameters = search.complete({**search.space.default_values("sgd"), "optimizer": "sgd"})
     file = folder / "hyperparameters.json"
     file.write_text(json.dumps(hyperparameters.to_strings()))
-    command = [sys.executable, "-m", "kfp_image_tuning.trainer", "--dataset", dataset, "--hyperparameters", file]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "kfp_image_tuning.trainer",
+        "--dataset",
+        dataset,
+        "--hyperparameters",
+        file,
+    ]
     began = time.perf_counter()
     ended = subprocess.run(
         [*command, "--cache", folder / "cache", "--model-dir", folder / "own", "--threads", "1"],

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -78,7 +79,8 @@ def compare(folder: Path, digits: Digits) -> dict[str | None, list[float]]:
 
 
 def time_plain_loop() -> float:
-    network = ResNetV2(20, 10, (3, SIZE, SIZE)).to(memory_format=torch.channels_last)
+    network: Any = ResNetV2(20, 10, (3, SIZE, SIZE))
+    network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
     images = torch.randn(BATCH, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (BATCH,))
@@ -93,7 +95,11 @@ def time_plain_loop() -> float:
 def time_training(folder: Path, digits: Digits, augmentation: str | None) -> float:
     """CPU seconds of a training from when it says where it trains to the end of its first epoch's steps."""
     moments: dict[str, float] = {}
-    run(folder, digits, augmentation, lambda line: moments.setdefault(line, time.process_time()))
+
+    def remember(line: str) -> None:
+        moments.setdefault(line, time.process_time())
+
+    run(folder, digits, augmentation, remember)
     return moment_of(moments, "Epoch[0] Train-accuracy") - moment_of(moments, "Training on ")
 
 

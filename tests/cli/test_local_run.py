@@ -129,7 +129,7 @@ def test_report_can_be_written_again(finished: tuple[Path, str]) -> None:
 
 def test_model_can_be_evaluated_against_a_baseline(finished: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = finished
-    places = ["--model", folder / "model", "--dataset", folder / "dataset", "--output", tmp_path]
+    places: list[str | Path] = ["--model", folder / "model", "--dataset", folder / "dataset", "--output", tmp_path]
     done = run("evaluate", *places, "--baseline", folder / "evaluation.json")
     assert done.returncode == 3, "a model is not better than itself: " + done.stdout + done.stderr
     assert Evaluation.load(tmp_path / "evaluation.json").accuracy == read(folder / "evaluation.json")["accuracy"]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.emulators.training_jobs import CurveRunner
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, Account, account, storage_server
 
+Words = list[str | Path]
 COMMAND = [sys.executable, "-m", "kfp_image_tuning.cli.command_line"]
 SPACE = {"optimizer": "sgd", "mini_batch_size": 16, "momentum": 0.9, "learning_rate": {"min": 0.05, "max": 0.2}}
 ENGINE = ["--engine", "sagemaker", "--role", ROLE, "--sagemaker-options", '{"poll_seconds": 0.3}']
@@ -58,7 +59,7 @@ def finished(
     folder = tmp_path_factory.mktemp("sagemaker")
     runner, predictor = TrainingRunner(storage[1], folder / "containers"), TrainedPredictor(storage[1])
     with account(*storage, runner, predictor) as used:
-        arguments = [
+        arguments: Words = [
             "--data",
             digits,
             "--bucket",
@@ -158,7 +159,7 @@ def test_data_set_in_the_bucket_is_used_where_it_is(
     for path in (finished[0] / "dataset").rglob("*.*"):
         storage[1].upload_file(str(path), BUCKET, f"mine/{path.relative_to(finished[0] / 'dataset')}")
     with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=600.0) as used:
-        arguments = [
+        arguments: Words = [
             "--data",
             f"s3://{BUCKET}/mine",
             "--max-trials",
@@ -180,7 +181,7 @@ def test_data_set_in_the_bucket_is_used_where_it_is(
     assert "MB sent" not in output
 
 
-def without_identity(request: dict[str, Any]) -> dict[str, Any]:
+def without_identity(request: Mapping[str, Any]) -> dict[str, Any]:
     """A request without what names its run."""
     return {name: value for name, value in request.items() if name not in ("HyperParameterTuningJobName", "Tags")}
 
@@ -218,9 +219,9 @@ def test_pipeline_killed_in_each_phase_goes_on_with_its_own_jobs_to_the_same_res
     def place() -> Any:
         return account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=60.0)
 
-    whole = ["--data", digits, "--bucket", f"{BUCKET}/killed", "--max-trials", "5", "--epochs", "3"]
+    whole: Words = ["--data", digits, "--bucket", f"{BUCKET}/killed", "--max-trials", "5", "--epochs", "3"]
     with place() as used:
-        arguments: list[str | Path] = ["run", *ENGINE, *SEARCH, *whole, "--output", tmp_path / "killed"]
+        arguments: Words = ["run", *ENGINE, *SEARCH, *whole, "--output", tmp_path / "killed"]
         for name, moment in MOMENTS:
             process, before = start(used, *arguments), len(used.emulator.calls)
             deadline = time.monotonic() + 120
@@ -264,7 +265,7 @@ def test_killed_command_leaves_its_tuning_job_to_the_next(
     digits: Path, storage: tuple[str, Any], tmp_path: Path
 ) -> None:
     with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=20.0) as used:
-        arguments = ["--data", digits, "--bucket", BUCKET, "--max-trials", "5", "--epochs", "3"]
+        arguments: Words = ["--data", digits, "--bucket", BUCKET, "--max-trials", "5", "--epochs", "3"]
         process = start(used, "run", *ENGINE, *SEARCH, *arguments, "--output", tmp_path / "run")
         deadline = time.monotonic() + 120
         while "ListTrainingJobsForHyperParameterTuningJob" not in [call for call, _ in used.emulator.calls]:
@@ -282,7 +283,7 @@ def test_stopped_run_stops_its_tuning_job_and_says_what_became_of_it(
     digits: Path, storage: tuple[str, Any], tmp_path: Path
 ) -> None:
     with account(*storage, CurveRunner(storage=storage[1]), seconds_per_poll=20.0) as used:
-        arguments = ["--data", digits, "--bucket", BUCKET, "--max-trials", "40", "--epochs", "3"]
+        arguments: Words = ["--data", digits, "--bucket", BUCKET, "--max-trials", "40", "--epochs", "3"]
         process = start(used, "run", *ENGINE, *SEARCH, *arguments, "--output", tmp_path / "run")
         deadline = time.monotonic() + 120
         while used.emulator.count("DescribeTrainingJob") == 0:

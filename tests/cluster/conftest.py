@@ -176,7 +176,11 @@ def launch(
     ) -> LauncherProcess:
         settings = {"search_mode": "flat", "max_trials": 3, "parallel_trials": 2, "epochs": 9, **changes}
         more = {"namespace": place.namespace, "pods": {"image": "quick", **(pods or {})}, **(options or {})}
-        placement = {"storage": "pvc://models", "storage_mount": str(place.models), "data": "pvc://images/dataset"}
+        placement: dict[str, Any] = {
+            "storage": "pvc://models",
+            "storage_mount": str(place.models),
+            "data": "pvc://images/dataset",
+        }
         placement |= {"run_id": run, "katib_options": more}
         folder = tmp_path / f"launcher-{len(started)}"
         started.append(LauncherProcess(folder, launcher_kubeconfig, settings, placement, digits_dataset, in_pod))

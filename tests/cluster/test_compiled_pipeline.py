@@ -69,9 +69,12 @@ def test_compiled_pipeline_searches_on_the_cluster(
     account = tmp_path / "service-account"
     api_server = write_service_account(account, launcher_kubeconfig, bench.place.namespace)
     seen: list[Any] = []
-    watching = threading.Thread(
-        target=bench.wait_until, args=(lambda: seen.extend(pods_of(bench)) or seen, 500), daemon=True
-    )
+
+    def are_seen() -> bool:
+        seen.extend(pods_of(bench))
+        return bool(seen)
+
+    watching = threading.Thread(target=bench.wait_until, args=(are_seen, 500), daemon=True)
     watching.start()
     with Backend(
         tmp_path / "backend",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def test_a_second_process_of_the_same_run_goes_on_with_its_search(bench: Bench) 
     assert len(result.trials) == 4
     assert len({trial.name.rpartition("-")[0] for trial in result.trials}) == 1
     assert any("going on with" in line for line in bench.lines)
+    assert isinstance(events, Generator)
     events.close()
 
 

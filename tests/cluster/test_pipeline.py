@@ -37,7 +37,17 @@ def test_images_become_an_evaluated_model(
 ) -> None:
     output, storage = tmp_path / "run", bench.place.models / "photos"
     options = {"pods": {"env": {"OMP_NUM_THREADS": "1"}}}
-    words = ["run", "--engine", "katib", "--data", digit_images, "--output", output, "--storage", "pvc://models/photos"]
+    words: list[str | Path] = [
+        "run",
+        "--engine",
+        "katib",
+        "--data",
+        digit_images,
+        "--output",
+        output,
+        "--storage",
+        "pvc://models/photos",
+    ]
     words += ["--storage-mount", storage, "--katib-options", json.dumps(options), "--search-space", SPACE]
     words += ["--max-trials", "4", "--parallel-trials", "2", "--epochs", "6", "--test-fraction", "0.2", "--seed", "1"]
     done = run_command(launcher_kubeconfig, *words)
@@ -74,7 +84,15 @@ def test_a_data_set_on_a_claim_is_read_where_it_is_mounted(
     output, folder = tmp_path / "run", bench.place.models / "team"
     shutil.copytree(digits_dataset, folder / "dataset")
     options = {"pods": {"env": {"OMP_NUM_THREADS": "1"}}}
-    words = ["run", "--engine", "katib", "--data", "pvc://models/team/dataset", "--storage-mount", folder]
+    words: list[str | Path] = [
+        "run",
+        "--engine",
+        "katib",
+        "--data",
+        "pvc://models/team/dataset",
+        "--storage-mount",
+        folder,
+    ]
     words += ["--output", output, "--katib-options", json.dumps(options), "--search-space", SPACE]
     done = run_command(launcher_kubeconfig, *words, "--max-trials", "2", "--epochs", "2", "--search-mode", "flat")
     assert done.returncode == 0, done.stdout + done.stderr

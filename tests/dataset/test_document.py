@@ -36,15 +36,15 @@ SCHEMA = json.loads(Path(document_module.__file__).with_name("dataset.schema.jso
 
 
 def write_shard(directory: Path, name: str, images: int) -> Shard:
-    paths = [f"{name}/{name}.{ending}" for ending in ("rec", "idx", "lst")]
+    record, index, listed = (f"{name}/{name}.{ending}" for ending in ("rec", "idx", "lst"))
     (directory / name).mkdir()
-    with RecordWriter(directory / paths[0], directory / paths[1]) as writer:
+    with RecordWriter(directory / record, directory / index) as writer:
         for number in range(images):
             writer.write(ImageRecord(number, (float(number % 2),), f"{name} {number}".encode()).pack(), number)
     entries = [ListEntry(number, (float(number % 2),), f"{number}.png") for number in range(images)]
-    write_list(directory / paths[2], entries)
-    content = (directory / paths[0]).read_bytes()
-    return Shard(*paths, images, len(content), hashlib.sha256(content).hexdigest())
+    write_list(directory / listed, entries)
+    content = (directory / record).read_bytes()
+    return Shard(record, index, listed, images, len(content), hashlib.sha256(content).hexdigest())
 
 
 def make_dataset(directory: Path) -> Dataset:

@@ -38,7 +38,7 @@ def text(engine: str) -> str:
 
 @pytest.fixture(scope="module")
 def document(text: str) -> Document:
-    return next(yaml.safe_load_all(text))  # type: ignore[no-any-return]
+    return next(yaml.safe_load_all(text))
 
 
 def containers(document: Document) -> dict[str, Document]:
@@ -149,7 +149,7 @@ def test_package_comes_from_the_index_that_is_named_into_the_image_that_is_named
         ({"base_image": "two words"}, ["base image: 'two words' is not an image reference"]),
     ],
 )
-def test_delivery_that_cannot_be_is_refused(options: dict[str, str], messages: list[str]) -> None:
+def test_delivery_that_cannot_be_is_refused(options: dict[str, Any], messages: list[str]) -> None:
     with pytest.raises(CompilationError) as raised:
         compile_pipeline(PIPELINES["local"], **options)
     assert all(message in str(raised.value) for message in messages), raised.value

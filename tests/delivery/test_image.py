@@ -95,6 +95,6 @@ def test_the_commands_of_the_build_make_an_environment_that_has_all_that_steps_a
     assert (site / "kfp_image_tuning" / "engines" / "katib" / "pod" / "trial.py").is_file()
     (command,) = [text for kind, text in found[IMAGE] if kind == "CMD"]
     assert command == '["kfp-image-tuning", "--help"]'
-    words = [environment / "bin" / "kfp-image-tuning", "--help"]
+    words: list[str | Path] = [environment / "bin" / "kfp-image-tuning", "--help"]
     shown = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "usage: kfp-image-tuning" in shown.stdout

@@ -7,7 +7,7 @@ from kfp_image_tuning.delivery.pod_checks import find_broken_pods
 from tests.pipelines.compiled_documents import compile_plainly
 
 
-@dsl.component(base_image="python:3.11-slim")  # type: ignore[untyped-decorator]
+@dsl.component(base_image="python:3.11-slim")
 def work() -> None:
     pass
 
@@ -15,7 +15,7 @@ def work() -> None:
 def problems_of(*settings: tuple[str, dict[str, object]]) -> list[str]:
     """What is found when functions of kfp.kubernetes are applied to a task."""
 
-    @dsl.pipeline(name="settings")  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name="settings")
     def pipeline() -> None:
         task = work()
         for function, arguments in settings:

@@ -13,7 +13,7 @@ from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from tests.pipelines.compiled_documents import compile_plainly
 
 
-@dsl.component(base_image="python:3.11-slim")  # type: ignore[untyped-decorator]
+@dsl.component(base_image="python:3.11-slim")
 def work(count: int = 1) -> int:
     return count
 
@@ -23,7 +23,7 @@ def problems_of(pipeline: Any) -> list[str]:
 
 
 def test_what_kfp_would_not_read_is_no_amount() -> None:
-    @dsl.pipeline  # type: ignore[untyped-decorator]
+    @dsl.pipeline
     def numbers(gpus: int, processors: float = 2.0, text: str = "1") -> None:
         work(count=2).set_cpu_request(processors)
         counted = work()
@@ -42,7 +42,7 @@ def test_what_kfp_would_not_read_is_no_amount() -> None:
 
 
 def test_an_empty_default_is_no_limit_only_for_accelerators() -> None:
-    @dsl.pipeline  # type: ignore[untyped-decorator]
+    @dsl.pipeline
     def empty(memory: str = "", accelerator: str = "", count: str = "") -> None:
         work().set_memory_limit(memory).set_accelerator_type(accelerator).set_accelerator_limit(count)
 

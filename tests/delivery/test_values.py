@@ -172,7 +172,7 @@ def test_no_values_leave_the_pipeline_as_it_is() -> None:
     ],
 )
 def test_delivery_is_the_teams_where_nothing_else_is_said(
-    said: dict[str, str], team: dict[str, str], comes_to: dict[str, str]
+    said: dict[str, Any], team: dict[str, str], comes_to: dict[str, Any]
 ) -> None:
     values = values_from({"delivery": team}, "team.yaml")
     found = compile_pipeline(PIPELINES["local"], **said, values=values)
@@ -195,7 +195,7 @@ def test_each_step_can_have_settings_of_its_own() -> None:
 
 
 def test_every_task_of_a_component_has_its_steps_settings() -> None:
-    @dsl.pipeline  # type: ignore[untyped-decorator]
+    @dsl.pipeline
     def prepared_twice(images: str) -> None:
         data_preparation(images=images)
         data_preparation(images=images, seed=1)
@@ -299,5 +299,10 @@ def test_schema_takes_what_the_reader_takes(document: dict[str, Any]) -> None:
 
 def test_schema_refuses_what_the_reader_refuses() -> None:
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    for document in ({"al": {}}, {"all": {"env": {"A": 1}}}, {"all": {"volume_claims": [{"claim": "a"}]}}):
+    documents: list[dict[str, Any]] = [
+        {"al": {}},
+        {"all": {"env": {"A": 1}}},
+        {"all": {"volume_claims": [{"claim": "a"}]}},
+    ]
+    for document in documents:
         assert not validator.is_valid(document)

@@ -13,13 +13,13 @@ from tests.emulators.kfp_backend import Backend, Run
 from tests.pipelines.component_environment import declared_environment
 
 
-@dsl.component(install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(install_kfp_package=False)
 def echo(text: str) -> str:
     return text
 
 
 def loop_over(items: list[str], text: str) -> Any:
-    @dsl.pipeline(name="loop")  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name="loop")
     def loop() -> None:
         with dsl.ParallelFor(items, parallelism=2) as _:
             echo(text=text).set_caching_options(False)

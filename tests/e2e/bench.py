@@ -141,7 +141,7 @@ class Bench:
     def katib_options(self) -> dict[str, Any]:
         """The user's, with the address of the store where it is not the usual one."""
         address = self.settings.store_in_cluster
-        usual = {"credentials_secret": "mlpipeline-minio-artifact"}
+        usual: dict[str, Any] = {"credentials_secret": "mlpipeline-minio-artifact"}
         usual |= {"credentials_keys": {"AWS_ACCESS_KEY_ID": "accesskey", "AWS_SECRET_ACCESS_KEY": "secretkey"}}
         return {**({"endpoint_url": address, **usual} if address else {}), **self.settings.katib_options}
 

@@ -22,13 +22,13 @@ def write_composition(path: Path, package: Path, image: str) -> None:
         image: With Python, for the step after it.
     """
 
-    @dsl.container_component  # type: ignore[untyped-decorator]
+    @dsl.container_component
     def deploy(model: dsl.Input[dsl.Model], deployed: dsl.Output[dsl.Artifact]) -> dsl.ContainerSpec:
         return dsl.ContainerSpec(image=image, command=["python3", "-c", DEPLOY], args=[model.path, deployed.path])
 
     image_tuning: Any = components.load_component_from_file(str(package))
 
-    @dsl.pipeline(name=COMPOSITION)  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name=COMPOSITION)
     def weekly_model(images: str, search_space: dict) -> None:  # type: ignore[type-arg]
         tuned = image_tuning(
             data_images=images,
@@ -47,11 +47,11 @@ def write_composition(path: Path, package: Path, image: str) -> None:
 def write_connection(path: Path, image: str, *addresses: str) -> None:
     """Compile a pipeline that ends well if its pod reaches all addresses (``HOST:PORT``)."""
 
-    @dsl.container_component  # type: ignore[untyped-decorator]
+    @dsl.container_component
     def connect() -> dsl.ContainerSpec:
         return dsl.ContainerSpec(image=image, command=["python3", "-c", CONNECT], args=list(addresses))
 
-    @dsl.pipeline(name="e2e-connection")  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name="e2e-connection")
     def connection() -> None:
         connect()
 

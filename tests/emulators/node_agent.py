@@ -224,7 +224,7 @@ class NodeAgent:
         """Make the event once; a kubelet counts it up."""
         metadata = pod["metadata"]
         about = {"apiVersion": "v1", "kind": "Pod"} | {name: metadata[name] for name in ("name", "namespace", "uid")}
-        event = {"metadata": {"name": f"{metadata['name']}.{reason.lower()}"}, "involvedObject": about}
+        event: dict[str, Any] = {"metadata": {"name": f"{metadata['name']}.{reason.lower()}"}, "involvedObject": about}
         event |= {"type": "Warning", "reason": reason, "message": message, "lastTimestamp": now()}
         with contextlib.suppress(client.ApiException):
             self._core.create_namespaced_event(metadata["namespace"], event)

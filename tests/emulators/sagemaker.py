@@ -142,7 +142,7 @@ def _handler(emulator: SageMakerEmulator) -> type[BaseHTTPRequestHandler]:
             self.connection.close()
 
         def finish(self) -> None:
-            if not self.connection._closed:  # type: ignore[attr-defined]  # there is no public way to ask
+            if not self.connection._closed:  # there is no public way to ask
                 super().finish()
 
         def log_message(self, format: str, *args: object) -> None:

@@ -17,7 +17,7 @@ METADATA = {"table": {"b": 1.0}, "many": [1, 2.5], "yes": True, "number": 3.0, "
 component = dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
 
 
-@component  # type: ignore[untyped-decorator]
+@component
 def make(metadata: dict, made: dsl.Output[dsl.Model], metrics: dsl.Output[dsl.Metrics]) -> str:  # type: ignore[type-arg]
     import pathlib
 
@@ -25,22 +25,22 @@ def make(metadata: dict, made: dsl.Output[dsl.Model], metrics: dsl.Output[dsl.Me
     (folder / ".hidden").mkdir(parents=True)
     (folder / ".hidden" / "file").write_text("here")
     made.metadata.update(metadata)
-    return made.path
+    return str(made.path)
 
 
-@component  # type: ignore[untyped-decorator]
+@component
 def take(made: dsl.Input[dsl.Model]) -> dict:  # type: ignore[type-arg]
     import os
 
     return {"path": made.path, "name": made.name, "files": os.listdir(made.path), "metadata": made.metadata}
 
 
-@component  # type: ignore[untyped-decorator]
+@component
 def take_perhaps(made: Optional[dsl.Input[dsl.Model]] = None) -> None:  # noqa: UP045  # as it was written
     pass
 
 
-@component  # type: ignore[untyped-decorator]
+@component
 def look_around() -> dict:  # type: ignore[type-arg]
     import os
     import pathlib
@@ -186,14 +186,14 @@ def test_step_is_tried_again_as_often_as_it_says_and_after_its_pod_is_gone(backe
 
 
 def test_loop_collects_in_the_order_of_its_items(backend: Backend) -> None:
-    @component  # type: ignore[untyped-decorator]
+    @component
     def wait(seconds: float) -> str:
         import time
 
         time.sleep(seconds)
         return str(seconds)
 
-    @component  # type: ignore[untyped-decorator]
+    @component
     def join(parts: list) -> str:  # type: ignore[type-arg]
         return " ".join(parts)
 
@@ -282,7 +282,7 @@ def test_pod_waits_for_a_secret_that_is_not_there(backend: Backend) -> None:
     ],
 )
 def test_api_refuses_parameters_at_once(backend: Backend, parameters: dict[str, Any], words: str) -> None:
-    @component  # type: ignore[untyped-decorator]
+    @component
     def show(number: int, text: str) -> None:
         pass
 

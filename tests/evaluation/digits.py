@@ -43,7 +43,7 @@ def write_digits(
         for number, part in enumerate(parts):
             stem = f"{split}/{split}-{number:05}"
             (directory / split).mkdir(parents=True, exist_ok=True)
-            entries = []
+            entries: list[ListEntry] = []
             with RecordWriter(directory / f"{stem}.rec", directory / f"{stem}.idx") as writer:
                 for position in part.tolist():
                     label = int(digits.target[position])

@@ -21,7 +21,8 @@ def random_answers(images: int, classes: int, seed: int, ties: bool = False) -> 
 
 def normalized(probabilities: np.ndarray) -> np.ndarray:
     exact = probabilities.astype(np.float64)
-    return exact / exact.sum(axis=1, keepdims=True)
+    shares: np.ndarray = exact / exact.sum(axis=1, keepdims=True)
+    return shares
 
 
 def names(classes: int) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import boto3
@@ -90,9 +90,9 @@ def recorded() -> Iterator[set[Need]]:
     class Recorder(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if str(record.msg).startswith("Making request for") and isinstance(record.args, tuple):
-                operation, request = record.args
-                service = operation.service_model.service_name  # type: ignore[union-attr]
-                found.update(needs(service, operation.name, request))  # type: ignore[union-attr, arg-type]
+                operation, request = cast(tuple[Any, dict[str, Any]], record.args)
+                service = operation.service_model.service_name
+                found.update(needs(service, operation.name, request))
 
     logger, handler = logging.getLogger("botocore.endpoint"), Recorder()
     level = logger.level
@@ -159,7 +159,7 @@ def tune_and_evaluate(emulator: SageMakerEmulator, folder: Path) -> None:
         result=str(folder / "result.json"),
     )
     assert (folder / "model" / "model.tar.gz").is_file()
-    assert outcome.model_metadata["model_uri"].startswith("s3://pictures/kfp-image-tuning/models/")
+    assert str(outcome.model_metadata["model_uri"]).startswith("s3://pictures/kfp-image-tuning/models/")
     emulator.faults.add("lost_response", "CreateModel")
     emulator.seconds_per_poll = 300.0
     evaluate(folder)

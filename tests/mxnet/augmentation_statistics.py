@@ -1,14 +1,25 @@
 """What an augmenter draws, measured on its output alone: the same measurement for MXNet's and for ours. NumPy and
 OpenCV."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Augment = Callable[[NDArray[np.uint8], int, str, int], NDArray[Any]]
 
 COLOR_IMAGES, WARPED_IMAGES, CROPPED_IMAGES = 8000, 1500, 4000
 PROBABILITIES = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 1.0)
 SIZE, MARGIN = 64, 4
 
 
-def measure(augment, cv2):
+def measure(augment: Augment, cv2: Any) -> dict[str, Any]:
     """Summaries of every random number that can be told from augmented images.
 
     ``augment(image, count, kind, size)`` gives augmented copies ``[count, size, size, 3]`` of one RGB image, ``kind``
@@ -21,7 +32,7 @@ def measure(augment, cv2):
     }
 
 
-def measure_crop(images):
+def measure_crop(images: NDArray[Any]) -> dict[str, Any]:
     """How often each place, and a mirrored image, was chosen."""
     columns, rows = np.moveaxis(np.asarray(images, np.float64)[:, 0, :, :2], -1, 0)
     mirrored = columns[:, 0] > columns[:, -1]
@@ -32,7 +43,7 @@ def measure_crop(images):
     }
 
 
-def measure_color(augment, cv2):
+def measure_color(augment: Augment, cv2: Any) -> dict[str, Any]:
     """By how much hue, lightness and saturation moved, in OpenCV's units, in the middle and at the ends of their
     ranges."""
     result = {}
@@ -51,7 +62,7 @@ def measure_color(augment, cv2):
     return result
 
 
-def measure_warp(images):
+def measure_warp(images: NDArray[Any]) -> dict[str, Any]:
     """Rotation, shear, stretch and centre, from where each pixel of a picture of its own coordinates went; the
     filling."""
     fitted = np.array([_fit(image) for image in np.asarray(images, np.float64)])
@@ -74,20 +85,21 @@ def measure_warp(images):
     }
 
 
-def _coordinates(size):
+def _coordinates(size: int) -> NDArray[np.uint8]:
     """An image whose red is the column and whose green is the row, in steps of 3."""
     row, column = np.mgrid[:size, :size]
     return np.stack([column * 3 + 20, row * 3 + 20, np.full_like(row, 100)], axis=-1).astype(np.uint8)
 
 
-def _fit(image):
+def _fit(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """The affine map from target to source coordinates, out of the pixels that the filling did not touch."""
     row, column = np.nonzero(np.abs(image[..., 2] - 100) < 0.5)
     places = np.stack([column, row, np.ones_like(row)], axis=1)
-    return np.linalg.lstsq(places, (image[row, column, :2] - 20) / 3, rcond=None)[0].T
+    solution: NDArray[Any] = np.linalg.lstsq(places, (image[row, column, :2] - 20) / 3, rcond=None)[0]
+    return solution.T
 
 
-def _summary(values):
+def _summary(values: ArrayLike) -> dict[str, Any]:
     values = np.asarray(values, np.float64)
     return {
         "mean": round(float(values.mean()), 4),
@@ -96,6 +108,6 @@ def _summary(values):
     }
 
 
-def _shares(values):
+def _shares(values: NDArray[Any]) -> list[float]:
     numbers = np.asarray(values).round().astype(int)
     return [round(float((numbers == number).mean()), 4) for number in range(MARGIN + 1)]

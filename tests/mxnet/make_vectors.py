@@ -1,7 +1,9 @@
 """Write what MXNet computes into small files, which the tests check our code against on any Python.
 
-Run by MXNet's own environment: ``.venv-mxnet/bin/python tests/mxnet/make_vectors.py tests/data/mxnet``.
+Run by MXNet's own environment: ``.venv-mxnet/bin/python -m tests.mxnet.make_vectors tests/data/mxnet``.
 """
+
+from __future__ import annotations
 
 import gzip
 import json
@@ -9,15 +11,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import mxnet as mx
 import numpy as np
-from augmentation_statistics import measure
-from drawn_arrays import draw, probe
-from resnet_symbol import UNITS, resnet
 
-OPTIMIZER_CASES = [
+from tests.mxnet.augmentation_statistics import measure
+from tests.mxnet.drawn_arrays import draw, probe
+from tests.mxnet.resnet_symbol import UNITS, resnet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+OPTIMIZER_CASES: list[dict[str, Any]] = [
     {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0001},
     {"optimizer": "sgd", "learning_rate": 0.5, "momentum": 0.0, "weight_decay": 0.0},
     {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.999, "weight_decay": 0.5},
@@ -31,7 +38,7 @@ OPTIMIZER_CASES = [
     {"optimizer": "rmsprop", "learning_rate": 0.01, "gamma": 0.5, "eps": 0.1},
     {"optimizer": "rmsprop", "learning_rate": 0.1, "gamma": 0.999, "eps": 1.0},
 ]
-OPTIMIZER_SHAPES = {
+OPTIMIZER_SHAPES: dict[str, tuple[int, ...]] = {
     "conv0_weight": (4, 3, 3, 3),
     "bn1_gamma": (4,),
     "bn1_beta": (4,),
@@ -46,14 +53,14 @@ NUM_CLASSES = 10
 TRAINING = {"num_layers": 20, "height": 28, "batch": 8, "steps": 3}
 PIXEL_IMAGES = 6
 IM2REC_IMAGES = ("cat/a b.png", "cat/ü.png", "dog/1.png", "dog/deep/2.jpg")
-AUGMENTATIONS = {
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "crop": {"rand_crop": True, "rand_mirror": True},
     "color": {"random_h": 36, "random_s": 50, "random_l": 50},
     "warp": {"max_rotate_angle": 10, "max_shear_ratio": 0.1, "max_aspect_ratio": 0.25},
 }
 
 
-def main(folder):
+def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_optimizers(folder)
     write_batch_norm(folder)
@@ -66,10 +73,12 @@ def main(folder):
     write_augmentation(folder)
 
 
-def write_optimizers(folder):
+def write_optimizers(folder: Path) -> None:
     """Each rule's weights after every update, under a learning rate that MXNet's own scheduler drops."""
     rates = np.zeros((len(OPTIMIZER_CASES), UPDATES))
-    trajectories = {name: np.zeros(rates.shape + shape, np.float32) for name, shape in OPTIMIZER_SHAPES.items()}
+    trajectories: dict[str, Any] = {
+        name: np.zeros(rates.shape + shape, np.float32) for name, shape in OPTIMIZER_SHAPES.items()
+    }
     for number, case in enumerate(OPTIMIZER_CASES):
         optimizer = make_optimizer(case)
         updater = mx.optimizer.get_updater(optimizer)
@@ -91,7 +100,7 @@ def write_optimizers(folder):
     np.savez_compressed(folder / "optimizers.npz", rates=rates, **trajectories)
 
 
-def make_optimizer(case):
+def make_optimizer(case: dict[str, Any]) -> Any:
     names = {
         "momentum": "momentum",
         "weight_decay": "wd",
@@ -110,9 +119,9 @@ def make_optimizer(case):
     )
 
 
-def write_batch_norm(folder):
+def write_batch_norm(folder: Path) -> None:
     """Output, gradients and running statistics of one step, for a trained and for a fixed gamma."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, shape in (("bn_data", (4, 3, 6, 6)), ("bn1", (2, 64, 2, 3))):
         symbol = mx.sym.BatchNorm(
             mx.sym.Variable("data"), fix_gamma=name == "bn_data", eps=2e-5, momentum=0.9, name=name
@@ -139,7 +148,7 @@ def write_batch_norm(folder):
     np.savez_compressed(folder / "batch_norm.npz", **arrays)
 
 
-def bind(num_layers, height, batch, grad_req="null"):
+def bind(num_layers: int, height: int, batch: int, grad_req: str = "null") -> Any:
     """The network with drawn weights, on drawn images."""
     symbol = resnet(num_layers, NUM_CLASSES, height)
     step = symbol.simple_bind(mx.cpu(), data=(batch, 3, height, height), grad_req=grad_req)
@@ -150,9 +159,9 @@ def bind(num_layers, height, batch, grad_req="null"):
     return step
 
 
-def write_network(folder):
+def write_network(folder: Path) -> None:
     """The class probabilities of whole networks."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for num_layers, height in FORWARD_CASES:
         step = bind(num_layers, height, batch=3)
         images = draw("images", (3, 3, height, height))
@@ -160,7 +169,7 @@ def write_network(folder):
     np.savez_compressed(folder / "network.npz", **arrays)
 
 
-def write_training_steps(folder):
+def write_training_steps(folder: Path) -> None:
     """Losses of the first steps with SGD, and probes of every weight and statistic after them."""
     settings = TRAINING
     shape = (settings["batch"], 3, settings["height"], settings["height"])
@@ -193,7 +202,7 @@ def write_training_steps(folder):
     )
 
 
-def write_shapes(folder):
+def write_shapes(folder: Path) -> None:
     """Name and shape of every array of all eleven networks, for small and for large images; one network's symbol."""
     document = {}
     for num_layers in UNITS:
@@ -210,7 +219,7 @@ def write_shapes(folder):
     resnet(20, NUM_CLASSES, 28).save(str(folder / "resnet-20-symbol.json"))
 
 
-def write_arrays(folder):
+def write_arrays(folder: Path) -> None:
     """A file of named arrays, of every floating point type that a model may have."""
     arrays = {
         "arg:fc1_weight": mx.nd.array(draw("fc1_weight", (3, 4))),
@@ -221,7 +230,7 @@ def write_arrays(folder):
     mx.nd.save(str(folder / "arrays.params"), arrays)
 
 
-def write_records(folder):
+def write_records(folder: Path) -> None:
     """Record files of one and of several labels, one payload with the format's own mark inside, and their lists."""
     mark = b"\x0a\x23\xd7\xce"
     for name, labels in (
@@ -238,7 +247,7 @@ def write_records(folder):
         writer.close()
 
 
-def write_im2rec(folder):
+def write_im2rec(folder: Path) -> None:
     """What MXNet's own converter makes of a folder of classes: list, records, index."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "images"
@@ -251,21 +260,23 @@ def write_im2rec(folder):
         run_im2rec("--pass-through", f"{prefix}.lst", str(root))
 
 
-def run_im2rec(*arguments):
+def run_im2rec(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "mxnet.tools.im2rec", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def write_augmentation(folder):
+def write_augmentation(folder: Path) -> None:
     """Quantiles of what MXNet's augmenter draws, measured on its output."""
     with tempfile.TemporaryDirectory() as scratch:
 
-        def augment(image, count, kind, size):
+        def augment(image: NDArray[np.uint8], count: int, kind: str, size: int) -> NDArray[Any]:
             return mxnet_augment(image, count, AUGMENTATIONS[kind], size, Path(scratch) / "images.rec")
 
         write_json(folder / "augmentation.json", measure(augment, cv2))
 
 
-def mxnet_augment(image, count, settings, size, path):
+def mxnet_augment(
+    image: NDArray[np.uint8], count: int, settings: dict[str, Any], size: int, path: Path
+) -> NDArray[Any]:
     """Augmented copies of one RGB image, ``[count, size, size, 3]``."""
     writer = mx.recordio.MXRecordIO(str(path), "w")
     for number in range(count):
@@ -276,11 +287,11 @@ def mxnet_augment(image, count, settings, size, path):
     batches = mx.io.ImageRecordIter(
         path_imgrec=str(path), data_shape=(3, size, size), batch_size=100, preprocess_threads=1, **settings
     )
-    images = np.concatenate([batch.data[0].asnumpy() for batch in batches])[:count]
+    images: NDArray[Any] = np.concatenate([batch.data[0].asnumpy() for batch in batches])[:count]
     return images.transpose(0, 2, 3, 1)
 
 
-def write_json(path, document):
+def write_json(path: Path, document: object) -> None:
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -1,18 +1,28 @@
-"""What MXNet does with our files: one task a run, ``oracle.py TASK FOLDER SETTINGS ANSWER``. MXNet and NumPy alone."""
+"""What MXNet does with our files: one task a run, ``python -m tests.mxnet.oracle TASK FOLDER SETTINGS ANSWER``.
+
+MXNet and NumPy alone.
+"""
+
+from __future__ import annotations
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import mxnet as mx
 import numpy as np
-from resnet_symbol import UNITS, resnet
+
+from tests.mxnet.resnet_symbol import UNITS, resnet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PREFIX = "image-classification"
 
 
-def read_records(folder, name):
+def read_records(folder: Path, name: str) -> dict[str, Any]:
     """Every record of a file, in order and by its index."""
     plain = mx.recordio.MXRecordIO(str(folder / f"{name}.rec"), "r")
     indexed = mx.recordio.MXIndexedRecordIO(str(folder / f"{name}.idx"), str(folder / f"{name}.rec"), "r")
@@ -25,13 +35,13 @@ def read_records(folder, name):
     return {"in_order": in_order, "by_key": {key: describe(indexed.read_idx(key)) for key in indexed.keys}}
 
 
-def describe(payload):
+def describe(payload: bytes) -> dict[str, Any]:
     header, image = mx.recordio.unpack(payload)
     labels = np.atleast_1d(header.label).tolist()
     return {"identifier": header.id, "labels": labels, "image": image.hex()}
 
 
-def read_images(folder, name, size, labels):
+def read_images(folder: Path, name: str, size: int, labels: int) -> None:
     """Images and labels as MXNet's training reads them, into ``NAME.npz``."""
     batches = image_batches(folder / f"{name}.rec", size, 4, label_width=labels)
     images, found = [], []
@@ -42,19 +52,19 @@ def read_images(folder, name, size, labels):
     np.savez(folder / f"{name}.npz", images=np.concatenate(images), labels=np.concatenate(found))
 
 
-def image_batches(path, size, batch, **settings):
+def image_batches(path: Path, size: int, batch: int, **settings: Any) -> Any:
     return mx.io.ImageRecordIter(
         path_imgrec=str(path), data_shape=(3, size, size), batch_size=batch, preprocess_threads=1, **settings
     )
 
 
-def pack_list(folder, root):
+def pack_list(folder: Path, root: str) -> None:
     """Let im2rec make records of the images that ``photos.lst`` names."""
     command = [sys.executable, "-m", "mxnet.tools.im2rec", "--pass-through", "--pack-label"]
     subprocess.run([*command, str(folder / "photos.lst"), root], check=True, stdout=subprocess.DEVNULL)
 
 
-def forward(folder, names):
+def forward(folder: Path, names: list[str]) -> None:
     """The outputs of models of ours for ``images.npy`` beside them, into ``outputs.npy``."""
     for name in names:
         model = load(folder / name)
@@ -62,12 +72,12 @@ def forward(folder, names):
         np.save(folder / name / "outputs.npy", outputs_of(model, images))
 
 
-def load(folder):
+def load(folder: Path) -> Any:
     (parameters,) = folder.glob(f"{PREFIX}-*.params")
     return mx.model.load_checkpoint(str(folder / PREFIX), int(parameters.stem[-4:]))
 
 
-def outputs_of(model, images):
+def outputs_of(model: Any, images: NDArray[Any]) -> NDArray[Any]:
     symbol, arguments, statistics = model
     module = mx.mod.Module(symbol, label_names=["softmax_label"])
     module.bind([("data", images.shape)], for_training=False)
@@ -76,10 +86,11 @@ def outputs_of(model, images):
     known = set(symbol.list_arguments()) | set(symbol.list_auxiliary_states())
     assert known == set(arguments) | set(statistics) | {"data", "softmax_label"}
     module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)
-    return module.get_outputs()[0].asnumpy()
+    outputs: NDArray[Any] = module.get_outputs()[0].asnumpy()
+    return outputs
 
 
-def infer_shapes(folder, heights):
+def infer_shapes(folder: Path, heights: list[int]) -> dict[str, Any]:
     """MXNet's arrays and shapes for our symbols and for MXNet's own, ``{case: [ours, MXNet's]}``."""
     answer = {}
     for num_layers in UNITS:
@@ -92,13 +103,22 @@ def infer_shapes(folder, heights):
     return answer
 
 
-def shapes_of(symbol, height):
+def shapes_of(symbol: Any, height: int) -> dict[str, Any]:
     arguments, outputs, statistics = symbol.infer_shape(data=(2, 3, height, height))
     names = symbol.list_arguments() + symbol.list_outputs() + symbol.list_auxiliary_states()
     return dict(zip(names, arguments + outputs + statistics))  # noqa: B905 - Python 3.8 has no strict zip
 
 
-def train(folder, size, batch, epochs, settings, means, deviations, compared_steps):
+def train(
+    folder: Path,
+    size: int,
+    batch: int,
+    epochs: int,
+    settings: dict[str, float],
+    means: list[float],
+    deviations: list[float],
+    compared_steps: int,
+) -> list[float]:
     """Train the model in ``start`` on ``train.rec``; leave a model like the built-in algorithm's in ``trained``.
 
     Returns:
@@ -131,7 +151,7 @@ def train(folder, size, batch, epochs, settings, means, deviations, compared_ste
     return losses
 
 
-def save(module, folder, epoch, size):
+def save(module: Any, folder: Path, epoch: int, size: int) -> None:
     folder.mkdir()
     # MXNet would save the running statistics before its last step has updated them.
     mx.nd.waitall()
@@ -139,7 +159,9 @@ def save(module, folder, epoch, size):
     (folder / "model-shapes.json").write_text(json.dumps([{"name": "data", "shape": [1, 3, size, size]}]))
 
 
-TASKS = {task.__name__: task for task in (read_records, read_images, pack_list, forward, infer_shapes, train)}
+TASKS: dict[str, Any] = {
+    task.__name__: task for task in (read_records, read_images, pack_list, forward, infer_shapes, train)
+}
 
 if __name__ == "__main__":
     _, task_name, folder_name, settings_text, answer_name = sys.argv

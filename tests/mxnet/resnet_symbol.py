@@ -1,7 +1,14 @@
 """ResNet v2 in MXNet's own words, after He et al. (2016) and the description of MXNet's image-classification
 example."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import mxnet as mx
+
+Symbol = Any
+"""MXNet has no types."""
 
 UNITS = {
     18: [2, 2, 2, 2],
@@ -18,7 +25,7 @@ UNITS = {
 }
 
 
-def resnet(num_layers, num_classes, height):
+def resnet(num_layers: int, num_classes: int, height: int) -> Symbol:
     """The network for images of one height, with softmax output."""
     bottleneck = num_layers in (50, 101, 152, 200)
     if num_layers in (18, 34):
@@ -42,7 +49,7 @@ def resnet(num_layers, num_classes, height):
     return mx.sym.SoftmaxOutput(mx.sym.FullyConnected(body, num_hidden=num_classes, name="fc1"), name="softmax")
 
 
-def _unit(body, name, width, stride, project, bottleneck):
+def _unit(body: Symbol, name: str, width: int, stride: int, project: bool, bottleneck: bool) -> Symbol:
     if bottleneck:
         plan = [(width // 4, 1, 1), (width // 4, 3, stride), (width, 1, 1)]
     else:
@@ -56,15 +63,15 @@ def _unit(body, name, width, stride, project, bottleneck):
     return body + shortcut
 
 
-def _norm(body, name, fix_gamma=False):
+def _norm(body: Symbol, name: str, fix_gamma: bool = False) -> Symbol:
     return mx.sym.BatchNorm(body, fix_gamma=fix_gamma, eps=2e-5, momentum=0.9, name=name)
 
 
-def _rectified(body, name):
+def _rectified(body: Symbol, name: str) -> Symbol:
     return mx.sym.Activation(body, act_type="relu", name=name)
 
 
-def _convolution(body, name, filters, kernel, stride=1):
+def _convolution(body: Symbol, name: str, filters: int, kernel: int, stride: int = 1) -> Symbol:
     return mx.sym.Convolution(
         body,
         num_filter=filters,

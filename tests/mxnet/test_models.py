@@ -1,8 +1,13 @@
 """Models of ours in MXNet, and MXNet's in ours."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from kfp_image_tuning.model.model_files import describe_model, load_model, save_model
@@ -13,7 +18,9 @@ from kfp_image_tuning.model.preprocessing import Preprocessing
 from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.initial_model import InitialModel
 
-CASES = [
+Case = tuple[int, int, bool, str]
+"""Layers, height, whether several labels, preprocessing."""
+CASES: list[Case] = [
     (num_layers, size, multi_label, preprocessing)
     for num_layers in (20, 18, 50)
     for size in (28, 64)
@@ -22,12 +29,12 @@ CASES = [
 IMAGES = 4
 
 
-def name_of(case):
+def name_of(case: Case) -> str:
     return "-".join(map(str, case))
 
 
 @pytest.fixture(scope="module")
-def models(mxnet, tmp_path_factory):
+def models(mxnet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each case's model in both forms, with MXNet's outputs for a few images."""
     folder = tmp_path_factory.mktemp("models")
     for case in CASES:
@@ -38,11 +45,11 @@ def models(mxnet, tmp_path_factory):
     return folder
 
 
-def some_images(size):
+def some_images(size: int) -> NDArray[np.uint8]:
     return np.random.default_rng(size).integers(0, 256, (IMAGES, size, size, 3), dtype=np.uint8)
 
 
-def save_some_model(folder, num_layers, size, multi_label, preprocessing_name):
+def save_some_model(folder: Path, num_layers: int, size: int, multi_label: bool, preprocessing_name: str) -> Path:
     """A model with every array in use, and statistics of images like those that it will see."""
     hyperparameters = Hyperparameters(
         num_classes=7,
@@ -73,7 +80,7 @@ def save_some_model(folder, num_layers, size, multi_label, preprocessing_name):
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_exported_model_gives_the_same_probabilities_in_mxnet(models, case):
+def test_exported_model_gives_the_same_probabilities_in_mxnet(models: Path, case: Case) -> None:
     expected = np.load(models / name_of(case) / "mxnet" / "outputs.npy")
     found = load_model(models / name_of(case)).predict(some_images(case[1]))
     assert expected.std() > 0.01, "the probabilities would not show a difference"
@@ -81,7 +88,7 @@ def test_exported_model_gives_the_same_probabilities_in_mxnet(models, case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_exported_model_reads_back_as_it_was(models, case):
+def test_exported_model_reads_back_as_it_was(models: Path, case: Case) -> None:
     num_layers, size, multi_label, preprocessing = case
     model = read_mxnet_model(models / name_of(case) / "mxnet")
     found = (model.num_layers, model.num_classes, model.image_shape, model.multi_label, model.epoch)
@@ -93,7 +100,7 @@ def test_exported_model_reads_back_as_it_was(models, case):
             np.testing.assert_array_equal(model.arrays[name], array.numpy(), err_msg=name)
 
 
-def test_all_networks_have_the_arrays_shapes_and_outputs_of_mxnets(mxnet, tmp_path):
+def test_all_networks_have_the_arrays_shapes_and_outputs_of_mxnets(mxnet: Callable[..., Any], tmp_path: Path) -> None:
     heights = (28, 64)
     for num_layers in UNITS_PER_STAGE:
         for height in heights:

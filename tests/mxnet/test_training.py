@@ -1,11 +1,15 @@
 """The same training in both: same records, same network, same initial weights, same order of the images."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordReader, RecordWriter
@@ -19,9 +23,12 @@ SIZE, BATCH, EPOCHS, COMPARED_STEPS = 16, 32, 3, 3
 TRAINING_IMAGES, VALIDATION_IMAGES = 44 * BATCH, 12 * BATCH
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.02, 0.9, 1e-4
 
+Trained = tuple[Path, list[float], list[float], dict[str, torch.Tensor], NDArray[Any]]
+"""The folder, MXNet's losses, ours, our weights after the compared steps, our probabilities."""
+
 
 @pytest.fixture(scope="module")
-def trained(mxnet, tmp_path_factory):
+def trained(mxnet: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("training")
     write_digits(folder)
     network = ResNetV2(20, 10, (3, SIZE, SIZE), torch.Generator().manual_seed(3))
@@ -41,7 +48,7 @@ def trained(mxnet, tmp_path_factory):
     return folder, losses, *train(network, folder, preprocessing)
 
 
-def write_digits(folder):
+def write_digits(folder: Path) -> None:
     """Real handwritten digits, 8x8 made larger, each in a colour of its own, on paper with a grain.
 
     Without the grain whole backgrounds are one value, and a rounding error that moves it over a ReLU's threshold moves
@@ -61,7 +68,7 @@ def write_digits(folder):
                 writer.write(ImageRecord(key, (float(labels[number]),), png).pack(), key)
 
 
-def read_digits(path):
+def read_digits(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     with RecordReader(path) as reader:
         records = [ImageRecord.unpack(payload) for payload in reader]
     images = [
@@ -71,17 +78,20 @@ def read_digits(path):
     return torch.from_numpy(np.stack(images)), torch.tensor([int(record.labels[0]) for record in records])
 
 
-def as_mxnet(network, epoch=0):
+def as_mxnet(network: ResNetV2, epoch: int = 0) -> MXNetModel:
     arrays = {name: array.numpy() for name, array in mxnet_arrays(network).items()}
     return MXNetModel(20, 10, (3, SIZE, SIZE), False, epoch, arrays)
 
 
-def train(network, folder, preprocessing):
+def train(
+    network: ResNetV2, folder: Path, preprocessing: Preprocessing
+) -> tuple[list[float], dict[str, torch.Tensor], NDArray[Any]]:
     """The losses of all steps, the weights after the compared ones, the probabilities for the validation images."""
     images, labels = read_digits(folder / "train.rec")
     normalize = preprocessing.on(torch.device("cpu"))
     optimizer = SGD(network, LEARNING_RATE, WEIGHT_DECAY, momentum=MOMENTUM)
-    losses, compared = [], {}
+    losses: list[float] = []
+    compared: dict[str, torch.Tensor] = {}
     for _ in range(EPOCHS):
         network.train()
         for start in range(0, len(images), BATCH):
@@ -96,13 +106,14 @@ def train(network, folder, preprocessing):
     return losses, compared, predict(network, folder, normalize)
 
 
-def predict(network, folder, normalize):
+def predict(network: ResNetV2, folder: Path, normalize: Callable[[torch.Tensor], torch.Tensor]) -> NDArray[Any]:
     images, _ = read_digits(folder / "validation.rec")
     with torch.inference_mode():
-        return network.eval()(normalize(images)).softmax(dim=1).numpy()
+        probabilities: NDArray[Any] = network.eval()(normalize(images)).softmax(dim=1).numpy()
+    return probabilities
 
 
-def test_first_losses_and_weights_agree(trained):
+def test_first_losses_and_weights_agree(trained: Trained) -> None:
     folder, theirs, ours, weights, _ = trained
     assert ours[:COMPARED_STEPS] == pytest.approx(theirs[:COMPARED_STEPS], rel=5e-4)
     initial = read_mxnet_model(folder / "start").arrays
@@ -112,7 +123,7 @@ def test_first_losses_and_weights_agree(trained):
             assert np.linalg.norm(weights[name].numpy() - expected) < 0.1 * change, name
 
 
-def test_both_end_alike(trained):
+def test_both_end_alike(trained: Trained) -> None:
     folder, theirs, ours, _, probabilities = trained
     _, labels = read_digits(folder / "validation.rec")
     expected = np.load(folder / "trained" / "outputs.npy")
@@ -123,7 +134,7 @@ def test_both_end_alike(trained):
     assert np.mean(ours[last]) == pytest.approx(np.mean(theirs[last]), rel=0.3)
 
 
-def test_model_that_mxnet_trained_gives_the_same_probabilities_in_ours(trained):
+def test_model_that_mxnet_trained_gives_the_same_probabilities_in_ours(trained: Trained) -> None:
     folder, *_ = trained
     model = read_mxnet_model(folder / "trained")
     assert (model.num_layers, model.num_classes, model.image_shape) == (20, 10, (3, SIZE, SIZE))

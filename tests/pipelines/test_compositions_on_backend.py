@@ -25,20 +25,20 @@ ROOT = Path(__file__).parents[2]
 DONE_TWICE = ["SUCCEEDED", "SUCCEEDED"]
 
 
-@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
 def deploy(model: dsl.Input[dsl.Model]) -> str:
     import os
 
     return " ".join(sorted(os.listdir(model.path)))
 
 
-@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
 def best_of(accuracies: list) -> float:  # type: ignore[type-arg]  # KFP knows the bare type only
     assert len(accuracies) == 3
     return float(max(accuracies))
 
 
-@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)  # type: ignore[untyped-decorator]
+@dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
 def notify(status: dsl.PipelineTaskFinalStatus) -> str:
     return f"{status.pipeline_task_name} {status.state} {status.error_code} {status.error_message}"
 
@@ -96,7 +96,7 @@ def test_three_whole_pipelines_in_a_loop_are_compared_and_those_that_pass_are_de
 ) -> None:
     image_tuning = components.load_component_from_file(str(folder / "pipeline.yaml"))
 
-    @dsl.pipeline(name="fleet")  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name="fleet")
     def fleet(images: str) -> None:
         with dsl.ExitHandler(notify()):
             with dsl.ParallelFor([0.01, 0.02, 1.0]) as minimum:
@@ -121,7 +121,7 @@ def test_three_whole_pipelines_in_a_loop_are_compared_and_those_that_pass_are_de
 def test_exit_handler_is_told_of_a_pipeline_that_failed_but_not_why(backend: Backend, folder: Path) -> None:
     image_tuning = components.load_component_from_file(str(folder / "pipeline.yaml"))
 
-    @dsl.pipeline(name="handled")  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name="handled")
     def handled() -> None:
         with dsl.ExitHandler(notify()):
             image_tuning(data_images="nowhere")

@@ -28,22 +28,29 @@ echo "$TEAM, $KEY, $(cat /keys/id), $(cat /settings/mode), $(ls /team), $(id -u)
 """
 
 
-@dsl.container_component  # type: ignore[untyped-decorator]
+@dsl.container_component
 def work() -> dsl.ContainerSpec:
     return dsl.ContainerSpec(image="busybox", command=["true"])
 
 
-@dsl.container_component  # type: ignore[untyped-decorator]
+@dsl.container_component
 def report(found: dsl.OutputPath(str)) -> dsl.ContainerSpec:  # type: ignore[valid-type]
     return dsl.ContainerSpec(image="busybox", command=["sh", "-ec", REPORT, found])
 
 
-@dsl.pipeline  # type: ignore[untyped-decorator]
+@dsl.pipeline
 def sized(cpu: str, memory: str, accelerator: str, count: str, number: int) -> None:
     for amount in (count, number):
         task = work()
         task.set_cpu_limit(cpu).set_memory_request(memory)
         task.set_accelerator_type(accelerator).set_accelerator_limit(amount)
+
+
+def install_package(backend: Backend) -> None:
+    """Put our code into the namespace, as the manifests do."""
+    there = backend.namespace.config_maps
+    assert isinstance(there, dict)
+    there.update(config_maps())
 
 
 @pytest.fixture
@@ -90,7 +97,7 @@ def test_an_amount_that_the_driver_cannot_read_ends_the_step_without_a_pod(
 def compile_preparation(values: dict[str, Any]) -> str:
     """The first two steps of a pipeline."""
 
-    @dsl.pipeline  # type: ignore[untyped-decorator]
+    @dsl.pipeline
     def preparation_alone(data_images: str) -> None:
         given = {"data_images": data_images}
         prepare(check("local", given), given)
@@ -100,7 +107,7 @@ def compile_preparation(values: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("step", ["all", "prepare"])
 def test_images_are_named_by_their_claim(step: str, backend: Backend, digits: Path, tmp_path: Path) -> None:
-    backend.namespace.config_maps.update(config_maps())
+    install_package(backend)
     shutil.copytree(digits, tmp_path / "claim" / "tuning" / "digits")
     mounts = {"volume_claims": [{"claim": "team-work", "mount_path": "/mnt/team", "sub_path": "tuning"}]}
     pipeline = compile_preparation({"all": mounts} if step == "all" else {"steps": {step: mounts}})
@@ -120,7 +127,7 @@ def test_images_are_named_by_their_claim(step: str, backend: Backend, digits: Pa
     ],
 )
 def test_a_claim_that_is_not_mounted_is_told_in_the_first_step(place: str, told: str, backend: Backend) -> None:
-    backend.namespace.config_maps.update(config_maps())
+    install_package(backend)
     mounts = {"volume_claims": [{"claim": "team-work", "mount_path": "/mnt/team", "sub_path": "tuning"}]}
     run = backend.run(compile_preparation({"all": mounts}), {"data_images": place})
     assert (run.state, list(run.states)) == ("FAILED", ["preflight"])
@@ -130,7 +137,7 @@ def test_a_claim_that_is_not_mounted_is_told_in_the_first_step(place: str, told:
 
 
 def test_a_pod_gets_what_the_values_file_says(backend: Backend) -> None:
-    @dsl.pipeline  # type: ignore[untyped-decorator]
+    @dsl.pipeline
     def reporting() -> str:
         return report().outputs["found"]  # type: ignore[no-any-return]
 

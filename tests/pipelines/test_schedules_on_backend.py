@@ -92,7 +92,7 @@ def test_each_run_searches_in_a_work_directory_of_its_own(schedule: Schedule, di
 
 
 def test_each_item_of_a_loop_may_have_a_work_directory_of_its_own(schedule: Schedule) -> None:
-    @dsl.pipeline(name="loop")  # type: ignore[untyped-decorator]
+    @dsl.pipeline(name="loop")
     def loop() -> None:
         with dsl.ParallelFor(["roses", "tulips"]) as item:
             run, work = dsl.PIPELINE_JOB_ID_PLACEHOLDER, f"/work/{{run}}/{item}"

@@ -16,7 +16,7 @@ from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, config_maps
 
 
-@dsl.pipeline(name="preparation-alone")  # type: ignore[untyped-decorator]
+@dsl.pipeline(name="preparation-alone")
 def preparation_alone(data_images: str, data_secret: str = "mlpipeline-minio-artifact") -> None:  # a name
     reach_stores(data_preparation(images=data_images), data_secret)
 

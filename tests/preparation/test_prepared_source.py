@@ -18,7 +18,7 @@ def prepared(tmp_path: Path) -> Path:
     return tmp_path / "prepared"
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def files_of(folder: Path) -> dict[str, str]:
     return {name: content for name, content in snapshot(folder).items() if not name.startswith(".preparation")}
 
 

@@ -28,7 +28,8 @@ from kfp_image_tuning.evaluation.mistakes import Mistake
 from kfp_image_tuning.evaluation.scoring import find_answers, score
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.hyperparameter_table import is_active
-from kfp_image_tuning.search.result import Epoch, Trial, TuningResult
+from kfp_image_tuning.search.ranges import CategoricalRange
+from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus, TuningResult
 from kfp_image_tuning.search.search import DatasetSummary, Search
 from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES, SearchSpace
 
@@ -47,16 +48,18 @@ def make_trials(
     count: int,
     objective: Objective = realistic,
     seed: int = 0,
-    statuses: Sequence[str] = ("completed",),
+    statuses: Sequence[TrialStatus] = ("completed",),
     epochs: int = 5,
 ) -> tuple[Trial, ...]:
     random = np.random.default_rng(seed)
-    optimizers = DOCUMENTED_RANGES["optimizer"].values
+    optimizers = DOCUMENTED_RANGES["optimizer"]
+    assert isinstance(optimizers, CategoricalRange)
+    numbers = {n: found for n, found in DOCUMENTED_RANGES.items() if not isinstance(found, CategoricalRange)}
     trials = []
     for number in range(count):
-        optimizer = str(optimizers[random.integers(len(optimizers))])
-        units = {n: float(random.random()) for n in DOCUMENTED_RANGES if n != "optimizer" and is_active(n, optimizer)}
-        values = {name: DOCUMENTED_RANGES[name].from_unit(unit) for name, unit in units.items()}
+        optimizer = str(optimizers.values[random.integers(len(optimizers.values))])
+        units = {n: float(random.random()) for n in numbers if is_active(n, optimizer)}
+        values = {name: numbers[name].from_unit(unit) for name, unit in units.items()}
         status = statuses[number % len(statuses)]
         reached = objective(units, optimizer, random)
         length = 2 if status in ("early_stopped", "stopped") else epochs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kfp_image_tuning.report.importance import LEAST_EXPLAINED, find_importance
-from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, Range
 from kfp_image_tuning.search.result import Trial
 from kfp_image_tuning.search.search_space import DOCUMENTED_RANGES
 from tests.report.documents import Objective, make_trials
@@ -75,7 +75,7 @@ def test_a_few_diverged_trials_do_not_drown_the_rest() -> None:
 
 
 def test_fixed_and_constant_hyperparameters_have_no_share() -> None:
-    ranges = {
+    ranges: dict[str, Range] = {
         "learning_rate": ContinuousRange(0.001, 0.1, "logarithmic"),
         "momentum": ContinuousRange(0.1, 0.9),
         "optimizer": CategoricalRange(("sgd",)),

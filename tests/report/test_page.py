@@ -15,11 +15,11 @@ from kfp_image_tuning.core.errors import DocumentError
 from kfp_image_tuning.dataset.document import Dataset, LabelConflict, SkippedImage, Source
 from kfp_image_tuning.evaluation.gate import judge
 from kfp_image_tuning.report.page import render_report, write_report
-from kfp_image_tuning.search.result import Trial, TuningResult
+from kfp_image_tuning.search.result import Trial, TrialStatus, TuningResult
 from tests.report.documents import make_dataset, make_evaluation, make_result, make_trials
 
 DIGITS = tuple(f"digit {number}" for number in range(10))
-MIXED = ("completed", "early_stopped", "completed", "failed", "completed", "stopped")
+MIXED: tuple[TrialStatus, ...] = ("completed", "early_stopped", "completed", "failed", "completed", "stopped")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp;\u202e"
 

@@ -12,7 +12,7 @@ from sagemaker.core.resources import HyperParameterTuningJob
 from sagemaker.core.utils import utils
 
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.engines.sagemaker.aws import training_image as images
+from kfp_image_tuning.engines.sagemaker.request import training_image as images
 from kfp_image_tuning.engines.sagemaker.request.options import InstanceConfig, WarmStart
 from kfp_image_tuning.engines.sagemaker.request.sdk_objects import to_sagemaker_sdk
 from kfp_image_tuning.engines.sagemaker.request.training_image import is_built_in, training_image

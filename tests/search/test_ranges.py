@@ -2,20 +2,21 @@
 
 import json
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kfp_image_tuning.core.errors import SearchSpaceError
-from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, range_from_dict
+from kfp_image_tuning.search.ranges import CategoricalRange, ContinuousRange, IntegerRange, Scaling, range_from_dict
 
 units = st.floats(0, 1)
 
 
 @st.composite
 def continuous_ranges(draw: st.DrawFn) -> ContinuousRange:
-    scaling = draw(st.sampled_from(["linear", "logarithmic", "reverse_logarithmic", "logarithmic_from_zero"]))
+    scaling = draw(st.sampled_from(get_args(Scaling)))
     low = 0.0 if scaling == "logarithmic_from_zero" else draw(st.floats(1e-8, 0.4))
     return ContinuousRange(low, draw(st.floats(0.5, 0.999)), scaling)
 

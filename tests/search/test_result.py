@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -28,9 +29,14 @@ def make_result(**changes: object) -> TuningResult:
         ),
         Trial(name="trial-3", status="early_stopped", hyperparameters={"eps": 1e-3}, objective=0.9, best_epoch=0),
     )
-    values = {"engine": "local", "status": "completed", "stop_reason": "all 3 trials are done", "trials": trials}
+    values: dict[str, Any] = {
+        "engine": "local",
+        "status": "completed",
+        "stop_reason": "all 3 trials are done",
+        "trials": trials,
+    }
     values |= {"search": make_search().to_dict(), "started_at": 1.0, "seconds": 2.0}
-    return TuningResult(**{**values, **changes})  # type: ignore[arg-type]
+    return TuningResult(**{**values, **changes})
 
 
 def test_the_best_trial_is_the_first_of_equals() -> None:

@@ -1,6 +1,7 @@
 """The description of a search: completed for its data, checked, identified."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "changes", "wishes", "kind", "message"), REFUSED, ids=[case[0] for case in REFUSED])
 def test_a_search_that_cannot_work_is_refused_before_it_costs_anything(
-    name: str, changes: dict[str, object], wishes: dict[str, object], kind: type[Exception], message: str
+    name: str, changes: dict[str, Any], wishes: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
         make_search(changes, **wishes)

@@ -26,10 +26,10 @@ def pod_of_another_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_on_a_claim_is_seen_where_the_step_mounts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    placement = Placement(storage="pvc://team/tuning")
-    assert placement.mount is None
+    storage = "pvc://team/tuning"
+    assert Placement(storage=storage).mount is None
     monkeypatch.setenv(CLAIMS_VARIABLE, '{"pvc://team":"/work"}')
-    assert placement.mount == Path("/work/tuning")
+    assert Placement(storage=storage).mount == Path("/work/tuning")
     assert Placement(storage="pvc://team/tuning", storage_mount="/mnt").mount == Path("/mnt")
     assert Placement(storage="s3://team/tuning").mount is None
 

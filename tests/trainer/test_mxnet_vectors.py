@@ -2,13 +2,15 @@
 
 import gzip
 import json
-import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from kfp_image_tuning.model.mxnet_arrays import read_arrays
@@ -25,12 +27,11 @@ from kfp_image_tuning.trainer.augmentation import jitter_color, random_crop_and_
 from kfp_image_tuning.trainer.measures import sum_loss
 from kfp_image_tuning.trainer.optimizers import SGD, make_optimizer
 from kfp_image_tuning.trainer.schedule import LearningRateSchedule
+from tests.mxnet.augmentation_statistics import measure
+from tests.mxnet.drawn_arrays import draw, probe
 
 TESTS = Path(__file__).parent.parent
 VECTORS = TESTS / "data" / "mxnet"
-DRAWN = runpy.run_path(str(TESTS / "mxnet" / "drawn_arrays.py"))
-STATISTICS = runpy.run_path(str(TESTS / "mxnet" / "augmentation_statistics.py"))
-draw, probe = DRAWN["draw"], DRAWN["probe"]
 
 OPTIMIZERS = json.loads((VECTORS / "optimizers.json").read_text())
 SHAPES = json.loads(gzip.decompress((VECTORS / "shapes.json.gz").read_bytes()))
@@ -39,13 +40,13 @@ SHAPES = json.loads(gzip.decompress((VECTORS / "shapes.json.gz").read_bytes()))
 class TinyNetwork(nn.Module):
     """One array of each kind that weight decay treats in its own way, under MXNet's names."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv0 = nn.Conv2d(3, 4, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(4)
         self.fc1 = nn.Linear(4, 5)
 
-    def weights(self):
+    def weights(self) -> dict[str, torch.Tensor]:
         return {
             "conv0_weight": self.conv0.weight,
             "bn1_gamma": self.bn1.weight,
@@ -56,7 +57,7 @@ class TinyNetwork(nn.Module):
 
 
 @pytest.mark.parametrize("number", range(len(OPTIMIZERS["cases"])), ids=lambda number: str(OPTIMIZERS["cases"][number]))
-def test_optimizer_follows_mxnets_trajectory_through_drops_of_the_learning_rate(number):
+def test_optimizer_follows_mxnets_trajectory_through_drops_of_the_learning_rate(number: int) -> None:
     epoch_updates = 1
     hyperparameters = Hyperparameters(
         num_classes=5,
@@ -85,7 +86,7 @@ def test_optimizer_follows_mxnets_trajectory_through_drops_of_the_learning_rate(
 
 
 @pytest.mark.parametrize("name", ["bn_data", "bn1"])
-def test_batch_normalization_computes_what_mxnet_computes(name):
+def test_batch_normalization_computes_what_mxnet_computes(name: str) -> None:
     with np.load(VECTORS / "batch_norm.npz") as file:
         keys = [key for key in file if key.startswith(f"{name}/")]
         vector = {key.removeprefix(f"{name}/"): torch.from_numpy(file[key]) for key in keys}
@@ -112,14 +113,14 @@ def test_batch_normalization_computes_what_mxnet_computes(name):
     torch.testing.assert_close(layer.running_var, expected)
 
 
-def unbiased(before, after, count, steps):
+def unbiased(before: Any, after: Any, count: int, steps: int) -> Any:
     """MXNet's running variance as on a GPU: cuDNN takes the unbiased estimate, MXNet on a CPU the biased one."""
     kept = 0.9**steps * before
     return kept + (after - kept) * count / (count - 1)
 
 
 @pytest.mark.parametrize("case", SHAPES)
-def test_network_has_the_arrays_of_mxnets_symbol(case):
+def test_network_has_the_arrays_of_mxnets_symbol(case: str) -> None:
     num_layers, height = map(int, case.split("/"))
     assert array_shapes(num_layers, 10, (3, height, height)) == {
         name: tuple(shape) for name, shape in SHAPES[case].items()
@@ -142,13 +143,13 @@ def test_network_has_the_arrays_of_mxnets_symbol(case):
         (200, 62637776),
     ],
 )
-def test_network_counts_the_parameters_of_mxnets(num_layers, parameters):
+def test_network_counts_the_parameters_of_mxnets(num_layers: int, parameters: int) -> None:
     height = 28 if num_layers in (20, 32, 44, 56, 110) else 224
     with torch.device("meta"):
         assert count_parameters(ResNetV2(num_layers, 10, (3, height, height))) == parameters
 
 
-def drawn_network(num_layers, height):
+def drawn_network(num_layers: int, height: int) -> ResNetV2:
     network = ResNetV2(num_layers, 10, (3, height, height))
     shapes = array_shapes(num_layers, 10, (3, height, height))
     arrays = {name: torch.from_numpy(draw(name, shape)) for name, shape in shapes.items()}
@@ -157,7 +158,7 @@ def drawn_network(num_layers, height):
 
 
 @pytest.mark.parametrize("case", ["20/28", "18/64", "50/33", "20/64", "110/28"])
-def test_network_gives_mxnets_probabilities(case):
+def test_network_gives_mxnets_probabilities(case: str) -> None:
     num_layers, height = map(int, case.split("/"))
     network = drawn_network(num_layers, height).eval()
     with torch.inference_mode():
@@ -167,7 +168,7 @@ def test_network_gives_mxnets_probabilities(case):
         np.testing.assert_allclose(found.numpy(), expected[case], rtol=1e-4, atol=1e-6)
 
 
-def test_first_training_steps_change_every_array_as_in_mxnet():
+def test_first_training_steps_change_every_array_as_in_mxnet() -> None:
     expected = json.loads((VECTORS / "training_steps.json").read_text())
     network = drawn_network(expected["num_layers"], expected["height"]).train()
     before = mxnet_arrays(network)
@@ -198,9 +199,9 @@ def test_first_training_steps_change_every_array_as_in_mxnet():
         assert abs(found - wanted) <= 0.1 * scale + 1e-6, f"{name}: {found} instead of {wanted}"
 
 
-def count_pixels(network):
+def count_pixels(network: nn.Module) -> dict[str, int]:
     """Fills itself while the network runs: how many numbers each batch normalization averages."""
-    counts = {}
+    counts: dict[str, int] = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             key = name.replace(".", "_") + "_moving_var"
@@ -210,7 +211,7 @@ def count_pixels(network):
     return counts
 
 
-def test_arrays_of_every_floating_point_type_are_read():
+def test_arrays_of_every_floating_point_type_are_read() -> None:
     arrays = read_arrays(VECTORS / "arrays.params")
     assert list(arrays) == ["arg:fc1_weight", "arg:fc1_bias", "aux:bn1_moving_mean", "aux:bn1_moving_var"]
     np.testing.assert_array_equal(arrays["arg:fc1_weight"], draw("fc1_weight", (3, 4)))
@@ -219,7 +220,7 @@ def test_arrays_of_every_floating_point_type_are_read():
     np.testing.assert_array_equal(arrays["aux:bn1_moving_var"], draw("bn1_moving_var", (1, 2, 1)))
 
 
-def test_symbol_that_mxnet_saved_is_read(tmp_path):
+def test_symbol_that_mxnet_saved_is_read(tmp_path: Path) -> None:
     shapes = array_shapes(20, 10, (3, 28, 28))
     model = MXNetModel(20, 10, (3, 28, 28), False, 4, {name: draw(name, shape) for name, shape in shapes.items()})
     _, symbol, _ = write_files(model, tmp_path)
@@ -227,17 +228,17 @@ def test_symbol_that_mxnet_saved_is_read(tmp_path):
     assert not read_mxnet_model(tmp_path).multi_label
 
 
-def test_symbol_of_ours_is_the_graph_that_mxnet_saved(tmp_path):
+def test_symbol_of_ours_is_the_graph_that_mxnet_saved(tmp_path: Path) -> None:
     shapes = array_shapes(20, 10, (3, 28, 28))
     model = MXNetModel(20, 10, (3, 28, 28), False, 4, {name: draw(name, shape) for name, shape in shapes.items()})
     _, symbol, _ = write_files(model, tmp_path)
     assert graph(symbol) == graph(VECTORS / "resnet-20-symbol.json")
 
 
-def graph(path):
+def graph(path: Path) -> set[int]:
     """Every operator with its settings and how it is joined to the others; names of no meaning are left out."""
     nodes = json.loads(path.read_text())["nodes"]
-    described = []
+    described: list[int] = []
     for node in nodes:
         inputs = tuple(described[number] for number, _, _ in node["inputs"])
         name = node["name"] if node["op"] == "null" else ""
@@ -247,18 +248,18 @@ def graph(path):
 
 
 @pytest.fixture(scope="module")
-def augmentation():
-    steps = {
+def augmentation() -> dict[str, Any]:
+    steps: dict[str, Callable[[torch.Tensor, int, int, torch.Generator], torch.Tensor]] = {
         "crop": random_crop_and_flip,
         "color": lambda images, height, width, generator: jitter_color(images, generator),
         "warp": lambda images, height, width, generator: warp(images, generator),
     }
 
-    def augment(image, count, kind, size):
+    def augment(image: NDArray[np.uint8], count: int, kind: str, size: int) -> NDArray[Any]:
         images = torch.from_numpy(image).expand(count, *image.shape)
         return steps[kind](images, size, size, torch.Generator().manual_seed(1)).numpy()
 
-    return STATISTICS["measure"](augment, cv2)
+    return measure(augment, cv2)
 
 
 MXNET_AUGMENTATION = json.loads((VECTORS / "augmentation.json").read_text())
@@ -273,7 +274,7 @@ MXNET_AUGMENTATION = json.loads((VECTORS / "augmentation.json").read_text())
         if isinstance(value, dict)
     ],
 )
-def test_augmentation_draws_from_mxnets_distribution(augmentation, step, quantity):
+def test_augmentation_draws_from_mxnets_distribution(augmentation: dict[str, Any], step: str, quantity: str) -> None:
     found, expected = augmentation[step][quantity], MXNET_AUGMENTATION[step][quantity]
     low, high = expected["quantiles"][0], expected["quantiles"][-1]
     scale = max(high - low, 0.2)
@@ -282,14 +283,14 @@ def test_augmentation_draws_from_mxnets_distribution(augmentation, step, quantit
     assert found["quantiles"] == pytest.approx(expected["quantiles"], abs=0.07 * scale)
 
 
-def test_crops_and_flips_are_as_frequent_as_mxnets(augmentation):
+def test_crops_and_flips_are_as_frequent_as_mxnets(augmentation: dict[str, Any]) -> None:
     found, expected = augmentation["crop"], MXNET_AUGMENTATION["crop"]
     assert found["mirrored"] == pytest.approx(expected["mirrored"], abs=0.04)
     assert found["left"] == pytest.approx(expected["left"], abs=0.03)
     assert found["top"] == pytest.approx(expected["top"], abs=0.03)
 
 
-def test_warps_turn_by_whole_degrees_about_mxnets_centre_and_fill_with_white(augmentation):
+def test_warps_turn_by_whole_degrees_about_mxnets_centre_and_fill_with_white(augmentation: dict[str, Any]) -> None:
     assert augmentation["warp"]["filling"] == MXNET_AUGMENTATION["warp"]["filling"] == 255
     for warp_measured in (augmentation["warp"], MXNET_AUGMENTATION["warp"]):
         assert warp_measured["distance from whole degrees"] < 0.05

@@ -20,29 +20,30 @@ RATES = (0.1, 0.1, 0.01, 0.01, 0.01)
 DECAY, MOMENTUM, BETA_1, BETA_2, EPS, GAMMA = 0.1, 0.9, 0.8, 0.95, 0.05, 0.7
 
 
-def sgd(weight: Array, gradient: Array, state: dict[str, Any], rate: float, decay: float) -> Array:
-    state["m"] = MOMENTUM * state.get("m", 0.0) - rate * (gradient + decay * weight)
+def sgd(weight: Array, gradient: Array, state: dict[str, Array], rate: float, decay: float) -> Array:
+    state["m"] = MOMENTUM * state.get("m", np.zeros_like(weight)) - rate * (gradient + decay * weight)
     return weight + state["m"]
 
 
-def nag(weight: Array, gradient: Array, state: dict[str, Any], rate: float, decay: float) -> Array:
-    before = state.get("m", 0.0)
+def nag(weight: Array, gradient: Array, state: dict[str, Array], rate: float, decay: float) -> Array:
+    before = state.get("m", np.zeros_like(weight))
     ahead = MOMENTUM * before - rate * (gradient + decay * weight)
     updated = weight + (1 + MOMENTUM) * ahead - MOMENTUM * before
     state["m"] = MOMENTUM * before - rate * (gradient + decay * updated)
     return updated
 
 
-def adam(weight: Array, gradient: Array, state: dict[str, Any], rate: float, decay: float) -> Array:
-    step = state["t"] = state.get("t", 0) + 1
-    state["m"] = BETA_1 * state.get("m", 0.0) + (1 - BETA_1) * gradient
-    state["v"] = BETA_2 * state.get("v", 0.0) + (1 - BETA_2) * gradient**2
+def adam(weight: Array, gradient: Array, state: dict[str, Array], rate: float, decay: float) -> Array:
+    state["t"] = state.get("t", np.zeros(1)) + 1
+    step = int(state["t"][0])
+    state["m"] = BETA_1 * state.get("m", np.zeros_like(weight)) + (1 - BETA_1) * gradient
+    state["v"] = BETA_2 * state.get("v", np.zeros_like(weight)) + (1 - BETA_2) * gradient**2
     corrected = rate * math.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
     return weight - corrected * state["m"] / (np.sqrt(state["v"]) + EPS)
 
 
-def rmsprop(weight: Array, gradient: Array, state: dict[str, Any], rate: float, decay: float) -> Array:
-    state["n"] = GAMMA * state.get("n", 0.0) + (1 - GAMMA) * gradient**2
+def rmsprop(weight: Array, gradient: Array, state: dict[str, Array], rate: float, decay: float) -> Array:
+    state["n"] = GAMMA * state.get("n", np.zeros_like(weight)) + (1 - GAMMA) * gradient**2
     return weight - rate * gradient / np.sqrt(state["n"] + EPS)
 
 

@@ -51,8 +51,9 @@ def contract(
     write_json(root / "input/config/hyperparameters.json", values)
     write_json(root / "input/config/inputdataconfig.json", channels or {})
     (root / "input" / "data").mkdir()
-    for channel in ("train", "validation") if records else ():
-        (root / "input" / "data" / channel).symlink_to(records / channel)
+    if records is not None:
+        for channel in ("train", "validation"):
+            (root / "input" / "data" / channel).symlink_to(records / channel)
     return root
 
 
@@ -129,7 +130,7 @@ def manifest_stream(path: Path, data: Images, label: Any) -> bytes:
     return path.read_bytes()
 
 
-LABELS: dict[str, tuple[Any, str, dict[str, str]]] = {
+LABELS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "text": (lambda value: json.dumps(str(value)).encode(), "", {}),
     "number": (lambda value: str(value).encode(), "", {}),
     "multi-hot": (

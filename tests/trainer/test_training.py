@@ -98,19 +98,20 @@ def test_the_log_has_the_built_in_algorithms_lines(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path) -> None:
-    settings = {"augmentation_type": "crop_color_transform", "epochs": 1, "training": digits(scale=2).part(0, 160)}
+    settings: dict[str, Any] = {"augmentation_type": "crop_color_transform", "epochs": 1}
+    training = digits(scale=2).part(0, 160)
     settings |= {"image_shape": (1, 12, 12), "num_training_samples": 160}
     runs = {name: tmp_path / name for name in ("first", "again", "other")}
     validation = digits(scale=2).part(1400, 1500)
-    results = []
+    results: list[TrainingResult] = []
     for name, directory in runs.items():
         torch.manual_seed(len(results))
-        hyperparameters = make_hyperparameters(**{k: v for k, v in settings.items() if k != "training"})
+        hyperparameters = make_hyperparameters(**settings)
         seed = 2 if name == "other" else 1
         results.append(
             train(
                 hyperparameters,
-                settings["training"],  # type: ignore[arg-type]
+                training,
                 validation,
                 classes=CLASSES,
                 model_directory=directory / "model",
@@ -127,10 +128,10 @@ def test_nothing_is_left_behind_in_the_process(tmp_path: Path) -> None:
     torch.manual_seed(5)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     np.random.seed(5)
-    numpy_state = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    numpy_state = np.random.get_state(legacy=False)["state"]["key"].copy()
     run(tmp_path, epochs=1, augmentation_type="crop")
     assert torch.equal(torch.get_rng_state(), state)
-    assert (np.random.get_state()[1] == numpy_state).all()  # type: ignore[index]
+    assert (np.random.get_state(legacy=False)["state"]["key"] == numpy_state).all()
     assert torch.get_num_threads() == threads
     assert torch.is_grad_enabled()
     assert float(torch.tensor(1e-39) * 0.5) > 0, "numbers near zero count again"
@@ -138,7 +139,7 @@ def test_nothing_is_left_behind_in_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("frequency", [None, 1])
 def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path, frequency: int | None) -> None:
-    settings = {"epochs": 3, "augmentation_type": "crop", "optimizer": "adam", "learning_rate": 0.005}
+    settings: dict[str, Any] = {"epochs": 3, "augmentation_type": "crop", "optimizer": "adam", "learning_rate": 0.005}
     settings |= {"checkpoint_frequency": frequency, "lr_scheduler_step": (2,)}
     whole = run(tmp_path / "whole", **settings, checkpoint_directory=tmp_path / "whole" / "checkpoints")
 
@@ -254,7 +255,7 @@ def test_a_training_that_diverges_later_keeps_its_best_epoch(tmp_path: Path) -> 
 
 
 def test_early_stopping_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:
-    settings = {"early_stopping": True, "early_stopping_min_epochs": 2, "early_stopping_patience": 1}
+    settings: dict[str, Any] = {"early_stopping": True, "early_stopping_min_epochs": 2, "early_stopping_patience": 1}
     result = run(tmp_path, **settings, early_stopping_tolerance=1.0, epochs=9, learning_rate=0.0)
     assert (result.outcome, len(result.history)) == ("early_stopped", 2)
 

@@ -57,7 +57,7 @@ class Namespace:
 
     def service_variables(self) -> dict[str, str]:
         """What Kubernetes tells every pod of the namespace's Services."""
-        variables = {}
+        variables: dict[str, str] = {}
         for name, place in {**self.services, "kubernetes": self.api_server}.items():
             host, _, port = place.rpartition(":")
             prefix = name.upper().replace("-", "_")

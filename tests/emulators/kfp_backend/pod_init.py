@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 MS_RDONLY, MS_NOSUID, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 32, 4096, 16384
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -27,12 +28,12 @@ HIDDEN = ("tmp", "root", "run", "dev", "proc", "home", "mnt", "media", "srv")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(source, target, kind="none", flags=0, options=""):
+def mount(source: str | Path, target: str | Path, kind: str = "none", flags: int = 0, options: str = "") -> None:
     if libc.mount(str(source).encode(), str(target).encode(), kind.encode(), flags, options.encode()):
         raise OSError(ctypes.get_errno(), f"cannot mount {source} on {target}")
 
 
-def bind(source, target, *, read_only=False):
+def bind(source: str | Path, target: str | Path, *, read_only: bool = False) -> None:
     """Show a file or a folder at a place, which is made."""
     source, target = Path(source), Path(target)
     if source.is_dir():
@@ -45,7 +46,7 @@ def bind(source, target, *, read_only=False):
         mount(source, target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
-def build_root(spec):
+def build_root(spec: dict[str, Any]) -> Path:
     """A root folder of the pod's own over this machine's programs."""
     root = Path(spec["folder"]) / "root"
     root.mkdir(exist_ok=True)
@@ -83,7 +84,7 @@ def build_root(spec):
     return root
 
 
-def build_devices(root):
+def build_devices(root: Path) -> None:
     for name in DEVICES:
         bind(f"/dev/{name}", root / "dev" / name)
     for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
@@ -92,7 +93,7 @@ def build_devices(root):
     mount("tmpfs", root / "dev/shm", "tmpfs", MS_NOSUID, "mode=1777,size=64m")
 
 
-def container_command(spec):
+def container_command(spec: dict[str, Any]) -> list[str]:
     """The launcher as the container's user without capabilities."""
     command = [spec["python"], "-I", spec["launcher"], spec["launcher_spec"]]
     if os.getuid() != 0 or not shutil.which("setpriv"):
@@ -102,7 +103,7 @@ def container_command(spec):
     return ["setpriv", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", *ids, *command]
 
 
-def supervise(spec, process):
+def supervise(spec: dict[str, Any], process: subprocess.Popen[bytes]) -> int:
     """Obey orders until the launcher is gone; returns its exit code."""
     started = time.monotonic()
     told = 0.0
@@ -120,10 +121,10 @@ def supervise(spec, process):
     if told:
         # What the launcher leaves behind lives until this process is gone.
         time.sleep(max(0.0, told + spec["death_seconds"] - time.monotonic()))
-    return process.returncode
+    return process.wait()
 
 
-def main():
+def main() -> None:
     spec = json.loads(Path(sys.argv[1]).read_text())
     root = build_root(spec)
     os.chroot(root)

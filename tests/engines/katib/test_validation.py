@@ -18,7 +18,8 @@ from tools.kubernetes_fields import TABLE, make_table
 
 def make_experiment() -> dict[str, Any]:
     (experiment,) = build_experiments(make_search(search_mode="flat"), make_options(run="r"))
-    return json.loads(json.dumps(experiment.document))
+    document: dict[str, Any] = json.loads(json.dumps(experiment.document))
+    return document
 
 
 def change(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The coordinates that strategies see."""
 
+from typing import Any
+
 import pytest
 
 from kfp_image_tuning.engines.local.axes import OUTSIDE, Axis, make_axis
@@ -21,7 +23,7 @@ def all_axes(search: Search) -> list[tuple[str, str, Axis]]:
 def test_every_documented_value_stays_within_reach(optimizer: str, name: str, axis: Axis) -> None:
     assert axis.to_value(0.0) == pytest.approx(axis.range.minimum)
     assert axis.to_value(1.0) == pytest.approx(axis.range.maximum)
-    values = [axis.to_value(step / 200) for step in range(201)]
+    values: list[Any] = [axis.to_value(step / 200) for step in range(201)]
     assert values == sorted(values)
 
 

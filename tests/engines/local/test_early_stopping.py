@@ -141,7 +141,7 @@ def run_recorded(search: Search, curves: list[dict[str, Any]]) -> tuple[float, l
     for curve in curves:
         record = at()
         records.append(record)
-        steps = [Point(images, 1.0, accuracy) for images, accuracy in curve["points"]]
+        steps: list[Point | Epoch] = [Point(images, 1.0, accuracy) for images, accuracy in curve["points"]]
         steps += [
             Epoch(epoch=number, train_accuracy=trained, validation_accuracy=validated)
             for number, (trained, validated) in enumerate(curve["epochs"])

@@ -269,7 +269,14 @@ def test_workers_that_do_not_start_end_the_search_with_their_log(
 @contextlib.contextmanager
 def searching_process(dataset: Path, output: Path, settings: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
     """A search in a process of its own."""
-    program = [sys.executable, "-m", "tests.engines.local.searching", dataset, output, json.dumps(settings)]
+    program: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "tests.engines.local.searching",
+        dataset,
+        output,
+        json.dumps(settings),
+    ]
     with subprocess.Popen(program, cwd=ROOT) as process:
         try:
             yield process

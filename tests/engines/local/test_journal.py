@@ -11,14 +11,15 @@ from kfp_image_tuning.core.errors import DocumentError, EngineError
 from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, Journal
 from kfp_image_tuning.engines.local.trial_records import Point, Record
 from kfp_image_tuning.search.budget import Budget
-from kfp_image_tuning.search.result import Epoch
+from kfp_image_tuning.search.result import Epoch, TrialStatus
 from tests.engines.local.searching import make_trial
 from tests.search.searches import make_search
 
 
 def write_trials(journal: Journal) -> None:
     """Two finished trials and one that runs."""
-    for number, end in enumerate(("completed", "failed", None)):
+    ends: tuple[TrialStatus | None, ...] = ("completed", "failed", None)
+    for number, end in enumerate(ends):
         trial = make_trial(number, status="running", hyperparameters={"learning_rate": 0.1}, started_at=1.5)
         record = Record(number, {"learning_rate": 0.1, "optimizer": "sgd"}, "defaults", trial)
         journal.add_started(record)

@@ -26,8 +26,8 @@ def make_search(changes: dict[str, Any] | None = None, **wishes: Any) -> Search:
 
 def judge(values: dict[str, Any]) -> float:
     """An accuracy that is best for nag with a learning rate of about 0.06 and a small weight decay."""
-    distance = abs(values["learning_rate"] - 0.06) * 5 + values.get("weight_decay", 0.1) * 20
-    return max(0.1, 0.98 - distance - 0.05 * (values["optimizer"] != "nag"))
+    distance: float = abs(values["learning_rate"] - 0.06) * 5 + values.get("weight_decay", 0.1) * 20
+    return max(0.1, 0.98 - distance - 0.05 * int(values["optimizer"] != "nag"))
 
 
 def try_out(search: Search, count: int) -> list[Record]:

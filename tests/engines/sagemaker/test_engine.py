@@ -15,6 +15,7 @@ from kfp_image_tuning.engines.sagemaker.aws.calls import LONGEST_PAUSE, Backoff,
 from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.result import TuningResult
+from tests.emulators.faults import FaultKind
 from tests.emulators.recorded_curves import recorded_curve
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.emulators.training_jobs import NO_CAPACITY, CurveRunner
@@ -241,8 +242,9 @@ def test_stopped_job_is_a_failure_where_that_is_wanted(emulator: SageMakerEmulat
 def test_stop_is_sent_at_once_and_until_it_is_heard(emulator: SageMakerEmulator) -> None:
     emulator.seconds_per_poll = 1.0
     engine = SageMakerEngine(replace(OPTIONS, endpoint_url=emulator.url, poll_seconds=1.0))
-    for kind in ("throttling", "reset", "internal"):
-        emulator.faults.add(kind, STOP)  # type: ignore[arg-type]
+    kinds: tuple[FaultKind, ...] = ("throttling", "reset", "internal")
+    for kind in kinds:
+        emulator.faults.add(kind, STOP)
     with credentials():
         session = engine.start(engine.plan(small_search()))
         events = session.events()

@@ -219,8 +219,8 @@ def test_hyperband_takes_its_resource_from_the_epochs() -> None:
 
 
 def test_a_grid_leaves_the_number_of_trials_out() -> None:
-    changes = {"learning_rate": [0.1, 0.01], "mini_batch_size": [16, 32, 64], "optimizer": "sgd"}
-    changes |= {"momentum": 0.9, "weight_decay": 1e-4}  # type: ignore[dict-item]
+    changes: dict[str, Any] = {"learning_rate": [0.1, 0.01], "mini_batch_size": [16, 32, 64], "optimizer": "sgd"}
+    changes |= {"momentum": 0.9, "weight_decay": 1e-4}
     config = build_request(small_search(changes=changes, strategy="grid"), OPTIONS)["HyperParameterTuningJobConfig"]
     assert "MaxNumberOfTrainingJobs" not in config["ResourceLimits"]
     assert config["ParameterRanges"]["CategoricalParameterRanges"][0]["Values"] == ["0.1", "0.01"]

@@ -48,5 +48,5 @@ def run_on(
     engine = SageMakerEngine(replace(OPTIONS, endpoint_url=emulator.url, **options))
     with credentials():
         return run_search(
-            engine, engine.plan(search), path / "result.json", show=[].append if lines is None else lines.append
+            engine, engine.plan(search), path / "result.json", show=(lambda _: None) if lines is None else lines.append
         )

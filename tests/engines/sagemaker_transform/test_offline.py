@@ -1,6 +1,7 @@
 """The built-in algorithm's artefact, evaluated without SageMaker."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ NOWHERE = Account(role="", bucket="", region="", run_id="")
 
 
 def evaluate(found: Found, **wishes: str) -> Evaluation:
-    arguments = {
+    arguments: dict[str, Any] = {
         "model": str(found.model),
         "dataset": str(found.dataset.directory),
         "tuning_result": str(found.result),

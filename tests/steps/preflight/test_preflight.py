@@ -83,7 +83,7 @@ def test_each_mistake_is_told_by_the_forms_name(engine: str, name: str, value: A
 
 
 def test_amounts_in_kubernetes_words_are_fine() -> None:
-    amounts = {"data_cpu": "500m", "data_memory": "1.5Gi", "eval_cpu": "0.5", "tune_memory": "64G"}
+    amounts: dict[str, Any] = {"data_cpu": "500m", "data_memory": "1.5Gi", "eval_cpu": "0.5", "tune_memory": "64G"}
     assert problems(**amounts, tune_accelerator="nvidia.com/mig-1g.10gb", tune_accelerator_count="2") == []
 
 
