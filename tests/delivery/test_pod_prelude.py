@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import urllib.request
-import venv
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from kfp_image_tuning.core.installed_code import KEY, MOUNT_PATH, config_map_nam
 from kfp_image_tuning.delivery.package_archive import build_archive, collect_files
 from kfp_image_tuning.delivery.pod_prelude import build_prelude
 from kfp_image_tuning.steps.plain_errors import framed
+from tests.pipelines.environments import make_environment
 
 VERSION = "7.8.9"
 STEP = ["python3", "-c", "import kfp_image_tuning.core.errors as e, little, kfpish; print(e.__file__, little.HERE)"]
@@ -61,7 +61,7 @@ class Pod:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        venv.create(folder / "python", with_pip=True)
+        make_environment(folder / "python")
         self.mount = folder / "mount"
         self.mount.mkdir()
         self.termination_log = folder / "termination-log"

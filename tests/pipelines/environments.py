@@ -1,10 +1,12 @@
 """Environments that stand for container images: an own folder over packages that lie elsewhere."""
 
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 
@@ -17,12 +19,32 @@ def make_environment(folder: Path, base: Path | None = None, *, for_users: bool 
         for_users: Whether those who may not write there can install into their homes, as in an image; then it has
             this machine's own packages, too.
     """
-    venv.create(folder, with_pip=base is None, system_site_packages=for_users)
-    if base is not None:
-        packages = sysconfig.get_path("purelib", "venv", vars={"base": str(base.parent)})
-        site = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(folder)}))
-        (site / "base.pth").write_text(f"{packages}\n")
-    return folder / "bin"
+    venv.create(folder, system_site_packages=for_users)
+    binaries = folder / "bin"
+    if base is None:
+        link_package(distribution("pip"), binaries)
+    else:
+        (_packages_of(binaries) / "base.pth").write_text(f"{_packages_of(base)}\n")
+    return binaries
+
+
+def link_package(package: Distribution, binaries: Path) -> None:
+    """Show a package of this environment in another one, but for its programs: what runs there are modules."""
+    site = _packages_of(binaries)
+    for file in package.files or []:
+        if ".." in file.parts:
+            continue
+        target = site / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(str(file.locate()), target)
+        except OSError:
+            # Another file system.
+            shutil.copy(str(file.locate()), target)
+
+
+def _packages_of(binaries: Path) -> Path:
+    return Path(sysconfig.get_path("purelib", "venv", vars={"base": str(binaries.parent)}))
 
 
 def build_wheel(checkout: Path, folder: Path) -> Path:
