@@ -85,7 +85,7 @@ def test_an_image_comes_in_by_a_pipe_and_the_model_in_an_archive(model: Path, ph
     archive = tmp_path / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(model, ".")
-    command = [sys.executable, "-m", "kfp_image_tuning", "predict", "--model", archive, "--format", "jsonl", "-"]
+    command = [sys.executable, "-m", "kfp_image_tuning", "predict", "--model", str(archive), "--format", "jsonl", "-"]
     found = subprocess.run(command, input=(photos / "a.png").read_bytes(), capture_output=True, check=True)
     (expected,) = predict(model, [str(photos / "a.png")])
     row = json.loads(found.stdout)
