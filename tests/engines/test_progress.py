@@ -45,10 +45,10 @@ def test_running_trials_are_shown_as_a_table_from_time_to_time(monkeypatch: pyte
     monkeypatch.setattr(progress, "TABLE_SECONDS", -1.0)
     trials = [finished(1, 0.93), finished(2, None), running(3), running(4, 0.5, 0.81, 0.79)]
     assert lines(trials, Event(kind="waiting")) == [
-        "[      0 s] 2 of 12 trials done, 1 failed, 2 running | best 0.9300 (job-001) | about 0 s left",
-        "          running      epoch  accuracy      best      since",
-        "          job-004       3/30    0.7900    0.8100     10 min",
-        "          job-003   starting                         10 min",
+        "[        0 s] 2 of 12 trials done, 1 failed, 2 running | best 0.9300 (job-001) | about 0 s left",
+        "              running      epoch  accuracy      best      since",
+        "              job-004       3/30    0.7900    0.8100     10 min",
+        "              job-003   starting                         10 min",
     ]
 
 
@@ -66,16 +66,16 @@ def test_time_left_follows_from_what_trials_take_and_how_many_run_side_by_side()
 
 def test_failed_trials_say_nothing_of_the_time_left() -> None:
     (line,) = lines([], Event(kind="finished", trial=finished(1, None)))
-    assert line == "[      0 s] job-001 failed (1/12 done): out of memory | no result yet"
+    assert line == "[        0 s] job-001 failed (1/12 done): out of memory | no result yet"
 
 
 def test_note_stands_alone() -> None:
-    assert lines([], Event(kind="waiting", note="logs: https://console")) == ["[      0 s] logs: https://console"]
+    assert lines([], Event(kind="waiting", note="logs: https://console")) == ["[        0 s] logs: https://console"]
 
 
 def test_silence_is_broken_by_what_is_running(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "QUIET_SECONDS", -1.0)
     monkeypatch.setattr(progress, "QUIET_SHARE", -1.0)
-    assert lines([], Event(kind="waiting")) == ["[      0 s] waiting for the first trial | no result yet"]
+    assert lines([], Event(kind="waiting")) == ["[        0 s] waiting for the first trial | no result yet"]
     started = [Event(kind="started", trial=running(number)) for number in range(1, 6)]
-    assert lines([], *started)[-1] == "[      0 s] running: job-001, job-002, job-003 and 2 more | no result yet"
+    assert lines([], *started)[-1] == "[        0 s] running: job-001, job-002, job-003 and 2 more | no result yet"

@@ -106,7 +106,7 @@ def test_an_attached_search_counts_what_it_has_done(tmp_path: Path) -> None:
         name="trial-1", status="completed", hyperparameters={}, objective=0.95, started_at=1.0, finished_at=2.0
     )
     result, lines = run(FormulaEngine([0.5], attached=(earlier,)), Budget(max_trials=2), tmp_path)
-    assert "Going on with a search of 1 trials so far." in lines
+    assert "Going on with a search of 1 trial so far." in lines
     assert result.best_trial == earlier
     assert result.seconds >= 100
 

@@ -1,6 +1,7 @@
 """The last screen of a run: how good the model is, what made it, where everything lies, what to do next."""
 
 from pathlib import Path
+from typing import Any
 
 from kfp_image_tuning.cli.run_directory import RunDirectory, path_for_reader
 from kfp_image_tuning.core.wording import count, duration
@@ -41,7 +42,7 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
     for path, what in (
         (directory.report, "all of it on one page: open it in a browser"),
         (directory.model, f"the model: {_files_in(directory.model)}"),
-        (directory.result, "every trial, and the command that runs the same search again"),
+        (directory.result, "every trial, and the command to repeat the search"),
         (directory.evaluation, "every measure on the test images"),
         (directory.dataset, "the prepared images"),
     ):
@@ -53,6 +54,54 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
         # A tuning job that has ended gets no more trials: they are a search of their own.
         return [*lines, f"The same search again: {result.reproduction_command}"]
     return [*lines, f"More trials: {go_on} {_larger_budget(result)}"]
+
+
+def closing_facts(directory: RunDirectory) -> dict[str, Any]:
+    """What a run comes to, for the line of JSON.
+
+    Args:
+        directory: The run's folder, with everything in it.
+    """
+    result = TuningResult.load(directory.result)
+    best = result.best_trial
+    chosen = best and {
+        "name": best.name,
+        "validation_accuracy": best.objective,
+        "hyperparameters": dict(best.hyperparameters),
+    }
+    facts = evaluation_facts(directory.path)
+    more = {"model": directory.model, "result": directory.result, "dataset": directory.dataset}
+    facts["files"] |= {name: str(path) for name, path in more.items()}
+    return {
+        "output": str(directory.path),
+        "engine": result.engine,
+        "trials": len(result.trials),
+        "seconds": result.seconds,
+        "stop_reason": result.stop_reason,
+        "best_trial": chosen,
+        **facts,
+    }
+
+
+def evaluation_facts(folder: Path) -> dict[str, Any]:
+    """What an evaluation comes to, for the line of JSON.
+
+    Args:
+        folder: Where ``evaluation.json`` and ``report.html`` are.
+    """
+    path = folder.resolve() / "evaluation.json"
+    evaluation = Evaluation.load(path)
+    interval = evaluation.scores.accuracy_interval
+    return {
+        "accuracy": evaluation.accuracy,
+        "accuracy_interval": [interval.low, interval.high],
+        "test_images": evaluation.images,
+        "passed": evaluation.verdict is None or evaluation.verdict.passed,
+        "failed_checks": [
+            check.reason for check in (evaluation.verdict.checks if evaluation.verdict else ()) if not check.passed
+        ],
+        "files": {"evaluation": str(path), "report": str(path.with_name("report.html"))},
+    }
 
 
 def _files_in(folder: Path) -> str:

@@ -12,16 +12,20 @@ from collections.abc import Sequence
 
 from kfp_image_tuning.cli import compile as compile_command
 from kfp_image_tuning.cli import demo, evaluate, export, install, plan, predict, prepare, report, run
-from kfp_image_tuning.core.argument_parser import CommandParser
-from kfp_image_tuning.core.console import drop_output
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.cli.terminal import Terminal, print_json
+from kfp_image_tuning.core.argument_parser import CommandParser, UsageError
+from kfp_image_tuning.core.console import drop_output, speak_through
 
 PROGRAM = "kfp-image-tuning"
 
 _DESCRIPTION = """\
 Tune an image classifier: give labelled images, get the best model that a budget buys, and a report.
 
-  kfp-image-tuning demo --output runs/demo                     real images, about five minutes
-  kfp-image-tuning run --data ~/photos --output runs/photos    your images: a folder with one folder for each class
+  kfp-image-tuning demo --output runs/demo
+      real images, about five minutes
+  kfp-image-tuning run --data ~/photos --output runs/photos
+      your images: a folder with one folder for each class
 """
 
 _EXIT_CODES = """\
@@ -29,6 +33,10 @@ exit codes: 0 it worked; 1 it did not; 2 the command is wrong: options, their va
 worked, but the model does not pass --min-accuracy or --baseline. Each error shows its code, such as [dataset]:
 docs/troubleshooting.md lists them.
 """
+
+
+_PIPED_ON = (plan.execute, predict.execute)
+"""Commands whose result is made to be piped on: all else goes to standard error."""
 
 
 class _ShowVersion(argparse.Action):
@@ -47,13 +55,29 @@ def build_parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description=_DESCRIPTION,
         epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for command in (run, plan, prepare, evaluate, predict, export, report, compile_command, install, demo):
         command.add_to(commands)
+    for command_parser in commands.choices.values():
+        _add_output_options(command_parser)
     return parser
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command has."""
+    group = parser.add_argument_group("what is printed")
+    how_much = group.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="the result and errors alone")
+    how_much.add_argument(
+        "-v", "--verbose", action="store_true", help="more: each epoch, where things are, what engines are sent"
+    )
+    group.add_argument(
+        "--json",
+        action="store_true",
+        help="the result, or the error, as one line of JSON on standard output; all else to standard error",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,31 +90,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    parser = build_parser()
-    if problem := _find_empty(words):
-        parser.error(problem)
     # What a name or a message holds must not stop it from being shown.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        chosen = parser.parse_args(words)
-        code: int = chosen.execute(chosen)
+        chosen = _parse(words)
+        with Terminal(
+            quiet=chosen.quiet, verbose=chosen.verbose, as_json=chosen.json, notes_aside=chosen.execute in _PIPED_ON
+        ) as terminal:
+            outcome = _execute(chosen, terminal)
+        if chosen.json:
+            print_json(outcome.to_dict(chosen.command))
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
+    except UsageError as error:
+        if "--json" in words:
+            print_json(Outcome(exit_code=2, error=("usage", error.message)).to_dict(""))
+        raise
     except BrokenPipeError:
         # The reader of our output has gone (``| head``); Python must not complain when it closes the stream.
         drop_output()
         return 1
+    except OSError as error:
+        # Python must not try again when it ends.
+        drop_output()
+        return _fail(error, Terminal()).exit_code
+    return outcome.exit_code
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """What was typed; ends the program if it is wrong."""
+    parser = build_parser()
+    if problem := _find_empty(words):
+        parser.error(problem)
+    return parser.parse_args(words)
+
+
+def _execute(chosen: argparse.Namespace, terminal: Terminal) -> Outcome:
+    """Run a command to its end, whatever that is; errors are shown."""
+    try:
+        with speak_through(terminal):
+            outcome: Outcome = chosen.execute(chosen)
+    except KeyboardInterrupt:
+        outcome = Outcome(exit_code=130, error=("interrupted", "Interrupted."))
+    except BrokenPipeError:
+        raise
     except Exception as error:
-        return _tell(error)
-    return code
+        return _fail(error, terminal)
+    if outcome.error is not None:
+        terminal.error(outcome.error[1])
+    return outcome
 
 
-def _tell(error: Exception) -> int:
-    """Show an error, with the traceback if it is a defect of ours; the exit code."""
+def _fail(error: Exception, terminal: Terminal) -> Outcome:
+    """Show an error, with the traceback if it is a defect of ours."""
     # Imported here: these look packages up, and --help does not.
     from kfp_image_tuning.core.errors import DefectError
     from kfp_image_tuning.core.foreign_errors import as_own_error
@@ -98,13 +151,8 @@ def _tell(error: Exception) -> int:
     own = as_own_error(error)
     if isinstance(own, DefectError):
         traceback.print_exc()
-    print(f"Error [{own.code}]: {own}", file=sys.stderr)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # What this error is about: Python must not try again when it ends.
-        drop_output()
-    return own.exit_code
+    terminal.error(f"Error [{own.code}]: {own}")
+    return Outcome(exit_code=own.exit_code, error=(own.code, str(own)))
 
 
 def _find_empty(words: Sequence[str]) -> str:

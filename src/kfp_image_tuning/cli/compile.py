@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.cli.engine_help import ShowParameters
-from kfp_image_tuning.core.console import say
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.core.console import say, say_result
 from kfp_image_tuning.options.pipelines import ENGINES
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ _DESCRIPTION = """\
 Write the pipeline as YAML that can be uploaded to Kubeflow Pipelines. Steps get the code of this release in one of
 three ways; what else they need, they install from a package index:
 
-  (default)   from a ConfigMap in the run's namespace; kfp-image-tuning install --namespace NAME puts it there
+  (default)   from a ConfigMap in the run's namespace, which
+              kfp-image-tuning install --namespace NAME puts there
   --package   by pip, from a package index or from the address of a wheel
-  --image     in an image that holds everything, such as make image makes; nothing is installed
+  --image     in an image that holds everything, such as make image makes;
+              nothing is installed
 
 docs/kubeflow.md tells how to install, run, schedule and compose them, and where to look when a step fails.
 """
@@ -31,7 +34,6 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "compile",
         help="write the pipeline as YAML for Kubeflow",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
     parser.add_argument("-h", "--help", action=ShowParameters)
@@ -64,7 +66,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     import yaml
 
@@ -82,9 +84,9 @@ def execute(arguments: argparse.Namespace) -> int:
     text = compile_pipeline(PIPELINES[arguments.engine], **delivery, values=values)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(text, encoding="utf-8")
-    say(f"{arguments.output}: {len(text.encode()) / 1024:.0f} KiB, ready to be uploaded to Kubeflow Pipelines")
+    say_result(f"{arguments.output}: {len(text.encode()) / 1024:.0f} KiB, ready to be uploaded to Kubeflow Pipelines")
     say(_describe_size(estimate_workflow_size(list(yaml.safe_load_all(text)))))
-    return 0
+    return Outcome({"engine": arguments.engine, "files": {"pipeline": str(arguments.output.resolve())}})
 
 
 def _describe_size(size: "WorkflowSize") -> str:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.cli.outcome import Outcome
 from kfp_image_tuning.core.console import say
 
 _DESCRIPTION = """\
@@ -29,7 +30,6 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "demo",
         help="tune on 5,000 real handwritten digits",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="folder for everything that comes out"
@@ -37,7 +37,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     from kfp_image_tuning.cli.demo_images import write_demo_images
     from kfp_image_tuning.cli.run import run_and_tell

@@ -6,8 +6,9 @@ from typing import Any
 
 from kfp_image_tuning.cli import pipeline_options
 from kfp_image_tuning.cli.option_types import refuse_missing
+from kfp_image_tuning.cli.outcome import Outcome
 from kfp_image_tuning.cli.run import GATE_EXIT_CODE
-from kfp_image_tuning.core.console import say
+from kfp_image_tuning.core.console import say_result
 from kfp_image_tuning.options.declared import GateOptions
 
 
@@ -28,8 +29,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
+    from kfp_image_tuning.cli.closing_screen import evaluation_facts
     from kfp_image_tuning.steps.model_evaluation import launch
 
     places = {"--model": arguments.model, "--dataset": arguments.dataset, "--result": arguments.result}
@@ -44,5 +46,5 @@ def execute(arguments: argparse.Namespace) -> int:
         min_accuracy=arguments.min_accuracy or 0.0,
         baseline_evaluation=arguments.baseline or "",
     )
-    say(f"Accuracy {outcome.accuracy:.4f}. Written to {arguments.output}: evaluation.json, report.html")
-    return 0 if outcome.passed else GATE_EXIT_CODE
+    say_result(f"Accuracy {outcome.accuracy:.4f}. Written to {arguments.output}: evaluation.json, report.html")
+    return Outcome(evaluation_facts(arguments.output), 0 if outcome.passed else GATE_EXIT_CODE)

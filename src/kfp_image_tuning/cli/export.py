@@ -4,14 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.core.console import say
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.core.console import say_result
 
 _DESCRIPTION = """\
 Write a model in a form that other programs run.
 
   kfp-image-tuning export --model runs/photos/model --output photos.onnx
-  kfp-image-tuning export --model runs/photos/model --output photos-int8.onnx --int8 --dataset runs/photos/dataset
-  kfp-image-tuning export --model runs/photos/model --format mxnet --output exported
+  kfp-image-tuning export --model runs/photos/model --output photos-int8.onnx \\
+      --int8 --dataset runs/photos/dataset
+  kfp-image-tuning export --model runs/photos/model --format mxnet \\
+      --output exported
 
 onnx and torch (torch.export) take a batch of any size: pixels as uint8 [N, height, width, channels], RGB, resized to
 the model's image shape without keeping the aspect; they give probabilities [N, classes]. Normalization is inside. mxnet
@@ -25,7 +28,6 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "export",
         help="write a model as ONNX, for PyTorch or MXNet",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--model", metavar="MODEL", required=True, help="the model's folder or .tar.gz; a path or an address"
@@ -51,7 +53,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute, parser=parser)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     from kfp_image_tuning.steps.model_export import export
 
@@ -66,9 +68,10 @@ def execute(arguments: argparse.Namespace) -> int:
         int8_dataset=arguments.dataset,
     )
     if cost is not None:
-        say(
+        say_result(
             f"Test accuracy {cost.int8_accuracy:.1%} in int8, {cost.accuracy:.1%} as it was, on {cost.images:,} "
             f"images; {cost.int8_bytes / 1e6:.1f} MB instead of {cost.bytes / 1e6:.1f} MB"
         )
-    say(f"Written: {arguments.output}")
-    return 0
+    say_result(f"Written: {arguments.output}")
+    facts = {"accuracy": cost.accuracy, "int8_accuracy": cost.int8_accuracy} if cost is not None else {}
+    return Outcome({**facts, "files": {"model": str(arguments.output.resolve())}})

@@ -3,6 +3,9 @@
 import argparse
 from typing import Any
 
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.core.console import say, say_result
+
 _DESCRIPTION = """\
 Put the code of this release into a namespace of the current kubeconfig's cluster, as a ConfigMap that the steps of
 compiled pipelines and Katib's trials mount. Nothing else is needed for it: no image, no package index of your own.
@@ -24,7 +27,6 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "install",
         help="put the code of this release into a namespace of a cluster",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--namespace", metavar="NAME", required=True, help="where the pods of runs are")
     parser.add_argument("--dry-run", action="store_true", help="have the cluster check it, and change nothing")
@@ -32,14 +34,22 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     from kfp_image_tuning.delivery.installation import Installation
 
     installation = Installation.connect(arguments.namespace, dry_run=arguments.dry_run)
     done = installation.uninstall() if arguments.uninstall else installation.install()
     prefix = "dry run, nothing is changed: " if arguments.dry_run else ""
-    print(f"{prefix}ConfigMap {done.name} in namespace {done.namespace} {_SENTENCES[done.change]}")
+    say_result(f"{prefix}ConfigMap {done.name} in namespace {done.namespace} {_SENTENCES[done.change]}")
     if done.others:
-        print(f"of other releases, and left as they are: {', '.join(done.others)}")
-    return 0
+        say(f"of other releases, and left as they are: {', '.join(done.others)}")
+    return Outcome(
+        {
+            "config_map": done.name,
+            "namespace": done.namespace,
+            "change": done.change,
+            "dry_run": arguments.dry_run,
+            "other_config_maps": list(done.others),
+        }
+    )

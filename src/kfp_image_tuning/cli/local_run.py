@@ -10,16 +10,29 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from kfp_image_tuning.cli.kfp_output import OutputFilter
 from kfp_image_tuning.cli.run_directory import RunDirectory
-from kfp_image_tuning.core.errors import ImageTuningError
+from kfp_image_tuning.core.console import (
+    CLEAR_LINE,
+    STEP_VARIABLE,
+    has_bar,
+    is_quiet,
+    pass_on,
+    say,
+    show_status,
+    wanted_of_steps,
+)
+from kfp_image_tuning.core.errors import DefectError, ImageTuningError
 
 GRACE_SECONDS = 20.0
+LAST_WORDS = 20
+"""Lines of a step that ended without saying why."""
 _HEADINGS: Mapping[str, str] = {
     "preflight": "",
     "preparation": "1/3 Preparing images",
@@ -57,16 +70,13 @@ class RunStopped(Exception):  # noqa: N818  # not an error: somebody wanted it
         self.number = number
 
 
-def run_pipeline(
-    directory: RunDirectory, engine: str, parameters: Mapping[str, Any], show: Callable[[str], None]
-) -> dict[str, Any]:
+def run_pipeline(directory: RunDirectory, engine: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Run an engine's pipeline in a run's folder.
 
     Args:
         directory: The folder; it holds the results afterwards.
         engine: Whose pipeline.
         parameters: The pipeline's parameters.
-        show: Takes one line for the reader.
 
     Returns:
         The pipeline's outputs: paths of artifacts and values, by name.
@@ -75,7 +85,7 @@ def run_pipeline(
         RunError: With the message of the component that failed.
         RunStopped: If SIGINT or SIGTERM came in.
     """
-    lock = directory.lock(show)
+    lock = directory.lock()
     try:
         directory.clear_pipeline()
         outputs_path = directory.work / "outputs.json"
@@ -93,7 +103,7 @@ def run_pipeline(
             "outputs_path": str(outputs_path),
         }
         try:
-            _execute(request, lock, show)
+            _execute(request, lock)
         except (RunError, RunStopped):
             directory.collect_partial_result()
             raise
@@ -105,9 +115,10 @@ def run_pipeline(
         os.close(lock)
 
 
-def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None]) -> None:
+def _execute(request: Mapping[str, Any], lock: int) -> None:
     """Run the program that runs the pipeline, to its end."""
     output = OutputFilter(_HEADINGS)
+    last_words: deque[str] = deque(maxlen=LAST_WORDS)
     process = subprocess.Popen(
         [sys.executable, "-m", "kfp_image_tuning.cli.local_execution"],
         stdin=subprocess.PIPE,
@@ -115,7 +126,7 @@ def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None])
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", STEP_VARIABLE: wanted_of_steps()},
         start_new_session=True,
         pass_fds=[lock],
     )
@@ -126,16 +137,23 @@ def _execute(request: Mapping[str, Any], lock: int, show: Callable[[str], None])
             process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
             for line in process.stdout:
+                if pass_on(line):
+                    continue
                 for text in output.lines(line):
-                    show(text)
+                    last_words.append(text)
+                    say(text)
         except BaseException:
             _end_group(process, signal.SIGKILL)
             raise
         code = process.wait()
+    show_status(None)
     if received:
         raise RunStopped(received[0])
     if code != 0:
-        raise RunError("\n".join(output.error) or _unexplained(), output.code)
+        if output.error and output.code == DefectError.code and is_quiet():
+            # Its message speaks of a traceback above it.
+            output.error = [*last_words, *output.error]
+        raise RunError("\n".join(output.error) or _unexplained(last_words), output.code)
 
 
 @contextmanager
@@ -153,7 +171,7 @@ def _pass_signals_on(process: "subprocess.Popen[str]") -> Iterator[list[int]]:
         received.append(number)
         if len(received) == 1:
             # print is not safe here: the handler may run in the middle of another one.
-            os.write(2, b"Stopping; once more to stop at once.\n")
+            os.write(2, (CLEAR_LINE if has_bar() else b"") + b"Stopping; once more to stop at once.\n")
             _end_group(process, signal.SIGTERM)
             timer.start()
         else:
@@ -175,10 +193,11 @@ def _end_group(process: "subprocess.Popen[str]", number: int) -> None:
         return
 
 
-def _unexplained() -> str:
+def _unexplained(last_words: Iterable[str]) -> str:
     return (
-        "a step ended without saying why; its last words stand above. If the system ended it, it may have run out of "
-        "memory: try --parallel-trials 1 or a smaller --image-shape"
+        "a step ended without saying why. If the system ended it, it may have run out of memory: try "
+        "--parallel-trials 1 or a smaller --image-shape. Its last words:\n"
+        + "\n".join(f"  {line}" for line in last_words)
     )
 
 

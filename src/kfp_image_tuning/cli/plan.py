@@ -1,13 +1,13 @@
 """``kfp-image-tuning plan``: what a run would do, without doing any of it."""
 
 import argparse
-import sys
 from typing import Any
 
 from kfp_image_tuning.cli import pipeline_options
 from kfp_image_tuning.cli.engine_help import ShowHelp
 from kfp_image_tuning.cli.option_types import refuse_missing
-from kfp_image_tuning.core.console import printable
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.core.console import say, say_document, say_result
 from kfp_image_tuning.options.declared import ImageOptions
 from kfp_image_tuning.options.pipelines import SEARCH
 
@@ -21,8 +21,10 @@ complete; images on this machine are prepared for it first. Without, it shows wh
 With --engine katib or sagemaker: the very documents that would be sent, on standard output, checked by that engine's
 own rules; what a reader should know goes to standard error. The data set may also lie where trials read it:
 
-  kfp-image-tuning plan --engine katib --data pvc://images/dataset --gpus 1 --max-trials 40 > experiment.yaml
-  kfp-image-tuning plan --engine sagemaker --data s3://bucket/dataset --role arn:... --max-trials 40 > request.json
+  kfp-image-tuning plan --engine katib --data pvc://images/dataset \\
+      --gpus 1 --max-trials 40 > experiment.yaml
+  kfp-image-tuning plan --engine sagemaker --data s3://bucket/dataset \\
+      --role arn:... --max-trials 40 > request.json
 """
 
 
@@ -32,7 +34,6 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "plan",
         help="print what a search would do; trains nothing",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
     parser.add_argument("-h", "--help", action=ShowHelp)
@@ -47,7 +48,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     from kfp_image_tuning.cli.engine_options import option_problems
     from kfp_image_tuning.cli.prepared_data import prepared_for_plan
@@ -59,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     data = options.get("data")
     refuse_missing({"--data": data})
     if data:
-        with prepared_for_plan(data, options, _show_aside) as dataset:
+        with prepared_for_plan(data, options) as dataset:
             return _plan({**options, "data": dataset})
     if pipeline_options.engine_of(options) != "local":
         engine = options["engine"]
@@ -69,26 +70,23 @@ def execute(arguments: argparse.Namespace) -> int:
     return _plan(options)
 
 
-def _plan(options: dict[str, Any]) -> int:
+def _plan(options: dict[str, Any]) -> Outcome:
     from kfp_image_tuning.cli.prepared_data import describe_dataset
     from kfp_image_tuning.cli.remote_plan import plan_elsewhere
-    from kfp_image_tuning.cli.search_plan import plan_lines
+    from kfp_image_tuning.cli.search_plan import plan_facts, plan_here
     from kfp_image_tuning.cli.search_settings import settings_from
 
     settings, data = settings_from(options), options.get("data")
     engine = pipeline_options.engine_of(options)
     if engine == "local":
         dataset = describe_dataset(data) if data else None
-        for line in plan_lines(settings, dataset, options.get("prior", "auto")):
-            print(printable(line))
-        return 0
+        lines, facts = plan_here(settings, dataset, options.get("prior", "auto"))
+        for line in lines:
+            say_result(line)
+        return Outcome(facts)
     plan, documents = plan_elsewhere(engine, settings, options["data"], options)
     for line in (*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)):
-        _show_aside(line)
-    print(documents, end="")
-    return 0
-
-
-def _show_aside(line: str) -> None:
-    """To standard error: what is printed may be piped on."""
-    print(printable(line), file=sys.stderr)
+        # To standard error: what is printed may be piped on.
+        say(line)
+    say_document(documents)
+    return Outcome(plan_facts(plan))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from kfp_image_tuning.cli import option_types
-from kfp_image_tuning.core.console import printable_name
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.core.console import printable_name, say
 
 if TYPE_CHECKING:
     from kfp_image_tuning.steps.prediction import Prediction
@@ -19,8 +20,10 @@ _DESCRIPTION = """\
 Classify images with a model that a search has made.
 
   kfp-image-tuning predict --model runs/photos/model holiday.jpg ~/new-photos
-  kfp-image-tuning predict --model runs/photos/model --format jsonl --top 3 s3://bucket/new > predictions.jsonl
-  curl -s https://example.org/cat.jpg | kfp-image-tuning predict --model runs/photos/model -
+  kfp-image-tuning predict --model runs/photos/model --format jsonl --top 3 \\
+      s3://bucket/new > predictions.jsonl
+  curl -s https://example.org/cat.jpg | \\
+      kfp-image-tuning predict --model runs/photos/model -
 
 Images are read, turned and resized as for the evaluation. One that cannot be read gets its reason in place of a class,
 the others get their classes, and the exit code is 1.
@@ -33,7 +36,6 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "predict",
         help="classify images with a model",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "images",
@@ -55,31 +57,33 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     from kfp_image_tuning.steps.prediction import predict
 
-    failed = 0
+    taken = failed = 0
 
     def counted() -> "Iterator[Prediction]":
-        nonlocal failed
+        nonlocal taken, failed
         for prediction in predict(
             arguments.model, arguments.images, top=arguments.top, batch_size=arguments.batch_size
         ):
+            taken += 1
             failed += bool(prediction.error)
             yield prediction
 
-    with _opened(arguments.output) as file:
+    with _opened(arguments.output, sys.stderr if arguments.json else sys.stdout) as file:
         _WRITERS[arguments.format](counted(), file, arguments.top)
     if failed:
-        print(f"{failed} of the images could not be classified; their reasons are in the output", file=sys.stderr)
-    return 1 if failed else 0
+        say(f"{failed} of the images could not be classified; their reasons are in the output")
+    files = {"files": {"predictions": str(arguments.output.resolve())}} if arguments.output else {}
+    return Outcome({"classified_images": taken - failed, "failed_images": failed, **files}, 1 if failed else 0)
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[IO[str]]:
+def _opened(path: Path | None, otherwise: IO[str]) -> Iterator[IO[str]]:
     if path is None:
-        yield sys.stdout
+        yield otherwise
     else:
         # Names of files may be anything that the system takes.
         with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:

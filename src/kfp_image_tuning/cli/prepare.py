@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.cli import option_types, pipeline_options
+from kfp_image_tuning.cli.outcome import Outcome
 from kfp_image_tuning.core.console import say
 from kfp_image_tuning.options.declared import ImageOptions
 
@@ -30,17 +31,26 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     from kfp_image_tuning.preparation.preparation import prepare_dataset
     from kfp_image_tuning.steps.data_preparation import preparation_arguments
 
     option_types.refuse_missing({"--data": arguments.data})
-    prepare_dataset(
+    dataset = prepare_dataset(
         arguments.data,
         arguments.output,
         **preparation_arguments(pipeline_options.image_options(pipeline_options.given_options(arguments))),
         workers=arguments.workers,
     )
     say(f"Next: kfp-image-tuning plan --data {arguments.output}")
-    return 0
+    return Outcome(
+        {
+            "output": str(arguments.output.resolve()),
+            "fingerprint": dataset.fingerprint,
+            "classes": list(dataset.classes),
+            "image_shape": list(dataset.image_shape),
+            "images": {name: split.images for name, split in dataset.splits.items()},
+            "skipped_images": len(dataset.skipped),
+        }
+    )

@@ -1,12 +1,13 @@
 """A prepared data set that a user names: a folder here, or one in an object store; or images, prepared for a plan."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.cli.pipeline_options import image_options
+from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.preparation.sources.prepared_source import find_prepared
@@ -32,13 +33,12 @@ def describe_dataset(data: str) -> Dataset:
 
 
 @contextmanager
-def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str], None]) -> Iterator[str]:
+def prepared_for_plan(data: str, options: Mapping[str, Any]) -> Iterator[str]:
     """The data set that a plan is for: the one that is named, or one made of local images, for as long as it is needed.
 
     Args:
         data: A prepared data set, or images on this machine.
         options: Those of data preparation, by their names on the command line.
-        show: Takes one line for the reader.
 
     Raises:
         DatasetError: If no data set can be made of the images.
@@ -49,9 +49,9 @@ def prepared_for_plan(data: str, options: Mapping[str, Any], show: Callable[[str
     from kfp_image_tuning.preparation.preparation import prepare_dataset
     from kfp_image_tuning.steps.data_preparation import preparation_arguments
 
-    show(f"{data}: is not a prepared data set; its images are prepared for this plan, and nothing of it is kept")
+    say(f"{data}: is not a prepared data set; its images are prepared for this plan, and nothing of it is kept")
     with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-        prepare_dataset(data, Path(folder) / "dataset", progress=show, **preparation_arguments(image_options(options)))
+        prepare_dataset(data, Path(folder) / "dataset", **preparation_arguments(image_options(options)))
         yield str(Path(folder) / "dataset")
 
 

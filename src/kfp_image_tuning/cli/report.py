@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.core.console import say
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.core.console import say_result
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -18,7 +19,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     from kfp_image_tuning.cli.run_directory import RunDirectory, RunDirectoryError
     from kfp_image_tuning.dataset.document import Dataset
@@ -37,5 +38,5 @@ def execute(arguments: argparse.Namespace) -> int:
         dataset=Dataset.load(directory.dataset) if directory.dataset.is_dir() else None,
         evaluation=Evaluation.load(directory.evaluation).to_dict() if directory.evaluation.is_file() else None,
     )
-    say(f"Written: {directory.report}")
-    return 0
+    say_result(f"Written: {directory.report}")
+    return Outcome({"files": {"report": str(directory.report)}})

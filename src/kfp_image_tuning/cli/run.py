@@ -2,14 +2,14 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kfp_image_tuning.cli import pipeline_options
 from kfp_image_tuning.cli.engine_help import ShowHelp
-from kfp_image_tuning.core.console import printable
+from kfp_image_tuning.cli.outcome import Outcome
+from kfp_image_tuning.core.console import is_verbose, say, say_result
 from kfp_image_tuning.options.declared import GateOptions, ImageOptions
 from kfp_image_tuning.options.pipelines import SEARCH
 
@@ -33,7 +33,6 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "run",
         help="tune on your images: prepare, search, evaluate",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
     parser.add_argument("-h", "--help", action=ShowHelp)
@@ -56,7 +55,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.set_defaults(execute=execute, parser=parser)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     if not arguments.data and not arguments.resume:
         arguments.parser.error("--data is needed: the folder or archive that holds your images")
@@ -71,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return run_and_tell(directory, options)
 
 
-def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
+def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> Outcome:
     """Run the pipeline in a folder, or go on with it, and say what came of it.
 
     Args:
@@ -79,9 +78,9 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
         options: All the run's options, by their names in `pipeline_options`.
 
     Returns:
-        The exit code.
+        What came of it.
     """
-    from kfp_image_tuning.cli.closing_screen import closing_lines
+    from kfp_image_tuning.cli.closing_screen import closing_facts, closing_lines
     from kfp_image_tuning.cli.local_run import RunError, RunStopped, run_pipeline
     from kfp_image_tuning.cli.run_directory import path_for_reader
 
@@ -89,12 +88,13 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
     earlier = directory.load_options() if directory.is_run else None
     directory.save_options(_without_secrets(complete))
     go_on = shlex.join(["kfp-image-tuning", "run", "--resume", "--output", path_for_reader(directory.path)])
+    if is_verbose():
+        say(f"Run {directory.identity}, in {directory.path}; the state of the search is in {directory.work}")
     try:
         parameters = pipeline_options.to_parameters(complete) | _data_in_place(complete)
-        outputs = run_pipeline(directory, pipeline_options.engine_of(complete), parameters, _show)
+        outputs = run_pipeline(directory, pipeline_options.engine_of(complete), parameters)
     except RunStopped as stop:
-        print(f"Stopped. Go on with: {go_on}", file=sys.stderr)
-        return 128 + stop.number
+        return Outcome({"resume_command": go_on}, 128 + stop.number, ("stopped", f"Stopped. Go on with: {go_on}"))
     except RunError:
         # What was asked for did not work: a later --resume must not ask for it again.
         if earlier is not None:
@@ -102,8 +102,8 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> int:
         directory.forget_if_empty()
         raise
     for line in closing_lines(directory, go_on):
-        _show(line)
-    return 0 if outputs["passed"] else GATE_EXIT_CODE
+        say_result(line)
+    return Outcome(closing_facts(directory) | {"resume_command": go_on}, 0 if outputs["passed"] else GATE_EXIT_CODE)
 
 
 def _check(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +192,3 @@ def _holds_secret(place: str) -> bool:
 
     address = urlsplit(place)
     return "://" in place and bool(address.query or "@" in address.netloc)
-
-
-def _show(line: str) -> None:
-    print(printable(line), flush=True)

@@ -16,11 +16,12 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.document_schema import find_violations
 from kfp_image_tuning.core.errors import DocumentError, ImageTuningError
 from kfp_image_tuning.core.json_files import read_json, write_json
@@ -124,7 +125,7 @@ class RunDirectory:
             )
         return document
 
-    def lock(self, show: Callable[[str], None]) -> int:
+    def lock(self) -> int:
         """Make sure that no other run works here; waits a while for one that is about to end.
 
         Returns:
@@ -148,7 +149,7 @@ class RunDirectory:
                         f"{self.path}: another run is at work here; wait for it, stop it, or give another folder"
                     ) from None
             if not told:
-                show(f"Waiting for the earlier run in {self.path} to end.")
+                say(f"Waiting for the earlier run in {self.path} to end.")
                 told = True
             time.sleep(0.2)
 

@@ -3,16 +3,20 @@
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from kfp_image_tuning.core.wording import duration
 from kfp_image_tuning.dataset.document import Dataset
+from kfp_image_tuning.engines.protocol import Plan
 from kfp_image_tuning.search.hyperparameter_table import format_value
 from kfp_image_tuning.search.prior import explain_prior
 from kfp_image_tuning.search.search import DATA_FACTS, Search
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
-def plan_lines(settings: TuningSettings, dataset: Dataset | None, prior: str = "auto") -> list[str]:
+def plan_here(
+    settings: TuningSettings, dataset: Dataset | None, prior: str = "auto"
+) -> tuple[list[str], dict[str, Any]]:
     """What a search would do.
 
     Args:
@@ -20,14 +24,16 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None, prior: str = "
         dataset: The prepared images; None: only what does not depend on them.
         prior: ``auto`` or ``none``.
 
+    Returns:
+        The lines for a reader, and the same for the line of JSON.
+
     Raises:
         ImageTuningError: If the search could not be run.
     """
     if dataset is None:
-        space = settings.to_space()
-        settings.to_budget()
+        space, budget = settings.to_space(), settings.to_budget()
         warnings = [f"Warning: {warning}" for warning in space.warnings]
-        return [
+        lines = [
             f"Search space ({space.preset} preset):",
             *_indent(space.explain()),
             "",
@@ -39,8 +45,11 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None, prior: str = "
             "For the whole plan: kfp-image-tuning prepare --data IMAGES --output DATASET, then",
             "kfp-image-tuning plan --data DATASET",
         ]
+        request = {"search": {"space": space.to_dict(), "budget": budget.to_dict()}}
+        return lines, {"engine": "local", "request": request, "summary": [], "warnings": list(space.warnings)}
     search = settings.to_search(dataset).with_prior(prior)
-    return [
+    plan = _plan(search, dataset, settings.initial_model)
+    lines = [
         *_describe_images(dataset),
         "",
         f"Search space ({search.space.preset} preset, {search.search_mode}):",
@@ -55,8 +64,20 @@ def plan_lines(settings: TuningSettings, dataset: Dataset | None, prior: str = "
         ),
         "",
         *_limits(settings),
-        *_engine_lines(search, dataset, settings.initial_model),
+        *plan.summary,
+        *(f"Warning: {warning}" for warning in plan.warnings),
     ]
+    return lines, plan_facts(plan)
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """A plan for the line of JSON."""
+    return {
+        "engine": plan.engine,
+        "request": dict(plan.request),
+        "summary": list(plan.summary),
+        "warnings": list(plan.warnings),
+    }
 
 
 def _describe_images(dataset: Dataset) -> list[str]:
@@ -72,14 +93,13 @@ def _describe_prior(search: Search) -> list[str]:
     return [heading, *_indent(explain_prior(search.prior)), ""]
 
 
-def _engine_lines(search: Search, dataset: Dataset, initial_model: str | None) -> list[str]:
+def _plan(search: Search, dataset: Dataset, initial_model: str | None) -> Plan:
     # Imported here: the engine brings in Optuna, which a plan without images does not need.
     from kfp_image_tuning.engines.local.engine import LocalEngine
 
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        plan = LocalEngine(dataset.directory, place / "work", place / "model", initial_model).plan(search)
-    return [*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)]
+        return LocalEngine(dataset.directory, place / "work", place / "model", initial_model).plan(search)
 
 
 def _limits(settings: TuningSettings) -> list[str]:

@@ -1,8 +1,10 @@
 """The parser of every command line here: options by their whole names, and a hint at what was meant."""
 
 import argparse
+import sys
+import textwrap
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Any, NoReturn
 
 from kfp_image_tuning.core.console import printable
@@ -18,7 +20,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+        super().__init__(*arguments, **{"allow_abbrev": False, "formatter_class": _HelpFormatter, **settings})
         self.words: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
@@ -27,7 +29,9 @@ class CommandParser(argparse.ArgumentParser):
         Args:
             message: What is wrong.
         """
-        self.exit(2, f"{self.prog}: {printable(message)}\nSee: {self.prog} --help\n")
+        message = printable(message)
+        self._print_message(f"{self.prog}: {message}\nSee: {self.prog} --help\n", sys.stderr)
+        raise UsageError(message)
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -58,6 +62,29 @@ class CommandParser(argparse.ArgumentParser):
         raise argparse.ArgumentError(
             action, f"{value!r} is not one of {', '.join(choices)}{_hint(str(value), choices)}"
         )
+
+
+class UsageError(SystemExit):
+    """The end of a program whose options are wrong, with exit code 2.
+
+    Attributes:
+        message: What is wrong.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Fills paragraphs to the terminal's width; lines with an indentation, such as commands, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for is_prose, group in groupby(text.split("\n"), lambda line: bool(line) and not line.startswith(" ")):
+            block = list(group)
+            lines += textwrap.wrap(" ".join(block), width) if is_prose else block
+        return textwrap.indent("\n".join(lines), indent)
 
 
 def _hint(word: str, known: Iterable[str]) -> str:

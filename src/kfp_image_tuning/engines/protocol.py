@@ -25,11 +25,13 @@ class Plan:
         request: The engine's own request in JSON form: what is sent, applied or run.
         summary: The plan in lines for a reader, with the most that it can cost.
         warnings: What the user should know before spending.
+        parallel_trials: Trials at a time.
     """
 
     engine: str
     search: Search
     request: Mapping[str, Any]
+    parallel_trials: int = 1
     summary: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -4,12 +4,13 @@ It does what is the same for all of them: progress output, the budget's time lim
 writing the result as trials finish.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kfp_image_tuning.core.console import say
+from kfp_image_tuning.core.console import is_verbose, say
 from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.core.signals import stop_on_signals
 from kfp_image_tuning.core.wording import duration
@@ -46,12 +47,14 @@ def run_search(
         show(line)
     for warning in plan.warnings:
         show(f"Warning: {warning}")
+    if is_verbose():
+        show(f"Request: {json.dumps(plan.request, default=str)}")
     session = engine.start(plan)
     with stop_on_signals(session.stop) as interrupted:
         events = session.events()
         run = _Run(plan, session, result_path, reproduction_command, next(events))
         try:
-            reason = run.follow(events, show)
+            reason = run.follow(events, show, plan.parallel_trials)
             details = session.result()
         except ImageTuningError as error:
             run.save("failed", str(error))
@@ -79,9 +82,9 @@ class _Run:
         """Wall time used in all, over restarts."""
         return self.attached.seconds + time.monotonic() - self.began
 
-    def follow(self, events: Iterator[Event], show: Callable[[str], None]) -> str:
+    def follow(self, events: Iterator[Event], show: Callable[[str], None], parallel_trials: int) -> str:
         """Follow the session to its end; returns why the search is over."""
-        progress = Progress(self.search, self.attached.trials, self.attached.seconds, show)
+        progress = Progress(self.search, self.attached.trials, self.attached.seconds, show, parallel_trials)
         stop_reason = last_note = ""
         for event in events:
             last_note = event.note
@@ -94,6 +97,7 @@ class _Run:
             if reason and not stop_reason:
                 stop_reason = reason
                 self.session.stop()
+        progress.end()
         return stop_reason or last_note or "the engine has no more trials to suggest"
 
     def save_in_passing(self) -> None:

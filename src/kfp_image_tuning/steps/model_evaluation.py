@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfp_image_tuning.core.console import say
+from kfp_image_tuning.core.console import Status, say, show_status
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.evaluation.baseline import load_baseline
 from kfp_image_tuning.evaluation.evaluation import Evaluation, evaluate_model
@@ -108,6 +108,8 @@ def conclude(
 
 
 def show_progress(done: int, total: int) -> None:
-    """Say when all is done."""
+    """Show how far it is, and say when all is done."""
+    text = f"evaluated {done:,} of {total:,} test images"
+    show_status(Status(done / total, text) if done < total else None)
     if done == total:
         say(f"evaluated {total:,} test images")

@@ -74,6 +74,7 @@ class LocalEngine:
                 "devices": [vars(device) for device in devices],
             },
             devices=devices,
+            parallel_trials=len(devices),
             summary=_summary(search, devices),
             warnings=tuple(warnings),
         )

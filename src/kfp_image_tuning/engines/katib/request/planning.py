@@ -63,6 +63,7 @@ def plan_search(search: Search, options: KatibOptions) -> KatibPlan:
         search=search,
         experiments=experiments,
         request={"documents": [experiment.document for experiment in experiments]},
+        parallel_trials=sum(experiment.document["spec"]["parallelTrialCount"] for experiment in experiments),
         summary=tuple(_summary(search, options, experiments)),
         warnings=tuple(_warnings(search, options, experiments)),
     )

@@ -40,6 +40,7 @@ def plan_search(search: Search, options: SageMakerOptions) -> Plan:
         engine=ENGINE_NAME,
         search=search,
         request=request,
+        parallel_trials=limits.choose_parallel_trials(search),
         summary=tuple(_summary(search, options, request, trials)),
         warnings=tuple(_warnings(search, options)),
     )
