@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from kfp_image_tuning.cli import compile as compile_command
-from kfp_image_tuning.cli import demo, evaluate, export, install, plan, predict, prepare, report, run
+from kfp_image_tuning.cli import completion, demo, evaluate, export, install, plan, predict, prepare, report, run
 from kfp_image_tuning.cli.outcome import Outcome
 from kfp_image_tuning.cli.terminal import Terminal, print_json
 from kfp_image_tuning.core.argument_parser import CommandParser, UsageError
@@ -35,7 +35,7 @@ docs/troubleshooting.md lists them.
 """
 
 
-_PIPED_ON = (plan.execute, predict.execute)
+_PIPED_ON = (plan.execute, predict.execute, completion.execute)
 """Commands whose result is made to be piped on: all else goes to standard error."""
 
 
@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for command in (run, plan, prepare, evaluate, predict, export, report, compile_command, install, demo):
+    for command in (run, plan, prepare, evaluate, predict, export, report, compile_command, install, demo, completion):
         command.add_to(commands)
     for command_parser in commands.choices.values():
         _add_output_options(command_parser)
