@@ -207,6 +207,14 @@ def test_errors_in_json(words: list[str], exit_code: int, code: str, command: st
     assert document["error"]["message"] in done.stderr
 
 
+def test_documented_json_is_of_the_schema() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text(encoding="utf-8")
+    blocks = [block.partition("```")[0] for block in page.split("```json\n")[1:]]
+    assert len(blocks) == 2
+    for block in blocks:
+        jsonschema.validate(json.loads(block), SCHEMA)
+
+
 def test_quiet_and_verbose_exclude_each_other(tmp_path: Path) -> None:
     assert call("plan", "-q", "-v").returncode == 2
 
