@@ -35,6 +35,8 @@ docs/troubleshooting.md lists them.
 """
 
 
+_OF_PIPELINES = (compile_command.execute, install.execute)
+"""Commands whose users speak of parameters and steps."""
 _PIPED_ON = (plan.execute, predict.execute, completion.execute)
 """Commands whose result is made to be piped on: all else goes to standard error."""
 
@@ -136,23 +138,25 @@ def _execute(chosen: argparse.Namespace, terminal: Terminal) -> Outcome:
     except BrokenPipeError:
         raise
     except Exception as error:
-        return _fail(error, terminal)
+        return _fail(error, terminal, as_parameters=chosen.execute in _OF_PIPELINES)
     if outcome.error is not None:
         terminal.error(outcome.error[1])
     return outcome
 
 
-def _fail(error: Exception, terminal: Terminal) -> Outcome:
+def _fail(error: Exception, terminal: Terminal, *, as_parameters: bool = False) -> Outcome:
     """Show an error, with the traceback if it is a defect of ours."""
     # Imported here: these look packages up, and --help does not.
+    from kfp_image_tuning.cli.users_words import in_users_words
     from kfp_image_tuning.core.errors import DefectError
     from kfp_image_tuning.core.foreign_errors import as_own_error
 
     own = as_own_error(error)
     if isinstance(own, DefectError):
         traceback.print_exc()
-    terminal.error(f"Error [{own.code}]: {own}")
-    return Outcome(exit_code=own.exit_code, error=(own.code, str(own)))
+    message = str(own) if as_parameters else in_users_words(str(own))
+    terminal.error(f"Error [{own.code}]: {message}")
+    return Outcome(exit_code=own.exit_code, error=(own.code, message))
 
 
 def _find_empty(words: Sequence[str]) -> str:

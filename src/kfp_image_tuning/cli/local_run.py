@@ -18,6 +18,7 @@ from typing import Any
 
 from kfp_image_tuning.cli.kfp_output import OutputFilter
 from kfp_image_tuning.cli.run_directory import RunDirectory
+from kfp_image_tuning.cli.users_words import in_users_words, line_in_users_words
 from kfp_image_tuning.core.console import (
     CLEAR_LINE,
     STEP_VARIABLE,
@@ -141,7 +142,7 @@ def _execute(request: Mapping[str, Any], lock: int) -> None:
                     continue
                 for text in output.lines(line):
                     last_words.append(text)
-                    say(text)
+                    say(line_in_users_words(text))
         except BaseException:
             _end_group(process, signal.SIGKILL)
             raise
@@ -153,7 +154,7 @@ def _execute(request: Mapping[str, Any], lock: int) -> None:
         if output.error and output.code == DefectError.code and is_quiet():
             # Its message speaks of a traceback above it.
             output.error = [*last_words, *output.error]
-        raise RunError("\n".join(output.error) or _unexplained(last_words), output.code)
+        raise RunError(in_users_words("\n".join(output.error)) or _unexplained(last_words), output.code)
 
 
 @contextmanager

@@ -4,8 +4,7 @@ An option that is not given stays None: a resumed run takes it from the run that
 """
 
 import argparse
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.cli import engine_options
@@ -63,14 +62,6 @@ def to_parameters(options: Mapping[str, Any]) -> dict[str, Any]:
 def image_options(options: Mapping[str, Any]) -> ImageOptions:
     """The options of data preparation; those that were not given have their defaults."""
     return ImageOptions.from_parameters(to_parameters(options), "data_")
-
-
-def as_options(problems: Iterable[str]) -> list[str]:
-    """Sentences about parameters, with the command line's options in their place."""
-    flags = {option.parameter: option.flag for engine in ENGINES for option in parameters_of(engine) if option.flag}
-    return [
-        re.sub(r"\b(data|tune|eval)_\w+", lambda found: flags.get(found[0], found[0]), problem) for problem in problems
-    ]
 
 
 def engine_of(options: Mapping[str, Any]) -> str:

@@ -75,6 +75,7 @@ def _plan(options: dict[str, Any]) -> Outcome:
     from kfp_image_tuning.cli.remote_plan import plan_elsewhere
     from kfp_image_tuning.cli.search_plan import plan_facts, plan_here
     from kfp_image_tuning.cli.search_settings import settings_from
+    from kfp_image_tuning.cli.users_words import line_in_users_words
 
     settings, data = settings_from(options), options.get("data")
     engine = pipeline_options.engine_of(options)
@@ -82,11 +83,11 @@ def _plan(options: dict[str, Any]) -> Outcome:
         dataset = describe_dataset(data) if data else None
         lines, facts = plan_here(settings, dataset, options.get("prior", "auto"))
         for line in lines:
-            say_result(line)
+            say_result(line_in_users_words(line))
         return Outcome(facts)
     plan, documents = plan_elsewhere(engine, settings, options["data"], options)
     for line in (*plan.summary, *(f"Warning: {warning}" for warning in plan.warnings)):
         # To standard error: what is printed may be piped on.
-        say(line)
+        say(line_in_users_words(line))
     say_document(documents)
     return Outcome(plan_facts(plan))

@@ -110,6 +110,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     """Refuse before the first image is read what would be refused after the last one; make paths absolute."""
     from kfp_image_tuning.cli.engine_options import missing_packages, option_problems
     from kfp_image_tuning.cli.run_directory import RunDirectoryError
+    from kfp_image_tuning.cli.users_words import in_users_words
     from kfp_image_tuning.core.errors import EnvironmentLackError, ParameterError
     from kfp_image_tuning.core.object_store import is_remote
     from kfp_image_tuning.steps.preflight.parameters import find_problems
@@ -143,7 +144,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
         if problem.parameter != "tune_storage" or not is_remote(options["data"])
     ]
     if wrong:
-        raise ParameterError.from_problems(pipeline_options.as_options(wrong))
+        raise ParameterError.from_problems(map(in_users_words, wrong))
     return complete
 
 
