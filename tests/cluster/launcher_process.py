@@ -28,7 +28,7 @@ class LauncherProcess:
         folder: For what it is given and what it writes.
         kubeconfig: Its access to the cluster.
         settings: Fields of `TuningSettings`.
-        placement: Fields of `Placement`.
+        placement: Fields of `KatibConfig`.
         dataset: Folder of the data set.
         in_pod: Whether it runs as the step of a pod, which can be terminated.
     """
@@ -127,13 +127,13 @@ def make_launcher_kubeconfig(path: Path, api: client.ApiClient, namespace: str, 
 
 def main() -> None:
     """Launch what the file says, and fail as the component does."""
-    from kfp_image_tuning.steps.katib_placement import Placement
+    from kfp_image_tuning.engines.katib.request.config import KatibConfig
     from kfp_image_tuning.steps.katib_tuning import launch
     from kfp_image_tuning.steps.plain_errors import plain_errors
     from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
     given = json.loads(Path(sys.argv[1]).read_text())
-    settings, placement = TuningSettings(**given.pop("settings")), Placement(**given.pop("placement"))
+    settings, placement = TuningSettings(**given.pop("settings")), KatibConfig(**given.pop("placement"))
     with plain_errors():
         launch(settings, placement, **given)
 

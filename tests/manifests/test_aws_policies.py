@@ -23,7 +23,7 @@ from moto.server import ThreadedMotoServer
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
 from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.steps.sagemaker_evaluation import launch as launch_evaluation
 from kfp_image_tuning.steps.sagemaker_tuning import launch as launch_tuning
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -134,8 +134,8 @@ def wanted(tmp_path_factory: pytest.TempPathFactory) -> set[Need]:
     return found
 
 
-def account(run_id: str) -> Account:
-    return Account(
+def account(run_id: str) -> SageMakerConfig:
+    return SageMakerConfig(
         role=ROLES["execution"],
         bucket=PLACES["BUCKET"],
         region="us-east-1",

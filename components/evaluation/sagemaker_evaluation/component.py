@@ -68,11 +68,11 @@ def sagemaker_evaluation(
     from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+        from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
         from kfp_image_tuning.steps.sagemaker_evaluation import launch
 
         outcome = launch(
-            Account.from_parameters(given, run_id=run_id),
+            SageMakerConfig.from_parameters(given, run_id=run_id),
             mode=mode,
             model=model.path,
             dataset=dataset.path,

@@ -110,13 +110,13 @@ def katib_tuning(
     from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.steps.katib_placement import Placement
+        from kfp_image_tuning.engines.katib.request.config import KatibConfig
         from kfp_image_tuning.steps.katib_tuning import launch
         from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
         outcome = launch(
             TuningSettings.from_parameters(given),
-            Placement.from_parameters(
+            KatibConfig.from_parameters(
                 given,
                 artifact=dataset.uri,
                 artifact_store=dataset.metadata.get("store_session_info", ""),

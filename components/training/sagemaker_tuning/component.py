@@ -93,13 +93,13 @@ def sagemaker_tuning(
     from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
-        from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+        from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
         from kfp_image_tuning.steps.sagemaker_tuning import launch
         from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
         outcome = launch(
             TuningSettings.from_parameters(given),
-            Account.from_parameters(given, run_id=run_id),
+            SageMakerConfig.from_parameters(given, run_id=run_id),
             dataset=dataset.path,
             model=best_model.path,
             result=tuning_result.path,

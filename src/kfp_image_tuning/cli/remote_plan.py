@@ -55,29 +55,29 @@ def _unread(data: str) -> DatasetSummary:
 
 
 def _plan_katib(settings: TuningSettings, data: str, options: Mapping[str, Any]) -> Plan:
+    from kfp_image_tuning.engines.katib.request.config import KatibConfig
     from kfp_image_tuning.engines.katib.request.planning import plan_search
-    from kfp_image_tuning.steps.katib_placement import Placement
 
     is_on_volume = is_on_claim(data)
     is_unread = is_on_volume and not options.get("storage_mount")
     described = str(seen_here(data, options)) if is_on_volume and not is_unread else data
     parameters = {**to_parameters(options), "tune_data": data if is_remote(data) else None}
-    placement = Placement.from_parameters(parameters, "tune_")
+    config = KatibConfig.from_parameters(parameters, "tune_")
     search = settings.to_search_on(_unread(data) if is_unread else summarize(describe_dataset(described)))
-    katib = placement.options(search, settings.initial_model)
+    katib = config.options(search, settings.initial_model)
     plan = plan_search(search, katib)
     return replace(plan, warnings=(_NOT_READ, *plan.warnings)) if is_unread else plan
 
 
 def _plan_sagemaker(settings: TuningSettings, data: str, options: Mapping[str, Any]) -> Plan:
-    from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+    from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
     from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
 
     dataset = describe_dataset(data)
     search = settings.to_search(dataset)
     parameters = {"tune_bucket": "", **to_parameters(options), "tune_data": data if is_remote(data) else None}
-    account = Account.from_parameters(parameters, "tune_")
-    return plan_search(search, account.options(dataset, search.fingerprint[:8], settings.initial_model))
+    config = SageMakerConfig.from_parameters(parameters, "tune_")
+    return plan_search(search, config.options(dataset, search.fingerprint[:8], settings.initial_model))
 
 
 _PLANNERS: Mapping[str, Callable[[TuningSettings, str, Mapping[str, Any]], Plan]] = {

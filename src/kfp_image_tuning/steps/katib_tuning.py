@@ -3,19 +3,18 @@
 from pathlib import Path
 
 from kfp_image_tuning.core.console import say
-from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.katib.engine import KatibEngine
+from kfp_image_tuning.engines.katib.request.config import KatibConfig
 from kfp_image_tuning.engines.katib.session.dataset_transfer import bring_dataset
-from kfp_image_tuning.engines.run import run_search
-from kfp_image_tuning.steps.katib_placement import Placement
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
-from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.steps.tuning_run import run_plan
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
 def launch(
     settings: TuningSettings,
-    placement: Placement,
+    config: KatibConfig,
     *,
     dataset: str,
     model: str,
@@ -25,7 +24,7 @@ def launch(
 
     Args:
         settings: What is searched and what it may cost.
-        placement: Where in the cluster.
+        config: Where in the cluster.
         dataset: Folder of the prepared data set.
         model: Folder that gets the best model.
         result: File that gets the result document.
@@ -36,25 +35,22 @@ def launch(
     """
     prepared = Dataset.load(dataset)
     search = settings.to_search(prepared)
-    options = placement.options(search, settings.initial_model)
-    mount = placement.mount
+    options = config.options(search, settings.initial_model)
+    mount = config.mount
     models_mount = mount / "models" if mount else None
     engine = KatibEngine(options, Path(model), models_mount=models_mount)
     # The plan first: what Katib would refuse is to be told before anything is sent.
     plan = engine.plan(search)
-    if not placement.data_in_place:
-        seen = mount / options.data.removeprefix(placement.folder).strip("/") if mount else None
+    if not config.data_in_place:
+        seen = mount / options.data.removeprefix(config.folder).strip("/") if mount else None
         bring_dataset(prepared, options, seen, say)
-    found = run_search(
+    found = run_plan(
         engine,
         plan,
-        Path(result),
-        reproduction_command=reproduction_command(settings, prepared, ("--engine", "katib", *placement.as_typed())),
-        show=say,
+        settings,
+        prepared,
+        result,
+        own_options=("--engine", "katib", *config.as_typed()),
+        after_stop=lambda _: "its Experiments are deleted, and the same run goes on after the trials that have ended",
     )
-    if found.status == "stopped":
-        raise EngineError(
-            f"the search was {found.stop_reason} after {len(found.trials)} trials, and its Experiments are deleted; "
-            "the same run goes on after those that have ended"
-        )
     return TuningOutcome.of(found)

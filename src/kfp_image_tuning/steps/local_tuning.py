@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.core.console import say
-from kfp_image_tuning.core.errors import EngineError, StoreError
+from kfp_image_tuning.core.errors import StoreError
 from kfp_image_tuning.core.object_store import without_credentials
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.local.engine import LocalEngine
 from kfp_image_tuning.engines.local.interim_results import InterimResults, find_interim_place
-from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.model.model_source import local_model
 from kfp_image_tuning.options.declared import LocalOptions
+from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
-from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.steps.tuning_run import run_plan
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 SEARCH_FOLDER = "search"
 """Where the search's state lies in the work directory."""
@@ -69,23 +70,27 @@ def launch(
                 interim.restore()
                 opened.enter_context(interim.keeping())
         engine = LocalEngine(Path(dataset), place / SEARCH_FOLDER, Path(model), start, name)
-        found = run_search(
+        way_on = "nothing of it was kept"
+        if work_directory:
+            way_on = "start it again with the same work directory to go on"
+        elif kept is not None:
+            way_on = "a retry of the run goes on with what it had reached"
+
+        def forget_files(found: TuningResult) -> TuningResult:
+            """What lies in the temporary folder goes with it."""
+            trials = tuple(replace(trial, model_uri=None, log_uri=None) for trial in found.trials)
+            found = replace(found, trials=trials)
+            found.save(Path(result))
+            return found
+
+        found = run_plan(
             engine,
             engine.plan(search),
-            Path(result),
-            reproduction_command=reproduction_command(settings, prepared, own_options),
-            show=say,
+            settings,
+            prepared,
+            result,
+            own_options=own_options,
+            after_stop=lambda _: way_on,
+            keep=(lambda found: found) if work_directory else forget_files,
         )
-    if not work_directory:
-        # What lay in the temporary folder is gone with it.
-        trials = tuple(replace(trial, model_uri=None, log_uri=None) for trial in found.trials)
-        found = replace(found, trials=trials)
-        found.save(Path(result))
-    if found.status == "stopped":
-        way_out = "nothing of it was kept"
-        if work_directory:
-            way_out = "start it again with the same work directory to go on"
-        elif kept is not None:
-            way_out = "a retry of the run goes on with what it had reached"
-        raise EngineError(f"the search was {found.stop_reason} after {len(found.trials)} trials; {way_out}")
     return TuningOutcome.of(found)

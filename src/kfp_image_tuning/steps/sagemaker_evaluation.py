@@ -10,8 +10,8 @@ from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
+from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.engines.sagemaker.request.job_names import tuning_job_name
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.training_image import training_image
 from kfp_image_tuning.engines.sagemaker.transform.batch_transform import (
@@ -47,7 +47,7 @@ SHORTEST_IDENTITY = 16
 
 
 def launch(
-    account: Account,
+    config: SageMakerConfig,
     *,
     mode: str = "transform",
     model: str,
@@ -64,7 +64,7 @@ def launch(
     """Evaluate the best model of a tuning job on the test images.
 
     Args:
-        account: Where in AWS; ``offline`` needs nothing of it.
+        config: Where in AWS; ``offline`` needs nothing of it.
         mode: ``transform`` or ``offline``.
         model: Folder of ``model.tar.gz``.
         dataset: Folder of the prepared data set.
@@ -92,10 +92,10 @@ def launch(
     if mode == "offline":
         measured = _evaluate_offline(archive, prepared, best.objective, result)
     elif mode == "transform":
-        if not account.region and "region" not in account.sagemaker_options:
-            account = replace(account, region=str(result.engine_details.get("region", "")))
-        options = account.options(prepared, best.name)
-        plan = _plan(options, result, best, prepared, account.folder)
+        if not config.region and "region" not in config.sagemaker_options:
+            config = replace(config, region=str(result.engine_details.get("region", "")))
+        options = config.options(prepared, best.name)
+        plan = _plan(options, result, best, prepared, config.folder)
         plan = replace(plan, machine=machine, machines=machines, max_seconds=max_seconds or MAX_SECONDS)
         measured = _evaluate_by_transform(plan, options, archive, prepared, result, best)
     else:

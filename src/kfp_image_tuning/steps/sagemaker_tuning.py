@@ -7,26 +7,28 @@ from pathlib import Path
 from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
-from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
 from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.engines.sagemaker.request.channels import channel_uri
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
-from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.steps.tuning_run import run_plan
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 ARCHIVE_NAME = "model.tar.gz"
 CHANNEL_SPLITS = ("train", "validation")
 
 
-def launch(settings: TuningSettings, account: Account, *, dataset: str, model: str, result: str) -> TuningOutcome:
+def launch(
+    settings: TuningSettings, config: SageMakerConfig, *, dataset: str, model: str, result: str
+) -> TuningOutcome:
     """Run a tuning job, or take up the one that this run has started before.
 
     Args:
         settings: What is searched and what it may cost.
-        account: Where.
+        config: Where.
         dataset: Folder of the prepared data set.
         model: Folder that gets the best model, ``model.tar.gz``.
         result: File that gets the result document.
@@ -37,25 +39,24 @@ def launch(settings: TuningSettings, account: Account, *, dataset: str, model: s
     """
     prepared = Dataset.load(dataset)
     search = settings.to_search(prepared)
-    options = account.options(prepared, search.fingerprint[:8], settings.initial_model)
+    options = config.options(prepared, search.fingerprint[:8], settings.initial_model)
     engine = SageMakerEngine(options)
     # The plan first: what SageMaker would refuse is to be told before anything is sent.
     plan = engine.plan(search)
     storage = Storage(options)
-    if not account.data:
+    if not config.data:
         send_dataset(prepared, storage, options, say)
-    found = run_search(
+    found = run_plan(
         engine,
         plan,
-        Path(result),
-        reproduction_command=reproduction_command(settings, prepared, ("--engine", "sagemaker", *account.as_typed())),
-        show=say,
+        settings,
+        prepared,
+        result,
+        own_options=("--engine", "sagemaker", *config.as_typed()),
+        after_stop=lambda found: (
+            f"so was its tuning job {found.engine_details.get('tuning_job')}, and a new run starts a new one"
+        ),
     )
-    if found.status == "stopped":
-        raise EngineError(
-            f"the search was {found.stop_reason} after {len(found.trials)} trials, and its tuning job "
-            f"{found.engine_details.get('tuning_job')} with it; a new run starts a new one"
-        )
     outcome = TuningOutcome.of(found)
     _bring_model(found, storage, Path(model))
     return replace(outcome, model_metadata={**outcome.model_metadata, **_model_metadata(found)})

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account, bucket_folder
+from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig, bucket_folder
 from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
 from kfp_image_tuning.search.result import TuningResult
 from kfp_image_tuning.steps.sagemaker_tuning import launch, send_dataset
@@ -23,7 +23,7 @@ from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials
 from tests.evaluation.digits import write_digits
 
-ACCOUNT = Account(
+ACCOUNT = SageMakerConfig(
     role="arn:aws:iam::123456789012:role/tuning",
     bucket="pictures",
     region="us-east-1",
@@ -61,7 +61,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_restarted_task_takes_up_its_tuning_job_and_puts_out_the_same(
     storage_url: str, storage: Any, dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(name: str, account: Account = ACCOUNT) -> Any:
+    def run(name: str, account: SageMakerConfig = ACCOUNT) -> Any:
         return launch(
             SETTINGS,
             account,

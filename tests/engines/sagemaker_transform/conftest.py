@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.search.result import Trial, TuningResult
 from kfp_image_tuning.steps.sagemaker_evaluation import launch
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -95,7 +95,7 @@ class Found:
         """Evaluate the model, as the component does."""
         account, arguments = self.component_inputs(self.folder)
         with credentials(**self.variables(emulator)):
-            return launch(Account(**{**account, **self.account}), **{**arguments, **wishes})
+            return launch(SageMakerConfig(**{**account, **self.account}), **{**arguments, **wishes})
 
 
 def pack(folder: Path, archive: Path) -> Path:

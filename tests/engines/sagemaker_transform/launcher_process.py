@@ -3,7 +3,7 @@
 import json
 import sys
 
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.steps.plain_errors import plain_errors
 from kfp_image_tuning.steps.sagemaker_evaluation import launch
 
@@ -12,7 +12,7 @@ def main() -> None:
     """Evaluate as the JSON object in the first argument says."""
     document = json.loads(sys.argv[1])
     with plain_errors():
-        launch(Account(**document["account"]), **document["arguments"])
+        launch(SageMakerConfig(**document["account"]), **document["arguments"])
 
 
 if __name__ == "__main__":

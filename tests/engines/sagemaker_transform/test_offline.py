@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from kfp_image_tuning.core.errors import ImageTuningError
-from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.evaluation.evaluation import Evaluation, evaluate_model
 from kfp_image_tuning.model.mxnet_format import write_mxnet_model
 from kfp_image_tuning.steps.sagemaker_evaluation import launch
 from tests.engines.sagemaker_transform.conftest import Found, pack
 from tests.evaluation.digits import CLASSES, train_on, write_digits
 
-NOWHERE = Account(role="", bucket="", region="", run_id="")
+NOWHERE = SageMakerConfig(role="", bucket="", region="", run_id="")
 
 
 def evaluate(found: Found, **wishes: str) -> Evaluation:

@@ -123,21 +123,21 @@ def _baseline_problems(values: Mapping[str, Any], in_pod: bool) -> Iterator[Prob
 
 
 def _plan_katib(search: Search, _dataset: Dataset, values: Mapping[str, Any], in_pod: bool) -> None:
+    from kfp_image_tuning.engines.katib.request.config import KatibConfig
     from kfp_image_tuning.engines.katib.request.planning import plan_search
-    from kfp_image_tuning.steps.katib_placement import Placement
 
-    placement = Placement.from_parameters(values, "tune_", artifact=_ASSUMED_ARTIFACT if in_pod else "")
-    plan_search(search, placement.options(search, values.get("tune_initial_model")))
+    config = KatibConfig.from_parameters(values, "tune_", artifact=_ASSUMED_ARTIFACT if in_pod else "")
+    plan_search(search, config.options(search, values.get("tune_initial_model")))
 
 
 def _plan_sagemaker(search: Search, dataset: Dataset, values: Mapping[str, Any], in_pod: bool) -> None:
-    from kfp_image_tuning.engines.sagemaker.request.job_options import Account
+    from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
     from kfp_image_tuning.engines.sagemaker.request.planning import plan_search
 
-    account = Account.from_parameters({"tune_role": "", "tune_bucket": "", **values}, "tune_")
-    if in_pod and not (account.region or "region" in account.sagemaker_options or os.environ.get("AWS_REGION")):
-        account = replace(account, region=_ASSUMED_REGION)
-    plan_search(search, account.options(dataset, search.fingerprint[:8], values.get("tune_initial_model")))
+    config = SageMakerConfig.from_parameters({"tune_role": "", "tune_bucket": "", **values}, "tune_")
+    if in_pod and not (config.region or "region" in config.sagemaker_options or os.environ.get("AWS_REGION")):
+        config = replace(config, region=_ASSUMED_REGION)
+    plan_search(search, config.options(dataset, search.fingerprint[:8], values.get("tune_initial_model")))
 
 
 def _plan_local(search: Search, _dataset: Dataset, values: Mapping[str, Any], _in_pod: bool) -> None:

@@ -29,7 +29,7 @@ _DELIVERY_VARIABLES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placement(KatibPlaceOptions):
+class KatibConfig(KatibPlaceOptions):
     """What users say about the cluster.
 
     Attributes:

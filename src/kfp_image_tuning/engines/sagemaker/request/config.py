@@ -21,7 +21,7 @@ _BUCKET = re.compile(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Account(AccountOptions):
+class SageMakerConfig(AccountOptions):
     """Where in AWS a job runs.
 
     Attributes:
@@ -64,9 +64,11 @@ class Account(AccountOptions):
         return _make_options(self, run, dataset, initial_model)
 
 
-def _make_options(account: Account, run: str | None, dataset: Dataset, initial_model: str | None) -> SageMakerOptions:
-    more = restore_whole_numbers(account.sagemaker_options)
-    given = {"role": account.role, "region": account.region, "run": account.run, "initial_model": initial_model}
+def _make_options(
+    config: SageMakerConfig, run: str | None, dataset: Dataset, initial_model: str | None
+) -> SageMakerOptions:
+    more = restore_whole_numbers(config.sagemaker_options)
+    given = {"role": config.role, "region": config.region, "run": config.run, "initial_model": initial_model}
     problems = find_misfits(SageMakerOptions, more, TITLE)
     problems += [
         f"sagemaker_options: {name} is decided by bucket and data set; leave it out"
@@ -82,15 +84,15 @@ def _make_options(account: Account, run: str | None, dataset: Dataset, initial_m
     if problems:
         raise EngineOptionsError.from_problems(problems)
     identity = dataset.fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
-    data = (account.data or "").rstrip("/") or f"{account.folder}/datasets/{identity}"
+    data = (config.data or "").rstrip("/") or f"{config.folder}/datasets/{identity}"
     is_ours = more.get("content", "recordio") == "recordio"
-    prepared = _channels(dataset, data, records_alone=not account.data) if is_ours else {}
+    prepared = _channels(dataset, data, records_alone=not config.data) if is_ours else {}
     document = {
         **more,
         **{name: value for name, value in given.items() if value},
         "run": run or more.get("run", ""),
         "data": data,
-        "output_uri": f"{account.folder}/models",
+        "output_uri": f"{config.folder}/models",
         "channels": {**prepared, **more.get("channels", {})},
         "record_shards": len(dataset.split("train").shards),
     }

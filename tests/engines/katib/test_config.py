@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from kfp_image_tuning.core.volume_claims import CLAIMS_VARIABLE
+from kfp_image_tuning.engines.katib.request.config import KatibConfig
 from kfp_image_tuning.engines.katib.request.locations import store_environment
 from kfp_image_tuning.engines.katib.request.options import KatibOptions
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.search import DatasetSummary, Search
 from kfp_image_tuning.search.search_space import SearchSpace
-from kfp_image_tuning.steps.katib_placement import Placement
 from tests.emulators.kfp_backend.metadata import session_info
 
 ARTIFACT = "minio://mlpipeline/v2/artifacts/run/dataset"
@@ -27,11 +27,11 @@ def pod_of_another_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_folder_on_a_claim_is_seen_where_the_step_mounts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     storage = "pvc://team/tuning"
-    assert Placement(storage=storage).mount is None
+    assert KatibConfig(storage=storage).mount is None
     monkeypatch.setenv(CLAIMS_VARIABLE, '{"pvc://team":"/work"}')
-    assert Placement(storage=storage).mount == Path("/work/tuning")
-    assert Placement(storage="pvc://team/tuning", storage_mount="/mnt").mount == Path("/mnt")
-    assert Placement(storage="s3://team/tuning").mount is None
+    assert KatibConfig(storage=storage).mount == Path("/work/tuning")
+    assert KatibConfig(storage="pvc://team/tuning", storage_mount="/mnt").mount == Path("/mnt")
+    assert KatibConfig(storage="s3://team/tuning").mount is None
 
 
 def session(**changes: str) -> str:
@@ -57,7 +57,7 @@ def options(**changes: Any) -> KatibOptions:
     )
     search = Search.for_dataset(SearchSpace(), summary, epochs=1, budget=Budget(max_trials=2))
     given: dict[str, Any] = {"artifact": ARTIFACT, "artifact_store": session()}
-    return Placement(**{**given, **changes}).options(search)
+    return KatibConfig(**{**given, **changes}).options(search)
 
 
 def environment(**changes: Any) -> dict[str, Any]:
