@@ -1,7 +1,25 @@
 """Files and folders that appear whole or not at all, even when the power fails."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that appears under its own name when the context ends without an error.
+
+    Whoever looks sees what was there before or all of the new file, never a part; folders on the way are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -11,16 +29,10 @@ def write_durably(path: Path, content: bytes) -> None:
         path: The file; an existing one is replaced.
         content: All of its bytes.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with appearing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     bring_names_to_disk(path.parent)
 
 

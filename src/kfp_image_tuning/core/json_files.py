@@ -1,12 +1,12 @@
 """Reading and writing the documents that pass between packages: JSON objects, written atomically."""
 
+import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.core.durable_file import write_durably
 from kfp_image_tuning.core.errors import DocumentError
 
 
@@ -27,6 +27,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
+def sha256_of(content: object) -> str:
+    """The identity of JSON content, whatever the order of its names: 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON object so that a reader sees the old file or the new one, never half of it.
 
@@ -34,15 +39,4 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         ValueError: If the document holds a number that is not finite, which JSON cannot express.
     """
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, sort_keys=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_durably(path, text.encode())

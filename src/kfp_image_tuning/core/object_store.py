@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+from kfp_image_tuning.core.durable_file import appearing
 from kfp_image_tuning.core.errors import StoreError
 from kfp_image_tuning.core.store_address import (
     ARTIFACT_STORE_KEYS,
@@ -183,13 +184,9 @@ class StorePlace:
             raise StoreError(describe_failure(error, place, self.address)) from None
 
     def _download(self, name: str, folder: Path) -> None:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.part")
-        with partial.open("wb") as file:
+        with appearing(folder / name) as temporary, temporary.open("wb") as file:
             for chunk in self.chunks(self.below(name)):
                 file.write(chunk)
-        partial.replace(target)
 
 
 def open_place(uri: str, *, address: StoreAddress | None = None, retries: int = RETRIES) -> StorePlace:

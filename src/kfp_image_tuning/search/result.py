@@ -96,6 +96,11 @@ class Trial:
         return cls(**{**document, "history": tuple(Epoch(**epoch) for epoch in document["history"])})
 
 
+def find_best_epoch(history: Sequence[Epoch]) -> Epoch | None:
+    """The epoch of the highest validation accuracy, the earliest of several; None: there is none yet."""
+    return max(history, key=lambda epoch: epoch.validation_accuracy, default=None)
+
+
 def find_best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The trial with the highest `merit`; of equals, the one that started first. None: no trial has an objective."""
     return max((trial for trial in trials if trial.objective is not None), key=merit, default=None)

@@ -4,13 +4,12 @@
 and training images, image shape, a network depth that suits the images, a learning rate schedule that suits the epochs.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 from kfp_image_tuning.core.errors import HyperparameterError, SearchSpaceError
+from kfp_image_tuning.core.json_files import sha256_of
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.hyperparameter_table import Value, is_active
 from kfp_image_tuning.search.hyperparameters import Hyperparameters
@@ -224,11 +223,16 @@ class Search:
             },
         )
 
+    def branches(self) -> tuple[SearchSpace, ...]:
+        """The spaces of a search without conditions: one for each optimizer, or in a flat search a single one."""
+        is_whole = self.search_mode == "flat" or len(self.space.optimizers) == 1
+        return (self.space,) if is_whole and "optimizer" in self.space.ranges else tuple(self.space.branches())
+
     @property
     def fingerprint(self) -> str:
         """Identity of the search without its budget: a search may go on with more trials or more time."""
         document = {name: part for name, part in self.to_dict().items() if name != "budget"}
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        return sha256_of(document)
 
 
 def suggest_num_layers(image_shape: tuple[int, int, int]) -> int:

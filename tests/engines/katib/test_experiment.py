@@ -9,8 +9,9 @@ from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alph
 
 from kfp_image_tuning.core.errors import BudgetError, EngineError, ImageTuningError, SearchSpaceError
 from kfp_image_tuning.core.installed_code import MOUNT_PATH, config_map_name
+from kfp_image_tuning.engines.epoch_log import VALIDATION_ACCURACY
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, choose_eta, count_hyperband_trials
-from kfp_image_tuning.engines.katib.request.experiment import METRICS_FILTER, OBJECTIVE_METRIC, build_experiments
+from kfp_image_tuning.engines.katib.request.experiment import METRICS_FILTER, build_experiments
 from kfp_image_tuning.engines.katib.request.names import LONGEST_EXPERIMENT_NAME, base_name, fingerprint_of
 from kfp_image_tuning.engines.katib.request.options import KatibOptions, TrialPodOptions
 from kfp_image_tuning.engines.katib.request.planning import plan_search
@@ -129,7 +130,7 @@ def test_the_objective_is_the_best_epoch_of_the_trainers_own_line() -> None:
 
     (spec,) = specs_of(make_search(search_mode="flat", target_objective=0.97))
     assert spec["objective"]["goal"] == 0.97
-    assert {"name": OBJECTIVE_METRIC, "value": "max"} in spec["objective"]["metricStrategies"]
+    assert {"name": VALIDATION_ACCURACY, "value": "max"} in spec["objective"]["metricStrategies"]
     assert spec["metricsCollectorSpec"]["source"]["filter"]["metricsFormat"] == [METRICS_FILTER]
     lines = {
         "Epoch[3] Validation-accuracy=0.931200": ("Validation-accuracy", "0.931200"),

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from kfp_image_tuning.core.errors import StoreError
+from kfp_image_tuning.core.json_files import sha256_of
 from kfp_image_tuning.core.object_store import StorePlace, is_remote, open_place, without_credentials
 from kfp_image_tuning.core.store_address import find_address
 from kfp_image_tuning.engines.local.journal import JOURNAL_NAME, read_records
 from kfp_image_tuning.engines.local.trial_records import describe_records
+from kfp_image_tuning.engines.naming import DIGEST_LENGTH
 from kfp_image_tuning.search.search import Search
 
 SCHEMA_VERSION = 1
@@ -56,8 +58,7 @@ def find_interim_place(
     before, found, _ = artifact.partition(f"/{run_id}/")
     if not run_id or not found or not is_remote(artifact):
         return None
-    identity = json.dumps([search.to_dict(), without_credentials(initial_model)], sort_keys=True)
-    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    name = sha256_of([search.to_dict(), without_credentials(initial_model)])[:DIGEST_LENGTH]
     address = find_address(artifact, session_info=artifact_store, artifact=artifact)
     return open_place(f"{before}/{run_id}/{FOLDER_NAME}/{name}", address=address)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from kfp_image_tuning.core.errors import DocumentError, EngineError
 from kfp_image_tuning.engines.local.trial_records import Point, Record
-from kfp_image_tuning.search.result import Epoch, Trial
+from kfp_image_tuning.search.result import Epoch, Trial, find_best_epoch
 from kfp_image_tuning.search.search import Search
 
 SCHEMA_VERSION = 1
@@ -197,7 +197,7 @@ def _put_point(record: Record, point: Point) -> None:
 def _put_epoch(record: Record, epoch: Epoch) -> None:
     """Add an epoch; those at or after it are of a start that was cut off."""
     history = (*(earlier for earlier in record.trial.history if earlier.epoch < epoch.epoch), epoch)
-    best = max(history, key=lambda each: each.validation_accuracy)
+    best = find_best_epoch(history) or epoch
     record.trial = replace(record.trial, history=history, objective=best.validation_accuracy, best_epoch=best.epoch)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from kfp_image_tuning.core.errors import BudgetError, SearchSpaceError
+from kfp_image_tuning.engines.epoch_log import TRAIN_ACCURACY, VALIDATION_ACCURACY
 from kfp_image_tuning.engines.katib.request.algorithms import (
     ALGORITHMS,
     STRATEGY_ALGORITHMS,
@@ -41,10 +42,6 @@ from kfp_image_tuning.search.search import DATA_FACTS, Search
 from kfp_image_tuning.search.search_space import SearchSpace
 
 API_VERSION = "kubeflow.org/v1beta1"
-OBJECTIVE_METRIC = "Validation-accuracy"
-"""``validation:accuracy`` as the trainer, like the built-in algorithm, prints it:
-``Epoch[3] Validation-accuracy=0.9312``. The names that Katib's filter reads hold no colon."""
-TRAINING_METRIC = "Train-accuracy"
 METRICS_FILTER = r"([\w|-]+)\s*=\s*([+-]?\d+(\.\d+)?([Ee][+-]?\d+)?)"
 """Katib's own filter, but with a digit at least: the collector dies of what is not a number, such as ``nan``."""
 USUAL_PARALLEL_TRIALS = 3
@@ -172,11 +169,9 @@ class _Counts:
 
 def search_branches(search: Search) -> tuple[SearchSpace, ...]:
     """The space of each Experiment."""
-    if search.search_mode == "flat" or len(search.space.optimizers) == 1:
-        return (search.space,) if "optimizer" in search.space.ranges else tuple(search.space.branches())
-    branches = tuple(search.space.branches())
+    branches = search.branches()
     empty = [str(branch.fixed["optimizer"]) for branch in branches if not branch.ranges]
-    if empty:
+    if empty and len(branches) > 1:
         raise SearchSpaceError(
             f'{", ".join(empty)}: nothing is tuned with it, and Katib needs a parameter; use search_mode "flat"'
         )
@@ -233,12 +228,13 @@ def _build(
     budget = search.budget
     objective: dict[str, Any] = {
         "type": "maximize",
-        "objectiveMetricName": OBJECTIVE_METRIC,
-        "additionalMetricNames": [TRAINING_METRIC],
+        # ``validation:accuracy`` as the log has it: the names that Katib's filter reads hold no colon.
+        "objectiveMetricName": VALIDATION_ACCURACY,
+        "additionalMetricNames": [TRAIN_ACCURACY],
         # The best epoch, because that is the model which a trial leaves behind.
         "metricStrategies": [
-            {"name": OBJECTIVE_METRIC, "value": "max"},
-            {"name": TRAINING_METRIC, "value": "latest"},
+            {"name": VALIDATION_ACCURACY, "value": "max"},
+            {"name": TRAIN_ACCURACY, "value": "latest"},
         ],
     }
     if budget.target_objective is not None:

@@ -4,11 +4,12 @@ A restarted process therefore finds the Experiments that an earlier one started,
 annotation, tells it from a foreign one of the same name.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from kfp_image_tuning.core.json_files import sha256_of
+from kfp_image_tuning.engines.naming import DIGEST_LENGTH, make_name
 
 LONGEST_EXPERIMENT_NAME = 40
 RUN_LABEL = "kfp-image-tuning/run"
@@ -17,7 +18,6 @@ FINGERPRINT_ANNOTATION = "kfp-image-tuning/fingerprint"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGER = "kfp-image-tuning"
 
-_DIGEST_LENGTH = 16
 _LONGEST_BRANCH = len("-rmsprop")
 COUNTS = ("maxTrialCount", "parallelTrialCount", "maxFailedTrialCount")
 """What of an Experiment may change while it runs, and is therefore no part of its identity."""
@@ -25,15 +25,14 @@ COUNTS = ("maxTrialCount", "parallelTrialCount", "maxFailedTrialCount")
 
 def digest_of(content: object) -> str:
     """A short identity of JSON content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGEST_LENGTH]
+    return sha256_of(content)[:DIGEST_LENGTH]
 
 
 def base_name(prefix: str, digest: str) -> str:
     """The first part of all names of a run: ``PREFIX-0123456789abcdef``, short enough for an optimizer after it."""
-    room = LONGEST_EXPERIMENT_NAME - _LONGEST_BRANCH - _DIGEST_LENGTH - 1
     # Katib's names start with a letter.
-    start = re.sub(r"[^a-z0-9]+", "-", prefix.lower()).strip("-").lstrip("0123456789-")[:room].strip("-")
-    return f"{start or 'ic'}-{digest}"
+    start = re.sub(r"^[^a-z]+", "", prefix.lower()) or "ic"
+    return make_name(start, digest, LONGEST_EXPERIMENT_NAME - _LONGEST_BRANCH)
 
 
 def labels_of(digest: str) -> dict[str, str]:
@@ -44,4 +43,4 @@ def labels_of(digest: str) -> dict[str, str]:
 def fingerprint_of(spec: Mapping[str, Any]) -> str:
     """The identity of an Experiment, without its counts: a search may go on with more trials."""
     content = {name: value for name, value in spec.items() if name not in COUNTS}
-    return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"sha256:{sha256_of(content)}"

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from kfp_image_tuning.core.durable_file import appearing
 from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset
 from kfp_image_tuning.engines.katib.pod.dataset_download import USED_SPLITS
@@ -48,8 +49,5 @@ def bring_dataset(dataset: Dataset, options: KatibOptions, folder: Path | None, 
         return
     show(f"Copying the data set to {uri} ({size:.1f} MB)")
     for name in [*files, DOCUMENT_NAME]:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.part")
-        shutil.copyfile(dataset.directory / name, partial)
-        partial.replace(target)
+        with appearing(folder / name) as temporary:
+            shutil.copyfile(dataset.directory / name, temporary)

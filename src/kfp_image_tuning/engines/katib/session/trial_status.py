@@ -1,17 +1,16 @@
 """Katib's Trials as this project's trials: status, hyperparameters, objective, and the epochs out of their logs."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from kfp_image_tuning.core.errors import HyperparameterError
-from kfp_image_tuning.engines.katib.request.experiment import OBJECTIVE_METRIC, TRAINING_METRIC, PlannedExperiment
+from kfp_image_tuning.engines.epoch_log import VALIDATION_ACCURACY, EpochLog
+from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment
 from kfp_image_tuning.engines.katib.request.validation import has_condition
-from kfp_image_tuning.engines.katib.session.obstacles import clean_log_line
 from kfp_image_tuning.search.hyperparameter_table import Value
-from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus
+from kfp_image_tuning.search.result import Trial, TrialStatus, find_best_epoch
 from kfp_image_tuning.search.search import Search
 
 ENDINGS: tuple[tuple[str, TrialStatus], ...] = (
@@ -21,42 +20,18 @@ ENDINGS: tuple[tuple[str, TrialStatus], ...] = (
     ("MetricsUnavailable", "failed"),
     ("Failed", "failed"),
 )
-_LINE = re.compile(r"Epoch\[(\d+)\] (Validation-accuracy|Train-accuracy|Time cost)=([0-9.eE+-]+)")
 
 
-@dataclass
-class TrialLog:
-    """The epochs that a trial's log has told of so far.
+class TrialLog(EpochLog):
+    """The epochs that the log of a trial's pod has told of so far.
 
     Attributes:
         pod: Whose log it is; a trial whose node was lost runs again in another pod.
-        numbers: Epoch to its numbers.
     """
 
-    pod: str = ""
-    numbers: dict[int, dict[str, float]] = field(default_factory=dict)
-
-    def read(self, log: str) -> bool:
-        """Take in more of the log, in any order and as often as it comes; returns whether there is a new epoch."""
-        before = len(self.history)
-        for line in log.splitlines():
-            if match := _LINE.match(clean_log_line(line)):
-                self.numbers.setdefault(int(match[1]), {})[match[2]] = float(match[3])
-        return len(self.history) > before
-
-    @property
-    def history(self) -> tuple[Epoch, ...]:
-        """The epochs that came to their end, in order."""
-        return tuple(
-            Epoch(
-                epoch=epoch,
-                validation_accuracy=values[OBJECTIVE_METRIC],
-                train_accuracy=values.get(TRAINING_METRIC),
-                seconds=values.get("Time cost"),
-            )
-            for epoch, values in sorted(self.numbers.items())
-            if OBJECTIVE_METRIC in values
-        )
+    def __init__(self) -> None:
+        super().__init__()
+        self.pod = ""
 
 
 def trial_from(resource: Mapping[str, Any], planned: PlannedExperiment, search: Search, log: TrialLog) -> Trial:
@@ -72,11 +47,11 @@ def trial_from(resource: Mapping[str, Any], planned: PlannedExperiment, search: 
     times = resource.get("status", {})
     history = log.history
     objective = observed_objective(resource)
-    if objective is None and status in ("running", "stopped"):
-        objective = max((epoch.validation_accuracy for epoch in history), default=None)
+    best = find_best_epoch(history)
+    if objective is None and best is not None and status in ("running", "stopped"):
+        objective = best.validation_accuracy
     if status == "failed":
         objective = None
-    best = max(history, key=lambda epoch: epoch.validation_accuracy, default=None)
     note = None
     values = decode_hyperparameters(resource, planned, search)
     if epochs := values.pop("epochs_given", None):
@@ -113,7 +88,7 @@ def decode_hyperparameters(resource: Mapping[str, Any], planned: PlannedExperime
 def observed_objective(resource: Mapping[str, Any]) -> float | None:
     """The objective that Katib has collected: the best epoch's."""
     for metric in (resource.get("status", {}).get("observation") or {}).get("metrics") or ():
-        if metric["name"] == OBJECTIVE_METRIC:
+        if metric["name"] == VALIDATION_ACCURACY:
             try:
                 return float(metric["max"])
             except (KeyError, ValueError):

@@ -4,17 +4,17 @@ A restarted process therefore finds the tuning job that an earlier one started, 
 tag, tells it from a foreign one of the same name.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from kfp_image_tuning.core.json_files import sha256_of
+from kfp_image_tuning.engines.naming import DIGEST_LENGTH, make_name
+
 REQUEST_TAG = "kfp-image-tuning:request"
 RUN_TAG = "kfp-image-tuning:run"
 MAX_NAME_LENGTH = 32
-_HASH_LENGTH = 16
 _TAG_FORBIDDEN = re.compile(r"[^\w .:/=+\-@]")
 
 
@@ -22,7 +22,7 @@ def request_hash(request: Mapping[str, Any]) -> str:
     """SHA-256 of a request without its name and without the tags that this project adds."""
     content = {name: value for name, value in request.items() if name != "HyperParameterTuningJobName"}
     content["Tags"] = [tag for tag in request.get("Tags", ()) if tag["Key"] not in (REQUEST_TAG, RUN_TAG)]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return sha256_of(content)
 
 
 def tuning_job_name(prefix: str, run: str, identity: str) -> str:
@@ -33,10 +33,8 @@ def tuning_job_name(prefix: str, run: str, identity: str) -> str:
         run: Identity of the run; empty: ``identity`` counts alone.
         identity: Hash of the request.
     """
-    digest = hashlib.sha256((run or identity).encode()).hexdigest()[:_HASH_LENGTH]
     # SageMaker compares names without regard to case; a single dash is the only separator that every name may hold.
-    start = re.sub(r"[^a-z0-9]+", "-", prefix.lower()).strip("-")[: MAX_NAME_LENGTH - _HASH_LENGTH - 1].strip("-")
-    return f"{start}-{digest}" if start else digest
+    return make_name(prefix, sha256_of(run or identity)[:DIGEST_LENGTH], MAX_NAME_LENGTH)
 
 
 def own_tags(run: str, identity: str) -> list[dict[str, str]]:

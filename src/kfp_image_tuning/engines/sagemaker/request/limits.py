@@ -32,9 +32,7 @@ def count_trials(search: Search) -> int:
     """How many trials there will be at most: the budget's number, or every combination of a grid."""
     if search.strategy != "grid":
         return search.budget.max_trials
-    if search.search_mode == "flat":
-        return count_combinations(search.space.ranges)
-    return sum(count_combinations(search.space.active_ranges(optimizer)) for optimizer in search.space.optimizers)
+    return sum(count_combinations(space.ranges) for space in search.branches())
 
 
 def count_combinations(ranges: Mapping[str, Range]) -> int:

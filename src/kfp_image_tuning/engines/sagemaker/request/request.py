@@ -87,12 +87,7 @@ def search_branches(search: Search, options: SageMakerOptions) -> list[Branch]:
     Raises:
         EngineError: If a hyperparameter that is left to SageMaker has no value to start from.
     """
-    optimizers = search.space.optimizers
-    if len(optimizers) == 1 or search.search_mode == "flat":
-        spaces = {optimizers[0] if len(optimizers) == 1 else "all": search.space}
-    else:
-        spaces = dict(zip(optimizers, search.space.branches(), strict=True))
-    branches = [_branch(name, space, options) for name, space in spaces.items()]
+    branches = [_branch(space, options) for space in search.branches()]
     fixed = {name for branch in branches for name in branch.auto_parameters}
     if unknown := [name for name in options.auto_parameters if name not in fixed]:
         raise EngineOptionsError(
@@ -115,7 +110,7 @@ def early_stopping_type(search: Search, options: SageMakerOptions) -> str:
     return "Auto" if search.stop_bad_trials and possible else "Off"
 
 
-def _branch(name: str, space: SearchSpace, options: SageMakerOptions) -> Branch:
+def _branch(space: SearchSpace, options: SageMakerOptions) -> Branch:
     optimizers = space.optimizers
     defaults = {key: value for optimizer in optimizers for key, value in space.default_values(optimizer).items()}
     fixed: dict[str, Any] = {**space.fixed, **defaults, "optimizer": optimizers[0]}
@@ -129,7 +124,7 @@ def _branch(name: str, space: SearchSpace, options: SageMakerOptions) -> Branch:
         if key not in space.ranges and any(is_active(key, optimizer) for optimizer in optimizers)
     }
     auto = {key: statics.pop(key) for key in options.auto_parameters if key in statics}
-    return Branch(name, space.ranges, statics, auto)
+    return Branch(optimizers[0] if len(optimizers) == 1 else "all", space.ranges, statics, auto)
 
 
 def _ranges_document(branch: Branch) -> dict[str, Any]:

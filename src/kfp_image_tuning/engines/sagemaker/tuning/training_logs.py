@@ -6,16 +6,15 @@ goes without: the trials' objectives come from SageMaker itself.
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from kfp_image_tuning.engines.epoch_log import EpochLog
 from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, PermanentError, TransientError
 from kfp_image_tuning.search.result import Epoch
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 LAST_LINES = 5
-_EPOCH = re.compile(r"Epoch\[(\d+)\] (Train-accuracy|Validation-accuracy|Time cost)=([0-9.eE+-]+)")
 _PREFIX = re.compile(r"^\[[^\]]*\]\s*")
 _LONGEST_LINE = 200
 
@@ -26,7 +25,7 @@ class _Log:
 
     streams: list[str] = field(default_factory=list)
     tokens: dict[str, str] = field(default_factory=dict)
-    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
+    epochs: EpochLog = field(default_factory=EpochLog)
     lines: list[str] = field(default_factory=list)
 
 
@@ -76,17 +75,7 @@ class TrainingLogs:
 
     def history(self, job_name: str) -> tuple[Epoch, ...]:
         """The epochs that ended, in order, as far as they were read."""
-        log = self._logs.get(job_name, _Log())
-        return tuple(
-            Epoch(
-                epoch=number,
-                validation_accuracy=values["Validation-accuracy"],
-                train_accuracy=values.get("Train-accuracy"),
-                seconds=values.get("Time cost"),
-            )
-            for number, values in sorted(log.epochs.items())
-            if "Validation-accuracy" in values
-        )
+        return self._logs.get(job_name, _Log()).epochs.history
 
     def last_lines(self, job_name: str) -> Sequence[str]:
         """The last lines that were read."""
@@ -114,9 +103,7 @@ class TrainingLogs:
 
     @staticmethod
     def _take_line(log: _Log, line: str) -> None:
-        if found := _EPOCH.search(line):
-            with suppress(ValueError):
-                log.epochs.setdefault(int(found[1]), {})[found[2]] = float(found[3])
+        log.epochs.read(line)
         text = _PREFIX.sub("", line.strip())[:_LONGEST_LINE]
         if text:
             log.lines = [*log.lines, text][-LAST_LINES:]

@@ -11,7 +11,7 @@ from kfp_image_tuning.engines.sagemaker.aws.calls import Caller, TransientError
 from kfp_image_tuning.engines.sagemaker.request.job_names import log_url
 from kfp_image_tuning.engines.sagemaker.tuning.training_logs import TrainingLogs
 from kfp_image_tuning.search.hyperparameter_table import RULES, is_active, parse_value
-from kfp_image_tuning.search.result import Epoch, Trial, TrialStatus
+from kfp_image_tuning.search.result import Trial, TrialStatus, find_best_epoch
 from kfp_image_tuning.search.search import Search
 
 PAGE = 100
@@ -138,6 +138,7 @@ class TrialBook:
         job = self._caller.sagemaker("describe_training_job", TrainingJobName=name)
         self._read_last_lines(name)
         history = self.logs.history(name)
+        best = find_best_epoch(history)
         metric = summary.get("FinalHyperParameterTuningJobObjectiveMetric")
         objective = float(metric["Value"]) if metric and summary["TrainingJobStatus"] != "Failed" else None
         self.billed_seconds[name] = float(job.get("BillableTimeInSeconds") or 0) * _machines(job)
@@ -147,7 +148,7 @@ class TrialBook:
             self.trials[name],
             status=status,
             objective=objective,
-            best_epoch=_best_epoch(history) if objective is not None else None,
+            best_epoch=best.epoch if best is not None and objective is not None else None,
             history=history,
             finished_at=_seconds(ended) if ended else self.trials[name].started_at,
             failure_reason=self._failure_reason(name, summary, job) if status == "failed" else None,
@@ -186,12 +187,6 @@ def _status(
     ends_early = config.get("TrainingJobEarlyStoppingType") == "Auto" or config["Strategy"] == "Hyperband"
     over = tuning_job["HyperParameterTuningJobStatus"] in ("Stopping", "Stopped")
     return ("early_stopped" if ends_early and not over else "stopped"), None
-
-
-def _best_epoch(history: tuple[Epoch, ...]) -> int | None:
-    """The epoch of the highest validation accuracy, the earliest of several."""
-    best = max(history, key=lambda epoch: epoch.validation_accuracy, default=None)
-    return best.epoch if best else None
 
 
 def _machines(job: Mapping[str, Any]) -> int:
