@@ -31,7 +31,18 @@ def image_tuning_sagemaker(
     data_encoding: str = "auto",
     data_quality: int = 95,
     data_training_margin: float = -1.0,
+    data_splits: str = "",
+    data_classes_from: str = "",
+    data_image_column: str = "",
+    data_label_column: str = "",
+    data_split_column: str = "",
+    data_label_separator: str = "",
+    data_folder: str = "",
+    data_extension: str = "",
+    data_class_names: str = "",
     data_classes: str = "",
+    data_merge: str = "",
+    data_allow_empty_classes: bool = False,
     data_work_directory: str = "",
     data_secret: str = "mlpipeline-minio-artifact",
     data_cpu: str = "0",
@@ -81,7 +92,22 @@ def image_tuning_sagemaker(
         data_quality: Quality of stored JPEG images, up to 100.
         data_training_margin: How much larger training images are stored than the image shape, from 0 to 1; -1: 1/7
             where nine of ten images are so large, else 0.
-        data_classes: Names for classes that the source only numbers, with commas between them; empty: the source's.
+        data_splits: The folders that are the splits, such as train=fold1,train=fold2,test=fold3; others are not read;
+            empty: by the folders' names.
+        data_classes_from: Which of nested folders name the classes: top, leaf, or the folder whose folders are the
+            classes; empty: by the layout, which must tell.
+        data_image_column: The table's column with the images' file names; empty: by the columns' names.
+        data_label_column: The table's column with the classes; empty: by the columns' names.
+        data_split_column: The table's column with the splits; empty: by the columns' names.
+        data_label_separator: What stands between several labels of an image in a table; empty: |.
+        data_folder: The folder that a table's file names are relative to, itself relative to the table's folder; empty:
+            found out.
+        data_extension: What a table's file names lack, such as .jpg; empty: found out.
+        data_class_names: Names for classes that the source only numbers, by number, with commas between them; empty:
+            the source's.
+        data_classes: The classes to keep, with commas between them; empty: all.
+        data_merge: Classes to rename or merge, such as puppy=dog,hound=dog; empty: none.
+        data_allow_empty_classes: Accept classes without an image to train on.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             pipelines write the run's identity in place of {run}; empty: none.
         data_secret: Secret with the keys of the object store where the images are: accesskey and secretkey, or

@@ -67,7 +67,9 @@ def make_dataset(directory: Path) -> Dataset:
         seed=7,
         fractions={"train": 0.6, "validation": 0.2, "test": 0.2},
         source=Source("s3://bucket/photos", "folder", "sha256:" + "0" * 64),
-        settings=PreparationSettings(max_invalid_images="2.5%", training_margin=0.143, classes=("dög\n", "cat")),
+        settings=PreparationSettings(
+            max_invalid_images="2.5%", training_margin=0.143, reading={"classes": "dög\n,cat"}
+        ),
         skipped=(SkippedImage("cat/broken.jpg", "is damaged or cut off"),),
         duplicates=(Duplicates(("cat/1.png", "cat/copy of 1.png"), "train"),),
         label_conflicts=(LabelConflict(("cat/2.png", "dög/2.png"), (("cat",), ("dög\n",))),),

@@ -23,7 +23,7 @@ GOOD: Members = [("cat/1.jpg", encode(1)), ("dog/2.jpg", encode(2))]
 
 
 def read(path: Path, scratch: Path) -> object:
-    return open_source(str(path), scratch / "downloads", silent).read(scratch / "images", None)
+    return open_source(str(path), scratch / "downloads", silent).read(scratch / "images")
 
 
 def make_zip(path: Path, members: Members) -> zipfile.ZipFile:

@@ -15,6 +15,7 @@ from kfp_image_tuning.dataset.document import Dataset, PreparationSettings
 from kfp_image_tuning.dataset.image_codec import decode_image, resize_image
 from kfp_image_tuning.dataset.recordio import read_list
 from kfp_image_tuning.preparation.preparation import prepare_dataset
+from kfp_image_tuning.preparation.sources.reading import Reading
 from tests.preparation.corpus import CLASSES, encode, make_folder, records_of, silent, snapshot
 
 
@@ -76,9 +77,12 @@ def test_the_document_says_what_was_asked(tmp_path: Path, monkeypatch: pytest.Mo
     usual = prepare(Path("data"), tmp_path / "usual")
     assert usual.source.uri == str(tmp_path / "data")
     assert usual.settings == PreparationSettings()
-    asked = {"encoding": "jpeg", "quality": 80, "training_margin": 0.25, "classes": tuple(reversed(CLASSES))}
-    dataset = prepare(Path("data"), tmp_path / "other", **asked, max_invalid_images=3)
-    assert dataset.settings == PreparationSettings(max_invalid_images="3", **asked)  # type: ignore[arg-type]
+    asked = {"encoding": "jpeg", "quality": 80, "training_margin": 0.25}
+    reading = Reading(classes=("dog", "owl"), merge=(("cat", "dog"),))
+    dataset = prepare(Path("data"), tmp_path / "other", **asked, max_invalid_images=3, reading=reading)
+    recorded = {"classes": "dog,owl", "merge": "cat=dog"}
+    assert dataset.settings == PreparationSettings(max_invalid_images="3", reading=recorded, **asked)  # type: ignore[arg-type]
+    assert Reading.from_options(dataset.settings.reading) == reading
     assert Dataset.load(tmp_path / "other") == dataset
 
 

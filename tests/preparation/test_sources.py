@@ -12,12 +12,13 @@ import pytest
 
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordWriter
+from kfp_image_tuning.preparation.sources.reading import Reading
 from kfp_image_tuning.preparation.sources.sources import LabelledImages, open_source
 from tests.preparation.corpus import encode, silent
 
 
-def read(path: Path, scratch: Path, classes: list[str] | None = None) -> LabelledImages:
-    return open_source(str(path), scratch / "downloads", silent).read(scratch / "images", classes)
+def read(path: Path, scratch: Path, reading: Reading | None = None) -> LabelledImages:
+    return open_source(str(path), scratch / "downloads", silent, reading).read(scratch / "images")
 
 
 def found(images: LabelledImages) -> set[tuple[str, tuple[str, ...], str | None]]:
@@ -152,7 +153,7 @@ def test_csv_with_odd_names_and_a_missing_image(tmp_path: Path) -> None:
         csv.writer(file).writerows([["path", "label"], ['a,\n"b".jpg', "cat"], ["c.jpg", "dog"], ["c.jpg", ""]])
     images = read(tmp_path / "labels.csv", tmp_path)
     assert {reference.read() for reference in images.references} == {encode(0), encode(1)}
-    assert [(item.image, item.reason) for item in images.skipped] == [("c.jpg", "has no label in the CSV")]
+    assert [(item.image, item.reason) for item in images.skipped] == [("c.jpg", "has no label in the table")]
 
 
 @pytest.mark.parametrize(
@@ -216,10 +217,10 @@ def test_record_files_keep_their_numbers_and_splits(tmp_path: Path) -> None:
         (("02",), "validation", True),
         (("00",), "validation", True),
     ]
-    named = read(tmp_path / "rec", tmp_path, [f"class {number}" for number in range(11)])
+    named = read(tmp_path / "rec", tmp_path, Reading(class_names=tuple(f"class {number}" for number in range(11))))
     assert {label for reference in named.references for label in reference.labels} == {"class 0", "class 2", "class 10"}
     with pytest.raises(DatasetError, match="class number 10, but only 3 class names"):
-        read(tmp_path / "rec", tmp_path, ["a", "b", "c"])
+        read(tmp_path / "rec", tmp_path, Reading(class_names=("a", "b", "c")))
 
 
 def test_records_with_several_labels(tmp_path: Path) -> None:
@@ -250,8 +251,8 @@ def test_unknown_file_and_unknown_class(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not a known source of images by its name"):
         read(tmp_path / "photos.rar", tmp_path)
     write(tmp_path / "data", "cat/1.jpg", "dog/1.jpg")
-    with pytest.raises(DatasetError, match=r"holds the class\(es\) dog"):
-        read(tmp_path / "data", tmp_path, ["cat", "owl"])
+    with pytest.raises(DatasetError, match="has no class owl"):
+        read(tmp_path / "data", tmp_path, Reading(classes=("cat", "owl")))
 
 
 def test_fingerprint_follows_contents_and_names_only(tmp_path: Path) -> None:

@@ -21,7 +21,18 @@ def data_preparation(
     encoding: str = "auto",
     quality: int = 95,
     training_margin: float = -1.0,
+    splits: str = "",
+    classes_from: str = "",
+    image_column: str = "",
+    label_column: str = "",
+    split_column: str = "",
+    label_separator: str = "",
+    folder: str = "",
+    extension: str = "",
+    class_names: str = "",
     classes: str = "",
+    merge: str = "",
+    allow_empty_classes: bool = False,
     work_directory: str = "",
     # The end of what is made.
     source_fingerprint: str = "",  # KFP looks cached results up by it
@@ -44,7 +55,22 @@ def data_preparation(
         quality: Quality of stored JPEG images, up to 100.
         training_margin: How much larger training images are stored than the image shape, from 0 to 1; -1: 1/7 where
             nine of ten images are so large, else 0.
-        classes: Names for classes that the source only numbers, with commas between them; empty: the source's.
+        splits: The folders that are the splits, such as train=fold1,train=fold2,test=fold3; others are not read; empty:
+            by the folders' names.
+        classes_from: Which of nested folders name the classes: top, leaf, or the folder whose folders are the classes;
+            empty: by the layout, which must tell.
+        image_column: The table's column with the images' file names; empty: by the columns' names.
+        label_column: The table's column with the classes; empty: by the columns' names.
+        split_column: The table's column with the splits; empty: by the columns' names.
+        label_separator: What stands between several labels of an image in a table; empty: |.
+        folder: The folder that a table's file names are relative to, itself relative to the table's folder; empty:
+            found out.
+        extension: What a table's file names lack, such as .jpg; empty: found out.
+        class_names: Names for classes that the source only numbers, by number, with commas between them; empty: the
+            source's.
+        classes: The classes to keep, with commas between them; empty: all.
+        merge: Classes to rename or merge, such as puppy=dog,hound=dog; empty: none.
+        allow_empty_classes: Accept classes without an image to train on.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             pipelines write the run's identity in place of {run}; empty: none.
         source_fingerprint: What changes when the images change: output of preflight, so that with caching on the same

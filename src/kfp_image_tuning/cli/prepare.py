@@ -23,7 +23,10 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         required=True,
         help="a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files; a path, s3://, gs:// or https://",
     )
-    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="the data set's folder")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say how the images are understood and would be stored; prepare nothing"
+    )
     pipeline_options.add_options(parser, ImageOptions)
     parser.add_argument(
         "--workers", type=option_types.positive, metavar="N", help="processes (default: one for each processor)"
@@ -33,16 +36,23 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
-    from kfp_image_tuning.preparation.preparation import prepare_dataset
+    from kfp_image_tuning.core.errors import ParameterError
+    from kfp_image_tuning.dataset.document import SPLIT_NAMES
+    from kfp_image_tuning.preparation.preparation import explain_source, prepare_dataset
+    from kfp_image_tuning.preparation.settings import Settings
     from kfp_image_tuning.steps.data_preparation import preparation_arguments
 
     option_types.refuse_missing({"--data": arguments.data})
-    dataset = prepare_dataset(
-        arguments.data,
-        arguments.output,
-        **preparation_arguments(pipeline_options.image_options(pipeline_options.given_options(arguments))),
-        workers=arguments.workers,
-    )
+    asked = preparation_arguments(pipeline_options.image_options(pipeline_options.given_options(arguments)))
+    if arguments.dry_run:
+        fractions = dict(zip(SPLIT_NAMES, asked["fractions"], strict=True))
+        understood = explain_source(
+            arguments.data, Settings(**{**asked, "fractions": fractions}), workers=arguments.workers
+        )
+        return Outcome({"understood": understood})
+    if arguments.output is None:
+        raise ParameterError("--output: is missing; give the data set's folder, or --dry-run to prepare nothing")
+    dataset = prepare_dataset(arguments.data, arguments.output, **asked, workers=arguments.workers)
     say(f"Next: kfp-image-tuning plan --data {arguments.output}")
     return Outcome(
         {

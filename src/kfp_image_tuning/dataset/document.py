@@ -113,23 +113,18 @@ class PreparationSettings:
         encoding: ``jpeg``, ``png`` or ``auto``.
         quality: JPEG quality, also where nothing became a JPEG.
         training_margin: How much larger than ``image_shape`` training images are stored; None: by the images' sizes.
-        classes: Names for the classes that the source numbers, in the order of the numbers; None: the source's own.
+        reading: What was said of a source that can be read in several ways, by option, as text.
     """
 
     max_invalid_images: str = "1%"
     encoding: str = "auto"
     quality: int = 95
     training_margin: float | None = None
-    classes: tuple[str, ...] | None = None
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """Read the element ``settings``, which keeps to the schema."""
-        return cls(**{**document, "classes": document["classes"] and tuple(document["classes"])})
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The element ``settings``."""
-        return {**vars(self), "classes": self.classes and list(self.classes)}
+        return {**vars(self), "reading": dict(self.reading)}
 
 
 @dataclass(frozen=True)
@@ -138,7 +133,7 @@ class Source:
 
     Attributes:
         uri: Absolute path of the folder or file, or URL without credentials.
-        kind: ``folder``, ``archive``, ``csv``, ``parquet`` or ``recordio``.
+        kind: Its form, such as ``folder``, ``archive``, ``csv``, ``list``, ``parquet`` or ``recordio``.
         fingerprint: ``sha256:…`` over the source's content.
     """
 
@@ -214,7 +209,7 @@ class Dataset:
     seed: int
     fractions: Mapping[str, float] | None
     source: Source
-    settings: PreparationSettings = PreparationSettings()
+    settings: PreparationSettings = field(default_factory=PreparationSettings)
     skipped: tuple[SkippedImage, ...] = ()
     duplicates: tuple[Duplicates, ...] = ()
     label_conflicts: tuple[LabelConflict, ...] = ()
@@ -291,7 +286,7 @@ class Dataset:
             seed=document["seed"],
             fractions=document["fractions"],
             source=Source(**document["source"]),
-            settings=PreparationSettings.from_dict(document["settings"]),
+            settings=PreparationSettings(**document["settings"]),
             skipped=tuple(SkippedImage(**item) for item in document["skipped"]),
             duplicates=tuple(Duplicates(tuple(item["images"]), item["split"]) for item in document["duplicates"]),
             label_conflicts=tuple(

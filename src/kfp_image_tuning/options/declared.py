@@ -63,12 +63,52 @@ class ImageOptions(Options):
         unit="fraction",
         otherwise="1/7 where nine of ten images are so large, else 0",
     )
-    classes: str | None = option(
+    splits: str | None = option(
         None,
-        help="names for classes that the source only numbers, with commas between them",
+        help="the folders that are the splits, such as train=fold1,train=fold2,test=fold3; others are not read",
+        otherwise="by the folders' names",
+        metavar="SPLIT=DIR,…",
+    )
+    classes_from: str | None = option(
+        None,
+        help="which of nested folders name the classes: top, leaf, or the folder whose folders are the classes",
+        otherwise="by the layout, which must tell",
+        metavar="top|leaf|DIR",
+    )
+    image_column: str | None = option(
+        None, help="the table's column with the images' file names", otherwise="by the columns' names", metavar="NAME"
+    )
+    label_column: str | None = option(
+        None, help="the table's column with the classes", otherwise="by the columns' names", metavar="NAME"
+    )
+    split_column: str | None = option(
+        None, help="the table's column with the splits", otherwise="by the columns' names", metavar="NAME"
+    )
+    label_separator: str | None = option(
+        None, help="what stands between several labels of an image in a table", otherwise="|", metavar="TEXT"
+    )
+    folder: str | None = option(
+        None,
+        help="the folder that a table's file names are relative to, itself relative to the table's folder",
+        otherwise="found out",
+        metavar="DIR",
+    )
+    extension: str | None = option(
+        None, help="what a table's file names lack, such as .jpg", otherwise="found out", metavar=".EXT"
+    )
+    class_names: str | None = option(
+        None,
+        help="names for classes that the source only numbers, by number, with commas between them",
         otherwise="the source's",
         metavar="A,B,…",
     )
+    classes: str | None = option(
+        None, help="the classes to keep, with commas between them", otherwise="all", metavar="A,B,…"
+    )
+    merge: str | None = option(
+        None, help="classes to rename or merge, such as puppy=dog,hound=dog", otherwise="none", metavar="OLD=NEW,…"
+    )
+    allow_empty_classes: bool = option(False, help="accept classes without an image to train on")
     work_directory: str | None = option(
         None, help=f"{_SURVIVES} need not prepare again; {_RUN_MARK}", otherwise="none", flag=""
     )

@@ -7,6 +7,7 @@ and seed alone, not on the number of workers or the order of files.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TypeVar
 
 from kfp_image_tuning.core.console import printable_name
@@ -24,9 +25,11 @@ from kfp_image_tuning.preparation.conversion import (
 )
 from kfp_image_tuning.preparation.pixel_groups import identify_pixels, sizes_of_mixed_formats
 from kfp_image_tuning.preparation.settings import Settings
+from kfp_image_tuning.preparation.sources.reading import enumerate_names
 from kfp_image_tuning.preparation.sources.sources import LabelledImages
 from kfp_image_tuning.preparation.split_writer import SplitImage, write_split
 from kfp_image_tuning.preparation.storage_form import StorageForm, choose_storage_form
+from kfp_image_tuning.preparation.understanding import describe_sizes
 from kfp_image_tuning.preparation.workers import Workers
 from kfp_image_tuning.preparation.workspace import Workspace
 
@@ -51,7 +54,7 @@ class PreparationJob:
         self._workers = workers
         self._say = say
         self._bad = list(images.skipped)
-        self._notes = images.notes
+        self._notes = images.findings.notes
         self._total = len(images.references) + len(images.skipped)
 
     def run(self, describe_source: Callable[[Mapping[str, bytes]], Source]) -> Dataset:
@@ -60,17 +63,9 @@ class PreparationJob:
         Args:
             describe_source: Is given the SHA-256 of the files that were read, by path.
         """
-        self._refuse_too_many_bad()
-        scanned = self._scan()
-        form = choose_storage_form(
-            ((image.height, image.width) for image in scanned.values()),
-            image_shape=self._settings.image_shape,
-            training_margin=self._settings.training_margin,
-            encoding=self._settings.encoding,
-            quality=self._settings.quality,
-        )
-        self._say(str(form))
+        scanned, form = self.look()
         stored, plan, positions = self._convert_and_split(scanned, form)
+        self._refuse_empty_classes(positions, plan)
         multi_label = any(len(self._references[position].labels) != 1 for position in positions)
         split_of = dict(zip(positions, plan.split_of, strict=True))
         splits = {
@@ -102,6 +97,58 @@ class PreparationJob:
             duplicates=plan.duplicates,
             label_conflicts=plan.label_conflicts,
         )
+
+    def look(self) -> tuple[dict[int, ScannedImage], StorageForm]:
+        """Look at the headers of all images, and say what was found and decided.
+
+        Returns:
+            The headers of the usable images, by position, and how they are stored.
+
+        Raises:
+            DatasetError: If too many images cannot be used, or a class has no image to train on.
+        """
+        self._refuse_too_many_bad()
+        self._refuse_classes_without_training_images(
+            {
+                label
+                for reference in self._references
+                if reference.split in (None, "train")
+                for label in reference.labels
+            }
+        )
+        scanned = self._scan()
+        sizes = [(image.height, image.width) for image in scanned.values()]
+        form = choose_storage_form(
+            sizes,
+            image_shape=self._settings.image_shape,
+            training_margin=self._settings.training_margin,
+            encoding=self._settings.encoding,
+            quality=self._settings.quality,
+        )
+        self._say(describe_sizes(sizes))
+        self._say(f"  decided: {form}")
+        return scanned, form
+
+    def _refuse_empty_classes(self, positions: Sequence[int], plan: SplitPlan) -> None:
+        self._refuse_classes_without_training_images(
+            {
+                label
+                for position, split in zip(positions, plan.split_of, strict=True)
+                if split == "train"
+                for label in self._references[position].labels
+            }
+        )
+
+    def _refuse_classes_without_training_images(self, trained: set[str]) -> None:
+        """A model would have a class that it never saw."""
+        empty = [name for name in self._classes if name not in trained]
+        if empty and not self._settings.reading.allow_empty_classes:
+            close = [(name, near[0]) for name in empty if (near := get_close_matches(name, sorted(trained), 1))]
+            hint = f"; if it is another name of {close[0][1]}, --merge {close[0][0]}={close[0][1]}" if close else ""
+            raise DatasetError(
+                f"{'class' if len(empty) == 1 else 'classes'} {enumerate_names(empty)}: no usable training image; add "
+                f"some, remove the class, or allow it with --allow-empty-classes{hint}"
+            )
 
     def _gives_all_splits(self) -> bool:
         return {reference.split for reference in self._references} == set(SPLIT_NAMES)

@@ -1,8 +1,8 @@
 """Labelled images into a data set on disk: found there already, taken over, or made."""
 
 import math
+import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,11 @@ from kfp_image_tuning.dataset.document import SPLIT_NAMES, Dataset, Source
 from kfp_image_tuning.preparation.job import PreparationJob, Say
 from kfp_image_tuning.preparation.settings import Settings
 from kfp_image_tuning.preparation.sources.prepared_source import find_prepared, take_over
-from kfp_image_tuning.preparation.sources.sources import open_source, remote_identity
+from kfp_image_tuning.preparation.sources.reading import Reading
+from kfp_image_tuning.preparation.sources.sources import LabelledImages, open_source, remote_identity
+from kfp_image_tuning.preparation.sources.sources import Source as OpenedSource
 from kfp_image_tuning.preparation.storage_form import Encoding
+from kfp_image_tuning.preparation.understanding import describe_source
 from kfp_image_tuning.preparation.workers import Workers, refuse_in_starting_worker
 from kfp_image_tuning.preparation.workspace import Workspace
 
@@ -37,7 +40,7 @@ def prepare_dataset(
     encoding: Encoding = "auto",
     quality: int = 95,
     training_margin: float | None = None,
-    classes: Sequence[str] | None = None,
+    reading: Reading | None = None,
     workers: int | None = None,
     progress: Say = say,
 ) -> Dataset:
@@ -61,7 +64,7 @@ def prepare_dataset(
         quality: JPEG quality.
         training_margin: How much larger than ``image_shape`` training images are stored; None: 1/7 where nine of ten
             images are that large, else 0.
-        classes: Names for classes that the source only numbers; otherwise the classes that may occur.
+        reading: What is to be said of a source that can be read in several ways.
         workers: Number of processes; None: as many as there are cores and it is worth.
         progress: Takes a line now and then.
 
@@ -79,7 +82,7 @@ def prepare_dataset(
         encoding,
         quality,
         training_margin,
-        tuple(classes) if classes else None,
+        reading or Reading(),
     )
     settings.check()
     output = Path(output_directory).absolute()
@@ -95,7 +98,7 @@ def prepare_dataset(
         if identity and (finished := _find_finished(output, settings.stamp(identity), progress)):
             return finished
     with Workspace(output) as workspace:
-        source = open_source(data, workspace.downloads, progress)
+        source = open_source(data, workspace.downloads, progress, settings.reading)
         if is_on_claim(named):
             source = replace(source, uri=named)
         if is_remote(data):
@@ -105,10 +108,8 @@ def prepare_dataset(
             fingerprint = source.fingerprint()
             if finished := _find_finished(output, settings.stamp(identity or fingerprint), progress):
                 return finished
-        images = source.read(workspace.scratch / "source.images", settings.classes)
-        progress(f"{source.uri}: {len(images.references):,} images of {len(images.classes)} classes ({source.kind})")
-        worthwhile = math.ceil(len(images.references) / IMAGES_WORTH_A_WORKER)
-        with Workers(workers or min(available_cores(), worthwhile)) as pool:
+        images = _read(source, settings, workspace, progress)
+        with _workers_for(images, workers) as pool:
             job = PreparationJob(images, settings, workspace, pool, progress)
             dataset = job.run(lambda known: Source(source.uri, source.kind, fingerprint or source.fingerprint(known)))
         (workspace.data / STAMP_NAME).write_text(settings.stamp(identity or dataset.source.fingerprint) + "\n")
@@ -118,6 +119,56 @@ def prepare_dataset(
     counts = ", ".join(f"{split.images:,} {name}" for name, split in dataset.splits.items())
     progress(f"{output}: {counts} images in {duration(time.monotonic() - started)}")
     return dataset
+
+
+def explain_source(data: str, settings: Settings, *, workers: int | None = None, progress: Say = say) -> list[str]:
+    """Say how labelled images are understood and how they would be stored, without preparing them.
+
+    Args:
+        data: As of `prepare_dataset`.
+        settings: What would be asked of the preparation.
+        workers: Number of processes; None: as many as there are cores and it is worth.
+        progress: Takes the lines.
+
+    Returns:
+        The same lines.
+
+    Raises:
+        DatasetError: If no data set could be made of it, as far as the images' headers tell.
+        StoreError: If the source is not reached.
+    """
+    refuse_in_starting_worker()
+    settings.check()
+    data = mounted_path(data)
+    lines: list[str] = []
+
+    def show(line: str) -> None:
+        lines.append(line)
+        progress(line)
+
+    if (prepared := find_prepared(data)) is not None and settings.image_shape in (None, prepared.image_shape):
+        counts = ", ".join(f"{split.images:,} {name}" for name, split in prepared.splits.items())
+        show(f"{data}: is prepared already, {counts} images of {len(prepared.classes)} classes")
+        return lines
+    with tempfile.TemporaryDirectory(prefix="prepare-") as folder, Workspace(Path(folder) / "dataset") as workspace:
+        source = open_source(data, workspace.downloads, progress, settings.reading)
+        images = _read(source, settings, workspace, show)
+        with _workers_for(images, workers) as pool:
+            PreparationJob(images, settings, workspace, pool, show).look()
+    return lines
+
+
+def _read(source: OpenedSource, settings: Settings, workspace: Workspace, progress: Say) -> LabelledImages:
+    """Find the images and say what was understood."""
+    images = source.read(workspace.scratch / "source.images")
+    for line in describe_source(source.uri, source.kind, images, settings.fractions):
+        progress(line)
+    return images
+
+
+def _workers_for(images: LabelledImages, workers: int | None) -> Workers:
+    worthwhile = math.ceil(len(images.references) / IMAGES_WORTH_A_WORKER)
+    return Workers(workers or min(available_cores(), worthwhile))
 
 
 def _take_over(prepared: Dataset, data: str, output: Path, progress: Say) -> Dataset:

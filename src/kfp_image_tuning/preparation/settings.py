@@ -4,14 +4,15 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import PreparationSettings
 from kfp_image_tuning.dataset.splits import read_fractions
+from kfp_image_tuning.preparation.sources.reading import Reading
 from kfp_image_tuning.preparation.storage_form import Encoding, check_storage_form
 
-PREPARATION_VERSION = 3
+PREPARATION_VERSION = 4
 """Counts up when the same images and settings come to give other bytes."""
 
 
@@ -27,7 +28,7 @@ class Settings:
     encoding: Encoding
     quality: int
     training_margin: float | None
-    classes: tuple[str, ...] | None
+    reading: Reading = field(default_factory=Reading)
 
     def check(self) -> None:
         """Refuse what cannot be done, all at once."""
@@ -54,6 +55,7 @@ class Settings:
             "source": identity,
             **vars(self),
             "max_invalid_images": repr(self.max_invalid_images),
+            "reading": self.reading.to_options(),
         }
         return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -64,7 +66,7 @@ class Settings:
             encoding=self.encoding,
             quality=self.quality,
             training_margin=self.training_margin,
-            classes=self.classes,
+            reading=self.reading.to_options(),
         )
 
     def tolerated(self, total: int) -> int:

@@ -11,6 +11,7 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.options.declared import ImageOptions
 from kfp_image_tuning.preparation.preparation import prepare_dataset
 from kfp_image_tuning.preparation.settings import read_image_shape, read_max_invalid_images
+from kfp_image_tuning.preparation.sources.reading import Reading
 
 DATASET_FOLDER = "dataset"
 """Where the data set lies in the work directory."""
@@ -69,7 +70,7 @@ def preparation_arguments(options: ImageOptions) -> dict[str, Any]:
         "encoding": options.encoding,
         "quality": options.quality,
         "training_margin": options.training_margin,
-        "classes": options.classes.split(",") if options.classes else None,
+        "reading": Reading.from_options(vars(options)),
     }
 
 

@@ -20,12 +20,15 @@ from typing import IO, BinaryIO, cast
 
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import SkippedImage
+from kfp_image_tuning.preparation.sources.folders import is_of_a_machine
 from kfp_image_tuning.preparation.sources.image_reference import (
     MAXIMUM_IMAGE_BYTES,
     ImageReference,
     ScratchImages,
     is_image_name,
 )
+from kfp_image_tuning.preparation.sources.reading import Findings
+from kfp_image_tuning.preparation.sources.tables import table_kind
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAXIMUM_MEMBERS = 20_000_000
@@ -33,18 +36,22 @@ MAXIMUM_RATIO = 200
 # Below this, any ratio is harmless: a hundred small drawings may well be packed 1:500.
 ALWAYS_ALLOWED_BYTES = 256 << 20
 MAXIMUM_TAR_HEADER_BYTES = 1 << 20
+MAXIMUM_ARCHIVED_TABLE_BYTES = 64 << 20
 
 _WAY_OUT = "make the archive anew from the folder of images"
 
 
-def read_archive(path: Path, name: str, scratch: ScratchImages, skipped: list[SkippedImage]) -> list[ImageReference]:
+def read_archive(
+    path: Path, name: str, scratch: ScratchImages, findings: Findings, tables: dict[str, bytes]
+) -> list[ImageReference]:
     """Copy the images of an archive into the scratch file.
 
     Args:
         path: The archive.
         name: What to call it in messages.
         scratch: Takes the images.
-        skipped: Gets the damaged ones.
+        findings: Gets the damaged ones.
+        tables: Gets the tables in it by name, which may label the images.
 
     Returns:
         The images, without labels, sorted by name.
@@ -54,7 +61,12 @@ def read_archive(path: Path, name: str, scratch: ScratchImages, skipped: list[Sk
     """
     read = _read_zip if name.lower().endswith(".zip") else _read_tar
     try:
-        references = [scratch.append(data, member) for member, data in read(path, name, skipped)]
+        references = []
+        for member, data in read(path, name, findings.skipped):
+            if is_image_name(member):
+                references.append(scratch.append(data, member))
+            else:
+                tables[member] = data
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise DatasetError(f"{name}: is damaged or no such archive ({error}); copy it again or {_WAY_OUT}") from None
     return sorted(references, key=lambda reference: reference.name)
@@ -73,12 +85,17 @@ def _read_zip(path: Path, name: str, skipped: list[SkippedImage]) -> Iterator[tu
                 raise DatasetError(f"{name}: {member.filename!r} is encrypted; {_WAY_OUT}, without a password")
         for member in members:
             image_name = _normalise(member.filename)
-            if member.is_dir() or not is_image_name(image_name) or _is_hidden(image_name):
+            if member.is_dir() or not _is_wanted(image_name, member.file_size):
                 continue
             try:
                 with archive.open(member) as file:
                     data = _read_member(file, member.file_size)
-            except (zipfile.BadZipFile, zlib.error, EOFError, lzma.LZMAError, NotImplementedError) as error:
+            except NotImplementedError:
+                raise DatasetError(
+                    f"{name}: {member.filename!r} is packed with a method that is not read here (number "
+                    f"{member.compress_type}, such as Deflate64, which Windows takes for large archives); {_WAY_OUT}"
+                ) from None
+            except (zipfile.BadZipFile, zlib.error, EOFError, lzma.LZMAError) as error:
                 skipped.append(SkippedImage(image_name, f"is damaged in the archive: {error}"))
                 continue
             yield from _keep_image(image_name, data, skipped)
@@ -95,7 +112,7 @@ def _read_tar(path: Path, name: str, skipped: list[SkippedImage]) -> Iterator[tu
                 guard.check(member.name, (member.isreg() and not member.issparse()) or member.isdir(), member.isdir())
                 stream.expect(member.size + MAXIMUM_TAR_HEADER_BYTES)
                 image_name = _normalise(member.name)
-                if not member.isreg() or not is_image_name(image_name) or _is_hidden(image_name):
+                if not member.isreg() or not _is_wanted(image_name, member.size):
                     continue
                 file = archive.extractfile(member)
                 if file is not None:
@@ -136,8 +153,9 @@ def _normalise(name: str) -> str:
     return str(PurePosixPath(name.replace("\\", "/")))
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+def _is_wanted(name: str, size: int) -> bool:
+    is_table = table_kind(name) is not None and size <= MAXIMUM_ARCHIVED_TABLE_BYTES
+    return (is_table or is_image_name(name)) and not is_of_a_machine(name)
 
 
 class _MemberGuard:

@@ -14,6 +14,16 @@ from kfp_image_tuning.core.errors import DatasetError
 
 MAXIMUM_IMAGE_BYTES = 256 << 20
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
+UNREAD_FORMATS = {
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "PPM"),
+    **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), "camera RAW"),
+    ".avif": "AVIF",
+    ".jxl": "JPEG XL",
+    ".jp2": "JPEG 2000",
+    ".psd": "Photoshop",
+    ".svg": "SVG",
+}
 WHOLE_FILE = -1
 
 
@@ -79,6 +89,11 @@ def is_image_name(name: str) -> bool:
     """Whether a file name ends like an image's, in any case, and is not hidden (``._photo.jpg``)."""
     base = name.rpartition("/")[2]
     return not base.startswith(".") and os.path.splitext(base)[1].lower() in IMAGE_SUFFIXES
+
+
+def unread_format(name: str) -> str | None:
+    """The format of an image that is not read here, such as HEIC, by the ending of its name; None for other files."""
+    return UNREAD_FORMATS.get(os.path.splitext(name)[1].lower())
 
 
 class ScratchImages:

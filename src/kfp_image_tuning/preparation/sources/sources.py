@@ -7,9 +7,10 @@ A source is opened in two steps, so that a data set that is there already can be
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,26 +19,41 @@ from kfp_image_tuning.core.object_store import is_remote
 from kfp_image_tuning.core.processors import available_cores
 from kfp_image_tuning.core.remote_source import RemoteObject, RemoteSource, listing_identity
 from kfp_image_tuning.dataset.document import DOCUMENT_NAME, Dataset, SkippedImage
+from kfp_image_tuning.dataset.recordio import read_list
 from kfp_image_tuning.preparation.sources.archives import ARCHIVE_SUFFIXES, read_archive
-from kfp_image_tuning.preparation.sources.csv_tables import TableRow, read_csv
-from kfp_image_tuning.preparation.sources.folders import label_by_folder, walk_files
+from kfp_image_tuning.preparation.sources.class_names import order_classes, settle_class_names
+from kfp_image_tuning.preparation.sources.folder_layout import has_class_folders, label_by_folder
+from kfp_image_tuning.preparation.sources.folders import is_of_a_machine, walk_files
+from kfp_image_tuning.preparation.sources.image_finder import find_images, plain_path
 from kfp_image_tuning.preparation.sources.image_reference import (
     ImageReference,
     ScratchImages,
     is_image_name,
+    unread_format,
 )
+from kfp_image_tuning.preparation.sources.list_files import names_by_folder, names_of_entries
 from kfp_image_tuning.preparation.sources.numbered_classes import name_numbered_classes
-from kfp_image_tuning.preparation.sources.parquet_tables import read_parquet
+from kfp_image_tuning.preparation.sources.parquet_tables import ParquetImages, read_parquet, refuse_several_tables
+from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
 from kfp_image_tuning.preparation.sources.recordio_files import read_records
+from kfp_image_tuning.preparation.sources.table_rows import TableRow
+from kfp_image_tuning.preparation.sources.tables import (
+    TABLE_KINDS,
+    choose_tables,
+    read_table,
+    read_tables,
+    table_kind,
+)
 
 FILES_AT_A_TIME = 64
 WHOLE_AT_ONCE_BYTES = 1 << 20
 
-_KINDS = {**dict.fromkeys(ARCHIVE_SUFFIXES, "archive"), ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+_KINDS = {**dict.fromkeys(ARCHIVE_SUFFIXES, "archive"), **TABLE_KINDS, ".parquet": "parquet", ".arrow": "arrow"}
 _KINDS[".rec"] = "recordio"
+_TABLES = frozenset(TABLE_KINDS.values())
 _FORMS = (
-    "a folder of class folders, a zip or tar archive of one, a .csv (path,label[,split]), .parquet with image bytes, "
-    "or .rec files"
+    "a folder of class folders, a zip or tar archive of one, a table of images (.csv, .tsv, .jsonl, .lst, .manifest), "
+    ".parquet or .arrow with image bytes, or .rec files"
 )
 
 
@@ -55,15 +71,18 @@ class LabelledImages:
 
     Attributes:
         references: The images, sorted by name.
-        classes: All class names, sorted.
-        skipped: What could not be used so far.
-        notes: Folders that were not entered a second time.
+        classes: All class names, in the order of their labels.
+        findings: What could not be used, what was left aside, and what was decided.
     """
 
     references: list[ImageReference]
     classes: tuple[str, ...]
-    skipped: list[SkippedImage]
-    notes: list[SkippedImage]
+    findings: Findings
+
+    @property
+    def skipped(self) -> list[SkippedImage]:
+        """What could not be used so far."""
+        return self.findings.skipped
 
 
 @dataclass(frozen=True)
@@ -72,21 +91,22 @@ class Source:
 
     Attributes:
         uri: Absolute path, or the URL that the user gave, without credentials.
-        kind: ``folder``, ``archive``, ``csv``, ``parquet`` or ``recordio``.
+        kind: ``folder``, ``archive``, ``csv``, ``json-lines``, ``manifest``, ``list``, ``parquet``, ``arrow`` or
+            ``recordio``.
         files: Its files, sorted by name.
-        rows: The rows of a CSV.
+        reading: What the user says of it.
+        rows: The rows of its tables.
         class_names: Names that the source itself gives to numbered classes.
-        skipped: What could not be read so far.
-        notes: Folders that were not entered a second time.
+        findings: What was found out so far.
     """
 
     uri: str
     kind: str
     files: list[SourceFile]
+    reading: Reading = field(default_factory=Reading)
     rows: list[TableRow] = field(default_factory=list)
     class_names: tuple[str, ...] | None = None
-    skipped: list[SkippedImage] = field(default_factory=list)
-    notes: list[SkippedImage] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
 
     def fingerprint(self, known: Mapping[str, bytes] | None = None) -> str:
         """``sha256:…`` over names and contents of all files: the same on every machine.
@@ -103,82 +123,207 @@ class Source:
                 digest.update(part)
         return "sha256:" + digest.hexdigest()
 
-    def read(self, scratch_file: Path, classes: Sequence[str] | None) -> LabelledImages:
+    def read(self, scratch_file: Path) -> LabelledImages:
         """Find the images and their labels.
 
         Args:
             scratch_file: Takes the images that do not lie in files of their own.
-            classes: Names of the classes: by number for sources that number them; else the classes that may occur.
 
         Raises:
             DatasetError: If there are no usable images.
         """
-        skipped = list(self.skipped)
-        numbered = self.kind == "recordio"
-        names: Sequence[str] | None = classes or self.class_names
+        findings = self.findings
         with ScratchImages(scratch_file) as scratch:
-            if self.kind == "parquet":
-                tables = [read_parquet(Path(file.path), file.name, scratch, skipped) for file in self.files]
-                references = [reference for table in tables for reference in table.references]
-                numbered = any(table.numbered for table in tables)
-                names = classes or next((table.class_names for table in tables if table.class_names), None)
-            else:
-                references = self._read_references(scratch, skipped)
+            references, numbered, names = self._read_references(scratch)
+        names = list(self.reading.class_names or names or ()) or None
+        numbers = {label for reference in references for label in reference.labels}
+        # Tables cannot say that their numbers are classes' numbers; who names the classes by number says so.
+        numbered = numbered or (bool(self.reading.class_names) and all(label.isdecimal() for label in numbers))
+        if self.reading.class_names and not numbered:
+            raise DatasetError(f"class_names: {self.uri} names its classes itself; use --merge to rename them")
         if numbered:
             references, names = name_numbered_classes(references, names, self.uri)
-        found = sorted({label for reference in references for label in reference.labels})
-        if not numbered and classes:
-            _refuse_unknown_classes(found, classes, self.uri)
-        known = tuple(sorted(names)) if numbered and names else tuple(found)
+            if self.kind in ("list", "recordio"):
+                findings.class_numbers.update({name: number for number, name in enumerate(names)})
+        references = settle_class_names(references, self.reading, findings, self.uri)
+        found = {label for reference in references for label in reference.labels}
+        known = found.union(names or ()) if self.reading.classes is None and not self.reading.merge else found
         if len(found) < 2:
             raise DatasetError(
                 f"{self.uri}: has {len(found)} class ({', '.join(found) or 'none'}), a classifier needs at least 2; "
                 "put each class into a folder of its own, or check the labels"
             )
         references.sort(key=lambda reference: (reference.name, reference.labels))
-        skipped.sort(key=lambda item: (item.image, item.reason))
-        return LabelledImages(references, known, skipped, self.notes)
+        findings.skipped.sort(key=lambda item: (item.image, item.reason))
+        return LabelledImages(references, order_classes(known, findings), findings)
 
-    def _read_references(self, scratch: ScratchImages, skipped: list[SkippedImage]) -> list[ImageReference]:
-        if self.kind == "csv":
+    def _read_references(self, scratch: ScratchImages) -> tuple[list[ImageReference], bool, Sequence[str] | None]:
+        """The images, whether their labels are numbers, and the names of the numbers."""
+        findings = self.findings
+        if self.kind in _TABLES:
             paths = {file.name: file.path for file in self.files}
-            return [ImageReference(row.path, row.labels, paths[row.path], split=row.split) for row in self.rows]
+            rows = [ImageReference(row.path, row.labels, paths[row.path], split=row.split) for row in self.rows]
+            return rows, self.kind == "list", self.class_names
         if self.kind == "recordio":
-            return [image for file in self.files for image in read_records(Path(file.path), file.name, scratch)]
+            records = [
+                image for file in self.files for image in read_records(Path(file.path), file.name, scratch, findings)
+            ]
+            return records, True, self.class_names
+        if self.kind in ("parquet", "arrow"):
+            tables = [read_parquet(Path(file.path), file.name, scratch, self.reading, findings) for file in self.files]
+            return _join_parquet([table for table in tables if table.references], self.uri)
         if self.kind == "archive":
-            archive = self.files[0]
-            references = read_archive(Path(archive.path), archive.name, scratch, skipped)
-        else:
-            references = [ImageReference(file.name, (), file.path) for file in self.files]
-        return label_by_folder(references, skipped, self.uri)
+            return self._read_archive(scratch)
+        references = [ImageReference(file.name, (), file.path) for file in self.files]
+        return label_by_folder(references, self.reading, findings, self.uri), False, None
+
+    def _read_archive(self, scratch: ScratchImages) -> tuple[list[ImageReference], bool, Sequence[str] | None]:
+        archive = self.files[0]
+        contents: dict[str, bytes] = {}
+        references = read_archive(Path(archive.path), archive.name, scratch, self.findings, contents)
+        images = {reference.name: reference for reference in references}
+        tables = choose_tables(contents, list(images))
+        if not tables:
+            return label_by_folder(references, self.reading, self.findings, self.uri), False, None
+        folder = Path(scratch.path).with_name("tables")
+        folder.mkdir(exist_ok=True)
+
+        def open_table(name: str) -> Path:
+            path = folder / f"{tables.index(name)}{os.path.splitext(name)[1]}"
+            path.write_bytes(contents[name])
+            return path
+
+        resolve = _resolver_among(images, self.reading, self.uri)
+        used, rows = read_tables(tables, open_table, resolve, self.reading, self.findings, self.uri)
+        self.findings.decide(f"the table {enumerate_names(used)} in it labels the images")
+        numbered = table_kind(used[0]) == "list"
+        labelled = [replace(images[row.path], labels=row.labels, split=row.split) for row in rows]
+        return labelled, numbered, names_by_folder((row.path, row.labels) for row in rows) if numbered else None
 
 
-def open_source(data: str, downloads: Path, progress: Callable[[str], object]) -> Source:
+def open_source(
+    data: str, downloads: Path, progress: Callable[[str], object], reading: Reading | None = None
+) -> Source:
     """Find out what a source is and bring its files to this machine.
 
     Args:
         data: Path or URI.
         downloads: Where downloads go.
         progress: Takes a line now and then.
+        reading: What the user says of the source.
 
     Raises:
         DatasetError: If there is no such source.
     """
+    reading = reading or Reading()
     if is_remote(data):
-        return _open_remote(RemoteSource(data), downloads, progress)
+        return _open_remote(RemoteSource(data), downloads, progress, reading)
     path = Path(unquote(urlsplit(data).path) if data.startswith("file://") else data).expanduser().absolute()
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, reading)
     if not path.is_file():
         raise DatasetError(f"{path}: is not there; give {_FORMS}")
     kind = _kind_of_file(path.name, str(path))
-    file = SourceFile(path.name, str(path))
-    if kind != "csv":
-        return Source(str(path), kind, [file])
-    skipped: list[SkippedImage] = []
-    rows = read_csv(path, str(path), skipped)
-    images = {row.path: os.path.join(path.parent, row.path) for row in rows}
-    return Source(str(path), kind, [file, *_files(images.items())], rows, skipped=skipped)
+    if kind == "recordio":
+        names = _names_beside_records({path.name: str(path), **_lists_beside(path)}, [path.name])
+        return Source(str(path), kind, [SourceFile(path.name, str(path))], reading, class_names=names)
+    if kind not in _TABLES:
+        return Source(str(path), kind, [SourceFile(path.name, str(path))], reading)
+    findings = Findings()
+    rows = read_table(path, path.name, reading, findings, str(path))
+    files = _files_of_table(path, rows, downloads, progress, reading, findings)
+    return _table_source(str(path), kind, {path.name: str(path)}, rows, files, reading, findings)
+
+
+def _table_source(
+    uri: str,
+    kind: str,
+    tables: Mapping[str, str],
+    rows: Sequence[TableRow],
+    files: Mapping[str, tuple[str, str]],
+    reading: Reading,
+    findings: Findings,
+) -> Source:
+    """A source of tables and the files that they name.
+
+    Args:
+        uri: The source.
+        kind: Of its tables.
+        tables: Name and path of each.
+        rows: Their rows.
+        files: Name in the table to the file's name in the source and its path; rows without one are left out.
+        reading: What the user says of it.
+        findings: What was found out so far.
+    """
+    rows = [replace(row, path=files[row.path][0]) for row in rows if row.path in files]
+    images = _files(dict(files.values()).items())
+    names = names_by_folder((row.path, row.labels) for row in rows) if kind == "list" else None
+    return Source(uri, kind, [*_files(tables.items()), *images], reading, rows, names, findings)
+
+
+def _files_of_table(
+    table: Path,
+    rows: Sequence[TableRow],
+    downloads: Path,
+    progress: Callable[[str], object],
+    reading: Reading,
+    findings: Findings,
+) -> dict[str, tuple[str, str]]:
+    """The files that a local table names: its own, relative to it, or objects in a store."""
+    folder = table.parent
+    cells = [row.path for row in rows]
+
+    def list_names() -> Iterable[str]:
+        return (name for name, _ in walk_files(folder, Findings()))
+
+    try:
+        found = find_images(
+            cells, table.name, lambda name: os.path.exists(folder / name), list_names, reading, findings, str(table)
+        )
+    except DatasetError:
+        remote = [cell for cell in cells if is_remote(cell)]
+        if len(remote) < len(cells):
+            raise
+        return _download_named(remote, downloads, progress, findings)
+    return {cell: (name, os.path.join(folder, name)) for cell, name in found.items()}
+
+
+def _download_named(
+    uris: Sequence[str], downloads: Path, progress: Callable[[str], object], findings: Findings
+) -> dict[str, tuple[str, str]]:
+    """Objects that a table names by their addresses, downloaded."""
+    found: dict[str, tuple[str, str]] = {}
+    by_bucket: dict[str, dict[str, str]] = {}
+    for uri in dict.fromkeys(uris):
+        scheme, _, rest = uri.partition("://")
+        bucket, _, key = rest.partition("/")
+        by_bucket.setdefault(f"{scheme}://{bucket}", {})[key] = uri
+    for bucket, keys in by_bucket.items():
+        paths = RemoteSource(bucket).download([RemoteObject(key) for key in keys], downloads, progress)
+        for key, uri in keys.items():
+            if key in paths:
+                found[uri] = uri, str(paths[key])
+            else:
+                findings.skipped.append(SkippedImage(uri, "is not in the store"))
+    return found
+
+
+def _resolver_among(
+    names: Iterable[str], reading: Reading, place: str
+) -> Callable[[str, list[str], Findings], dict[str, str]]:
+    """Finds the files that a table means among those of its source."""
+    known = frozenset(names)
+
+    def resolve(table: str, cells: list[str], findings: Findings) -> dict[str, str]:
+        folder = table.rpartition("/")[0]
+        prefix = f"{folder}/" if folder else ""
+        below = {name.removeprefix(prefix) for name in known if name.startswith(prefix)}
+        found = find_images(
+            cells, table, below.__contains__, lambda: sorted(below), reading, findings, f"{place}/{table}"
+        )
+        return {cell: prefix + name for cell, name in found.items() if prefix + name in known}
+
+    return resolve
 
 
 def remote_identity(data: str) -> str | None:
@@ -189,54 +334,123 @@ def remote_identity(data: str) -> str | None:
     """
     source = RemoteSource(data)
     kind = _find_kind(source.key)
-    if kind == "csv":
+    if kind in _TABLES:
         # Only a download tells which images it names.
         return None
     return listing_identity([source.look_up()] if kind else source.list())
 
 
-def _open_folder(path: Path) -> Source:
-    skipped: list[SkippedImage] = []
-    notes: list[SkippedImage] = []
-    names = dict(walk_files(path, skipped, notes))
-    kind, chosen = _choose_files(names, str(path))
-    class_names = Dataset.load(path).classes if kind == "recordio" and DOCUMENT_NAME in names else None
-    return Source(str(path), kind, _files((name, names[name]) for name in chosen), [], class_names, skipped, notes)
+def _open_folder(path: Path, reading: Reading) -> Source:
+    findings = Findings()
+    names = dict(walk_files(path, findings))
+    kind, chosen = _choose_files(names, str(path), findings)
+    if kind == "folder" and (tables := choose_tables(names, chosen)):
+        try:
+            used, rows = read_tables(
+                tables,
+                lambda name: Path(names[name]),
+                _resolver_among(chosen, reading, str(path)),
+                reading,
+                findings,
+                str(path),
+            )
+        except DatasetError as error:
+            if not has_class_folders(chosen) or any(table_kind(name) != "csv" for name in tables):
+                raise
+            findings.decide(f"{tables[0]} does not label the images: {error.problems[0]}")
+        else:
+            findings.decide(f"the table {enumerate_names(used)} labels the images")
+            files = {row.path: (row.path, names[row.path]) for row in rows}
+            kind = table_kind(used[0]) or kind
+            return _table_source(str(path), kind, {name: names[name] for name in used}, rows, files, reading, findings)
+    _mention_tables(kind, names, findings)
+    class_names = None
+    if kind == "recordio":
+        class_names = Dataset.load(path).classes if DOCUMENT_NAME in names else _names_beside_records(names, chosen)
+    return Source(str(path), kind, _files((n, names[n]) for n in chosen), reading, [], class_names, findings)
 
 
-def _open_remote(source: RemoteSource, downloads: Path, progress: Callable[[str], object]) -> Source:
+def _mention_tables(kind: str, names: Iterable[str], findings: Findings) -> None:
+    tables = [name for name in names if table_kind(name)] if kind == "folder" else []
+    if tables:
+        findings.decide(
+            f"{enumerate_names(tables, 3)} beside the images: not used, the folders name the classes; to use a table, "
+            "give it as --data"
+        )
+
+
+def _lists_beside(record: Path) -> dict[str, str]:
+    beside = record.with_suffix(".lst")
+    return {beside.name: str(beside)} if beside.is_file() else {}
+
+
+def _names_beside_records(names: Mapping[str, str], records: Sequence[str]) -> tuple[str, ...] | None:
+    """Names for the classes of im2rec's record files, where the lists beside them tell the images' folders."""
+    lists = [f"{os.path.splitext(record)[0]}.lst" for record in records]
+    if not all(name in names for name in lists):
+        return None
+    return names_of_entries(entry for name in lists for entry in read_list(names[name]))
+
+
+def _open_remote(source: RemoteSource, downloads: Path, progress: Callable[[str], object], reading: Reading) -> Source:
     kind = _find_kind(source.key)
     if kind is None:
-        return _open_remote_folder(source, downloads, progress)
+        return _open_remote_folder(source, downloads, progress, reading)
     path = source.download([source.look_up()], downloads, progress)[source.key]
-    file = SourceFile(source.key.rpartition("/")[2], str(path))
-    if kind != "csv":
-        return Source(source.uri, kind, [file])
-    skipped: list[SkippedImage] = []
-    rows = read_csv(path, source.uri, skipped)
-    objects = {row.path: source.sibling(row.path) for row in rows}
+    name = source.key.rpartition("/")[2]
+    if kind not in _TABLES:
+        return Source(source.uri, kind, [SourceFile(name, str(path))], reading)
+    findings = Findings()
+    rows = read_table(path, name, reading, findings, source.uri)
+    relative = {row.path: plain_path(row.path) for row in rows if not is_remote(row.path)}
+    objects = {cell: source.sibling(file) for cell, file in relative.items()}
     paths = source.download(list(dict.fromkeys(objects.values())), downloads, progress)
-    found = {name: str(paths[item.key]) for name, item in objects.items() if item.key in paths}
-    skipped += [SkippedImage(name, "is not in the store") for name in objects if name not in found]
-    rows = [row for row in rows if row.path in found]
-    return Source(source.uri, kind, [file, *_files(found.items())], rows, skipped=skipped)
+    files = {cell: (relative[cell], str(paths[item.key])) for cell, item in objects.items() if item.key in paths}
+    findings.skipped += [SkippedImage(cell, "is not in the store") for cell in objects if cell not in files]
+    remote = [row.path for row in rows if row.path not in relative]
+    files |= _download_named(remote, downloads, progress, findings)
+    return _table_source(source.uri, kind, {name: str(path)}, rows, files, reading, findings)
 
 
-def _open_remote_folder(source: RemoteSource, downloads: Path, progress: Callable[[str], object]) -> Source:
+def _open_remote_folder(
+    source: RemoteSource, downloads: Path, progress: Callable[[str], object], reading: Reading
+) -> Source:
     prefix = f"{source.key}/" if source.key else ""
     objects: dict[str, RemoteObject] = {item.key.removeprefix(prefix): item for item in source.list()}
-    kind, chosen = _choose_files(objects, source.uri)
-    document = [DOCUMENT_NAME] if kind == "recordio" and DOCUMENT_NAME in objects else []
-    paths = source.download([objects[name] for name in [*chosen, *document]], downloads, progress)
+    findings = Findings()
+    kind, chosen = _choose_files(objects, source.uri, findings)
+    paths: dict[str, Path] = {}
+
+    def fetch(names: Iterable[str]) -> dict[str, str]:
+        wanted = list(names)
+        paths.update(source.download([objects[name] for name in wanted], downloads, progress))
+        return {name: str(paths[objects[name].key]) for name in wanted}
+
+    if kind == "folder" and (tables := choose_tables(objects, chosen)):
+        used, rows = read_tables(
+            tables,
+            lambda name: Path(fetch([name])[name]),
+            _resolver_among(chosen, reading, source.uri),
+            reading,
+            findings,
+            source.uri,
+        )
+        files = {name: (name, path) for name, path in fetch({row.path: None for row in rows}).items()}
+        kind = table_kind(used[0]) or kind
+        return _table_source(source.uri, kind, fetch(used), rows, files, reading, findings)
+    _mention_tables(kind, objects, findings)
+    files_here = fetch(chosen)
     class_names = None
-    if document:
+    if kind == "recordio" and DOCUMENT_NAME in objects:
         # `Dataset.load` wants a folder.
         folder = downloads / "document"
         folder.mkdir(exist_ok=True)
-        (folder / DOCUMENT_NAME).write_bytes(paths[objects[DOCUMENT_NAME].key].read_bytes())
+        (folder / DOCUMENT_NAME).write_bytes(Path(fetch([DOCUMENT_NAME])[DOCUMENT_NAME]).read_bytes())
         class_names = Dataset.load(folder).classes
-    files = _files((name, str(paths[objects[name].key])) for name in chosen)
-    return Source(source.uri, kind, files, [], class_names)
+    elif kind == "recordio":
+        lists = [f"{os.path.splitext(name)[0]}.lst" for name in chosen]
+        class_names = _names_beside_records(fetch(name for name in lists if name in objects), chosen)
+    return Source(source.uri, kind, _files(files_here.items()), reading, [], class_names, findings)
 
 
 def _find_kind(name: str) -> str | None:
@@ -251,17 +465,39 @@ def _kind_of_file(name: str, place: str) -> str:
     return kind
 
 
-def _choose_files(names: Iterable[str], place: str) -> tuple[str, list[str]]:
+def _choose_files(names: Iterable[str], place: str, findings: Findings) -> tuple[str, list[str]]:
     """What a folder is, and its files that matter. Images win: a data set may have been prepared beside them."""
-    visible = sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
+    visible = sorted(name for name in names if not is_of_a_machine(name))
+    unread = {name: form for name in visible if (form := unread_format(name))}
     for kind, wanted in (
         ("folder", [name for name in visible if is_image_name(name)]),
         ("recordio", [name for name in visible if name.lower().endswith(".rec")]),
         ("parquet", [name for name in visible if name.lower().endswith(".parquet")]),
+        ("arrow", [name for name in visible if name.lower().endswith(".arrow")]),
     ):
         if wanted:
+            if kind in ("parquet", "arrow"):
+                refuse_several_tables(wanted, place)
+            findings.skipped += [
+                SkippedImage(name, f"is a {form} image, which is not read; convert it to JPEG or PNG")
+                for name, form in unread.items()
+            ]
             return kind, wanted
+    if unread:
+        forms = " and ".join(f"{count:,} {form}" for form, count in sorted(Counter(unread.values()).items()))
+        raise DatasetError(f"{place}: holds {forms} images, which are not read; convert them to JPEG or PNG")
     raise DatasetError(f"{place}: holds no images; give {_FORMS}")
+
+
+def _join_parquet(
+    tables: Sequence[ParquetImages], place: str
+) -> tuple[list[ImageReference], bool, Sequence[str] | None]:
+    """The images of several files; each file's numbers have been named by its own names."""
+    if len({table.numbered for table in tables}) > 1:
+        raise DatasetError(f"{place}: some of its files name the classes and some only number them; write them alike")
+    references = [reference for table in tables for reference in table.references]
+    names = sorted({name for table in tables for name in table.class_names or ()})
+    return references, bool(tables) and tables[0].numbered, names or None
 
 
 def _files(names: Iterable[tuple[str, str]]) -> list[SourceFile]:
@@ -284,12 +520,3 @@ def _digest_file(file: SourceFile, known: Mapping[str, bytes]) -> bytes:
     except OSError:
         pass
     return name + b"unreadable"
-
-
-def _refuse_unknown_classes(found: Sequence[str], classes: Sequence[str], place: str) -> None:
-    unknown = sorted(set(found) - set(classes))
-    if unknown:
-        raise DatasetError(
-            f"{place}: holds the class(es) {', '.join(unknown[:20])}, which are not among the given "
-            f"{', '.join(list(classes)[:20])}; correct the labels or the list of classes"
-        )

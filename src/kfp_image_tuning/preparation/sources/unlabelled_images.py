@@ -8,7 +8,6 @@ from pathlib import Path
 from kfp_image_tuning.core.errors import ParameterError
 from kfp_image_tuning.core.object_store import is_remote
 from kfp_image_tuning.core.remote_source import RemoteSource
-from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.folders import walk_files
 from kfp_image_tuning.preparation.sources.image_reference import (
     MAXIMUM_IMAGE_BYTES,
@@ -16,6 +15,7 @@ from kfp_image_tuning.preparation.sources.image_reference import (
     UnreadableImageError,
     is_image_name,
 )
+from kfp_image_tuning.preparation.sources.reading import Findings
 
 STANDARD_INPUT = "-"
 
@@ -88,11 +88,11 @@ def _images_at(place: str, downloads: Path) -> Iterator[UnlabelledImage]:
 
 
 def _in_folder(folder: Path) -> Iterator[UnlabelledImage]:
-    skipped: list[SkippedImage] = []
-    for _, path in walk_files(folder, skipped, skipped):
+    findings = Findings()
+    for _, path in walk_files(folder, findings):
         if is_image_name(path):
             yield UnlabelledImage(path, path)
-    for item in skipped:
+    for item in (*findings.skipped, *findings.notes):
         yield UnlabelledImage(str(folder / item.image), str(folder / item.image))
 
 
