@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 BENCHMARKS := data_preparation data_loading training local_startup sagemaker_launcher local_search
 
-.PHONY: help demo test coverage compile generate dist image lint format bench test-mxnet test-sagemaker-sdk test-cluster test-e2e setup clean
+.PHONY: help demo test test-fast coverage compile generate dist image lint format bench test-mxnet test-sagemaker-sdk test-cluster test-e2e setup clean
 
 help:  ## what the targets do
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,13 +24,21 @@ setup: $(VENV)/.installed  ## a virtual environment with everything in it
 demo: setup  ## tune a classifier on real images, end to end (about 5 minutes on 2 cores)
 	@$(BIN)/kfp-image-tuning demo --output runs/demo
 
-test: setup lint  ## lint and all tests
-	@$(BIN)/python -m pytest
+# Tests run in as many processes as there are processors, one thread in each; those of a file stay together.
+JOBS ?= auto
+PYTEST := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test test-fast coverage: export OMP_NUM_THREADS = 1
+
+test: setup lint  ## lint and all tests (JOBS=1: in one process)
+	@$(BIN)/python $(PYTEST)
+
+test-fast: setup  ## the tests that take no more than a second or two each
+	@$(BIN)/python $(PYTEST) -m "not slow"
 
 # Apart from `make test`, since it takes two fifths more time. TESTS narrows it down.
 coverage: setup  ## branch coverage of the package by all tests, subprocesses included (TESTS=tests/search for a part)
 	@rm -rf .coverage && mkdir .coverage
-	@$(BIN)/python -m coverage run -m pytest $(TESTS)
+	@$(BIN)/python -m coverage run $(PYTEST) $(TESTS)
 	@$(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report
 
 test-cluster: setup  ## the Katib engine on a real Kubernetes control plane (built once, 4 to 10 minutes), or on KUBECONFIG's

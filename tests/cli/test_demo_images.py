@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from kfp_image_tuning.cli.demo_images import write_demo_images
+
+pytestmark = pytest.mark.slow
 
 
 def test_demo_images_are_the_digits_of_the_package(tmp_path: Path) -> None:

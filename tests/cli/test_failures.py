@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 EXTRAS = ("torch", "safetensors", "optuna", "kfp", "kubernetes", "boto3", "pyarrow", "mlxtend")
 Typed = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -17,6 +17,8 @@ from kfp_image_tuning.evaluation.evaluation import Evaluation
 from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.search.result import TuningResult
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "kfp_image_tuning.cli.command_line"]
 SPACE = '{"optimizer": ["sgd", "adam"], "mini_batch_size": 16, "learning_rate": {"min": 0.01, "max": 0.2}}'
 QUICK = ["--test-fraction", "0.2", "--search-space", SPACE, "--seed", "1", "--parallel-trials", "2"]

@@ -22,6 +22,8 @@ from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.steps.prediction import predict
 from tests.model.random_model import write_random_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, prepared_digits: Path) -> Path:

@@ -20,6 +20,8 @@ from tests.emulators.real_training import TrainedPredictor, TrainingRunner
 from tests.emulators.training_jobs import CurveRunner
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, Account, account, storage_server
 
+pytestmark = pytest.mark.slow
+
 Words = list[str | Path]
 COMMAND = [sys.executable, "-m", "kfp_image_tuning.cli.command_line"]
 SPACE = {"optimizer": "sgd", "mini_batch_size": 16, "momentum": 0.9, "learning_rate": {"min": 0.05, "max": 0.2}}

@@ -63,6 +63,7 @@ def test_committed_file_is_up_to_date(engine: str, text: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_process_compiles_the_same_bytes(engine: str, text: str, tmp_path: Path) -> None:
     for seed in ("1", "77"):
         path = tmp_path / f"{seed}.yaml"

@@ -19,6 +19,8 @@ from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.environments import make_environment
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_RUN
 
+pytestmark = pytest.mark.slow
+
 GPU = "nvidia.com/gpu"
 NO_INDEX = "http://127.0.0.1:9/simple"
 USER = 54321 if os.getuid() == 0 else 0

@@ -13,7 +13,11 @@ import sysconfig
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
+
 from tests.pipelines.environments import make_environment
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 Instruction = tuple[str, str]

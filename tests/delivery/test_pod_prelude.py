@@ -19,6 +19,8 @@ from kfp_image_tuning.delivery.pod_prelude import build_prelude
 from kfp_image_tuning.steps.plain_errors import framed
 from tests.pipelines.environments import make_environment
 
+pytestmark = pytest.mark.slow
+
 VERSION = "7.8.9"
 STEP = ["python3", "-c", "import kfp_image_tuning.core.errors as e, little, kfpish; print(e.__file__, little.HERE)"]
 

@@ -32,6 +32,7 @@ def ended(pipeline: Any, folder: Path) -> Run:
         return backend.run(compile_pipeline(pipeline))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_estimate_is_near_to_what_the_backend_comes_to(tmp_path: Path) -> None:
     import yaml

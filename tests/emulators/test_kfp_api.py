@@ -13,6 +13,8 @@ from kfp import compiler, dsl
 from tests.emulators.kfp_backend import Backend
 from tests.emulators.kfp_backend.api import Api
 
+pytestmark = pytest.mark.slow
+
 PYTHON = Path("/usr/bin")
 
 

@@ -13,6 +13,8 @@ from tests.emulators.kfp_backend import Backend, RequestRefused, Run
 from tests.emulators.kfp_backend.artifact_store import SECRET_KEY
 from tests.pipelines.compiled_documents import compile_plainly
 
+pytestmark = pytest.mark.slow
+
 METADATA = {"table": {"b": 1.0}, "many": [1, 2.5], "yes": True, "number": 3.0, "share": 0.5, "text": "words"}
 component = dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
 

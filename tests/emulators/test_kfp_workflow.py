@@ -16,6 +16,8 @@ from kfp import dsl
 from tests.emulators.kfp_backend import Backend
 from tests.pipelines.compiled_documents import compile_plainly
 
+pytestmark = pytest.mark.slow
+
 PYTHON = Path("/usr/bin")
 FACE_BYTES = 3_200
 UNTIL_TOLD = """

@@ -12,6 +12,8 @@ from tests.engines.katib.searches import make_options
 from tests.engines.local.test_suggestion import try_out
 from tests.search.searches import make_search
 
+pytestmark = pytest.mark.slow
+
 RATES = {
     "optimizer": "sgd",
     "momentum": 0.9,

@@ -32,6 +32,8 @@ from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import credentials
 from tests.evaluation.digits import write_digits
 
+pytestmark = pytest.mark.slow
+
 MANIFESTS = Path(__file__).parents[2] / "manifests" / "aws"
 PLACES = {
     "ACCOUNT": "123456789012", "BUCKET": "pictures", "PREFIX": "ic", "NAMESPACE": "kubeflow", "POD_ROLE": "pod",

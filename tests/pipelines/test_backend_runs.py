@@ -22,6 +22,8 @@ from tests.pipelines.component_environment import component_environment, declare
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, account, storage_server
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_RUN, SMALL_SEARCH, config_maps
 
+pytestmark = pytest.mark.slow
+
 COMPILED = Path(__file__).parents[2] / "pipelines" / "compiled"
 HALF_A_MEBIBYTE = 512 * 1024
 SAGEMAKER = {

@@ -21,6 +21,8 @@ from tests.pipelines.compiled_documents import compile_plainly
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_SEARCH, config_maps
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DONE_TWICE = ["SUCCEEDED", "SUCCEEDED"]
 

@@ -17,6 +17,8 @@ from tests.emulators.kfp_backend import Backend
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import config_maps
 
+pytestmark = pytest.mark.slow
+
 GPU = "nvidia.com/gpu"
 USER = 1000 if os.getuid() == 0 else 0
 """Without root's rights a pod knows no other user than root."""

@@ -17,6 +17,8 @@ from tests.emulators.kfp_backend import Backend, Run
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_RUN, config_maps
 
+pytestmark = pytest.mark.slow
+
 VALUES = {"steps": {"search": {"volume_claims": [{"claim": "work", "mount_path": "/searches"}]}}}
 
 

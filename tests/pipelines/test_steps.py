@@ -5,6 +5,8 @@ from google.protobuf.json_format import MessageToDict
 
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 
+pytestmark = pytest.mark.slow
+
 UNCHECKED = {"data_secret"}
 """Parameters that preflight has no input for: Kubernetes looks for the secret."""
 CACHED = {"data-preparation"}

@@ -15,6 +15,8 @@ from tests.emulators.kfp_backend.artifact_store import ACCESS_KEY, SECRET_KEY, A
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, config_maps
 
+pytestmark = pytest.mark.slow
+
 
 @dsl.pipeline(name="preparation-alone")
 def preparation_alone(data_images: str, data_secret: str = "mlpipeline-minio-artifact") -> None:  # a name

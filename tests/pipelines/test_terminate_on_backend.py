@@ -16,6 +16,8 @@ from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.small_runs import IMAGES, ONE_THREAD, SMALL_RUN, config_maps
 from tests.pipelines.terminating import DEATHS, terminate, wait_for_phase
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 40
 SEARCH: dict[str, Any] = {
     **SMALL_RUN,

@@ -15,6 +15,8 @@ from tests.pipelines.sagemaker_account import BUCKET, ROLE, Account, account, st
 from tests.pipelines.small_runs import ONE_THREAD, SMALL_SEARCH, config_maps
 from tests.pipelines.terminating import DEATHS, terminate, wait_for_phase
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = {
     **SMALL_SEARCH,
     "data_images": f"s3://{BUCKET}/digits",

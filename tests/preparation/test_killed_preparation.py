@@ -167,6 +167,7 @@ def fail_after_half_a_download(output: Path) -> None:
         raise ConnectionResetError
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     small = make_folder(tmp_path / "small", ["a", "b"], 250, 64, 64)
     large = tmp_path / "large"

@@ -32,6 +32,8 @@ from tests.trainer.digits import (
 )
 from tests.trainer.programs import HYPERPARAMETERS, TRAINER, accuracies, run
 
+pytestmark = pytest.mark.slow
+
 PIPE = {"TrainingInputMode": "Pipe", "ContentType": "application/x-recordio"}
 MANIFEST = {**PIPE, "RecordWrapperType": "RecordIO"}
 

@@ -10,6 +10,8 @@ from kfp_image_tuning.model.model_files import load_model
 from tests.trainer.digits import validation_digits
 from tests.trainer.programs import TRAINER, accuracies, run
 
+pytestmark = pytest.mark.slow
+
 TORCHRUN = "torch.distributed.run --nproc-per-node 2 --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:0"
 
 PRELUDE = """

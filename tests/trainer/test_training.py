@@ -157,6 +157,7 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path, frequency: i
     assert load_model(checkpoints / kept[-1]).document.epoch == 2
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_was(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import torch; torch.set_num_threads(1);"

@@ -249,7 +249,7 @@ class _Trial:
         loss = sum_loss(logits, labels, self.class_weights)
         self.optimizer.zero_grad()
         # Gradients are averaged over processes, whose shares of the batch may differ by an image.
-        self.scaler.scale(loss * (self.processes.count / self.batch)).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss * (self.processes.count / self.batch)).backward()
         # It needs of an optimizer but its weights and its step.
         self.scaler.step(self.optimizer)  # type: ignore[arg-type]
         self.scaler.update()

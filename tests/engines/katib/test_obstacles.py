@@ -110,7 +110,7 @@ def test_why_a_pod_that_has_a_node_does_not_start(
         (pod("Failed", ended(3, message="no data")), ["ended with status 3: no data"]),
         # The collector fails because the trainer does: it is not the reason.
         (pod("Failed", ended(255, name=COLLECTOR), ended(3)), ["ended with status 3"]),
-        (pod("Failed", ended(137), reason="DeadlineExceeded"), ["longer than max_seconds"]),
+        (pod("Failed", ended(137), reason="DeadlineExceeded"), ["longer than max_trial_seconds"]),
         (pod("Failed", reason="Evicted", message="low on disk"), ["its node evicted it: low on disk"]),
         (pod("Failed", reason="NodeLost"), ["its node gpu-1 was lost"]),
         (

@@ -30,6 +30,8 @@ from tests.emulators.katib_pods import collect_metrics, make_trial_job, wrap_com
 from tests.emulators.object_store import object_store
 from tests.engines.katib.searches import make_options
 
+pytestmark = pytest.mark.slow
+
 ASSIGNMENTS = {
     "learning_rate": "0.01",
     "mini_batch_size": "16",

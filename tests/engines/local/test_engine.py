@@ -31,6 +31,8 @@ from tests.engines.local.searching import (
     what_was_tried,
 )
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -27,12 +27,14 @@ from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tests.emulators.object_store import object_store
 
+pytestmark = pytest.mark.slow
+
 RUN = "5f2c9c1e-5f0c-4f8e-9a51-8f1f3a2b7c60"
 SEARCH = TuningSettings(
     search_space={"optimizer": ["sgd"], "mini_batch_size": 16, "num_layers": 20},
     max_trials=2,
     parallel_trials=1,
-    epochs=24,
+    epochs=8,
     seed=3,
     stop_bad_trials=False,
 )

@@ -15,6 +15,8 @@ from kfp_image_tuning.steps.local_tuning import launch
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 from tests.engines.local.searching import make_search
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("work", ["", "work"])
 def test_the_result_names_only_files_that_are_there(work: str, digits_dataset: Path, tmp_path: Path) -> None:

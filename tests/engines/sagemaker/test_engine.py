@@ -169,6 +169,7 @@ def test_trial_that_found_no_machine_says_so_and_the_search_goes_on(tmp_path: Pa
     assert result.best_trial is not None
 
 
+@pytest.mark.slow
 def test_five_hundred_trials_of_recorded_curves_are_followed_to_the_best(tmp_path: Path) -> None:
     with SageMakerEmulator(CurveRunner(recorded_curve), seconds_per_poll=3600.0) as emulator:
         budget = Budget(max_trials=500, parallel_trials=10)

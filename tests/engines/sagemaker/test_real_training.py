@@ -26,6 +26,8 @@ from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import OPTIONS, credentials
 from tests.trainer.digits import Images, digits, write_records
 
+pytestmark = pytest.mark.slow
+
 ROLE = "arn:aws:iam::123456789012:role/tuning"
 DIGITS = DatasetSummary(
     fingerprint="sha256:digits",

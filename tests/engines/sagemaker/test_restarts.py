@@ -11,10 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kfp_image_tuning.search.result import Trial, TuningResult
 from kfp_image_tuning.search.search import Search
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, run_on, small_search
+
+pytestmark = pytest.mark.slow
 
 Moment = Callable[[list[str], Path], bool]
 """Whether a moment has come, from the calls of this launcher and the folder of its result."""

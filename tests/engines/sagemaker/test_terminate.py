@@ -13,6 +13,8 @@ from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.test_restarts import finished
 from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, small_search
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 2.0])
 def test_tuning_job_is_stopped_though_the_container_is_gone_soon(seconds: float, tmp_path: Path) -> None:

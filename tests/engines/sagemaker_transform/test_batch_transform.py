@@ -13,6 +13,8 @@ from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker_transform.conftest import BUCKET, Found
 from tests.evaluation.digits import write_digits
 
+pytestmark = pytest.mark.slow
+
 
 class FirstByte:
     """Says what each image is, and knows no image of these bytes."""

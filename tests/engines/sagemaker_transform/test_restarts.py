@@ -18,6 +18,8 @@ from tests.engines.sagemaker.tuning_jobs import CREDENTIALS
 from tests.engines.sagemaker_transform.conftest import BUCKET, OPTIONS, Found
 from tests.evaluation.digits import write_digits
 
+pytestmark = pytest.mark.slow
+
 Moment = Callable[[list[str], Any], bool]
 """Whether a moment has come, from the calls of this process and the client of S3."""
 

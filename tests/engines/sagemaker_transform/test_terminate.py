@@ -13,6 +13,8 @@ from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import CREDENTIALS
 from tests.engines.sagemaker_transform.conftest import Found
 
+pytestmark = pytest.mark.slow
+
 CASES = [(0.2, "DescribeTransformJob"), (0.5, "DescribeTransformJob"), (0.9, "DescribeTransformJob")]
 CASES += [(2.0, "DescribeTransformJob"), (0.5, "CreateTransformJob")]
 
