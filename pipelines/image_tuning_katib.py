@@ -87,7 +87,7 @@ def image_tuning_katib(
         data_max_invalid_images: Unreadable images that are tolerated: a number such as 20, or a percentage such as 1%.
         data_seed: Seed of the split.
         data_encoding: How images are stored: auto (PNG up to 64 pixels, else JPEG), jpeg or png.
-        data_quality: Quality of stored JPEG images, up to 100.
+        data_quality: Quality of stored JPEG images, at most 100.
         data_training_margin: How much larger training images are stored than the image shape, from 0 to 1; -1: 1/7
             where nine of ten images are so large, else 0.
         data_splits: The folders that are the splits, such as train=fold1,train=fold2,test=fold3; others are not read;

@@ -4,7 +4,8 @@
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from kfp_image_tuning.cli.command_line import PROGRAM, build_parser
 from kfp_image_tuning.options import declared
@@ -40,8 +41,14 @@ def page_text() -> str:
     for kind in kinds:
         parts += _section(kind)
     parts += ["## Other options of the commands", ""]
-    for name, parser in _commands().items():
-        parts += _command(name, parser)
+    commands = {name: _own_actions(name, parser) for name, parser in _commands().items()}
+    # A help of its own does not make -h another option; what few have alike is told of each.
+    counts = Counter(_flags(action) for actions in commands.values() for action in actions)
+    usual = {flags for flags, count in counts.items() if count > len(commands) / 2 and "`--output`" not in flags}
+    first = next(iter(commands.values()))
+    parts += _table("Most commands", [action for action in first if _flags(action) in usual])
+    for name, actions in commands.items():
+        parts += _table(f"`{PROGRAM} {name}`", [action for action in actions if _flags(action) not in usual])
     parts += ["## Fields of `--katib-options` and `tune_katib_options`", "", KATIB.tables()]
     parts += ["## Fields of `--sagemaker-options` and `tune_sagemaker_options`", "", SAGEMAKER.tables()]
     return "\n".join(parts).rstrip() + "\n"
@@ -60,16 +67,16 @@ def _section(kind: type[Options]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for option in options_of(kind):
         flag, parameter = option.flag and f"`{option.flag}`", f"`{option.parameter}`" if owners else ""
-        default = "required" if option.is_required else _default(option)
+        default = "required" if option.is_required else _default(option, in_pipelines=bool(owners))
         meaning = capitalized(describe(option)).replace("|", "\\|") + "."
         yield f"| {flag} | {parameter} | {type_words(option)} | {default} | {meaning} |"
     yield ""
 
 
-def _default(option: Option) -> str:
+def _default(option: Option, *, in_pipelines: bool) -> str:
     if option.default is None:
         unset = format_parameter(option.unset)
-        return f"{option.otherwise} (in pipelines `{unset}`)" if unset else option.otherwise
+        return f"{option.otherwise} (in pipelines `{unset}`)" if unset and in_pipelines else option.otherwise
     return f"`{format_parameter(option.default)}`" if option.default not in ("", {}) else ""
 
 
@@ -78,21 +85,28 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     return dict(commands.choices)
 
 
-def _command(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+def _own_actions(name: str, parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """What a command has beside the declared options."""
-    flags = {option.flag for kind in _COMMANDS for option in options_of(kind)} - {"--data"}
-    own = [action for action in parser._actions if action.dest != argparse.SUPPRESS]
-    if name in ("run", "plan", "prepare", "evaluate"):
-        own = [action for action in own if not flags & set(action.option_strings)]
-    yield f"### `{PROGRAM} {name}`"
+    declared_flags = {option.flag for kind in _COMMANDS for option in options_of(kind)} - {"--data"}
+    if name not in ("run", "plan", "prepare", "evaluate"):
+        return parser._actions
+    return [action for action in parser._actions if not declared_flags & set(action.option_strings)]
+
+
+def _flags(action: argparse.Action) -> str:
+    return ", ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.dest}`"
+
+
+def _table(title: str, actions: Iterable[argparse.Action]) -> Iterator[str]:
+    yield f"### {title}"
     yield ""
     yield "| option | value | meaning |"
     yield "| --- | --- | --- |"
-    for action in own:
+    for action in actions:
         value = " or ".join(map(str, action.choices)) if action.choices else str(action.metavar or "")
         needed = " (required)" if action.required else ""
         meaning = (action.help or "").replace("%%", "%").replace("|", "\\|")
-        yield f"| {', '.join(f'`{flag}`' for flag in action.option_strings)} | {value} | {meaning}{needed} |"
+        yield f"| {_flags(action)} | {value} | {meaning}{needed} |"
     yield ""
 
 

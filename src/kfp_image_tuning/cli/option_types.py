@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,23 @@ def parser_of(option: Option) -> Callable[[str], Any]:
     if option.unit == "fraction":
         return fraction
     if option.kind is int:
-        return partial(whole_number, least=option.least)
+        return partial(_allowed_number, option)
     if option.kind is dict:
         return options_object
-    return partial(_matching, option) if option.pattern else str
+    return partial(_allowed, option) if option.pattern else str
 
 
-def _matching(option: Option, text: str) -> str:
-    if problem := option.find_problem(text):
+def _allowed(option: Option, value: Any) -> Any:
+    # What stands for "not set" among parameters is nothing to type.
+    typed = replace(option, unset=None)
+    if problem := typed.find_problem(value):
         raise argparse.ArgumentTypeError(problem)
-    return text
+    return value
+
+
+def _allowed_number(option: Option, text: str) -> int:
+    number: int = _allowed(option, whole_number(text))
+    return number
 
 
 def duration(text: str) -> float:
@@ -84,20 +92,19 @@ def fraction(text: str) -> float:
     return value
 
 
-def whole_number(text: str, least: int | None = None) -> int:
-    """A whole number, with the smallest one that is allowed."""
+def whole_number(text: str) -> int:
+    """A whole number."""
     try:
-        value = int(text)
+        return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if least is not None and value < least:
-        raise argparse.ArgumentTypeError(f"at least {least}, got {value}")
-    return value
 
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    return whole_number(text, 1)
+    if (value := whole_number(text)) < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, got {value}")
+    return value
 
 
 def options_object(text: str) -> dict[str, Any]:

@@ -23,16 +23,15 @@ def add_options(parser: argparse.ArgumentParser, *kinds: type[Options]) -> None:
     ``--data`` is left to the commands: each has a use of its own for it.
     """
     by_flag: dict[str, list[Option]] = {}
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    places: dict[str, argparse._ArgumentGroup] = {}
+    titles: dict[str, str] = {}
     for kind in kinds:
         for option in options_of(kind):
             if option.flag and option.flag != "--data":
-                group = groups.setdefault(kind.title, parser.add_argument_group(kind.title))
                 by_flag.setdefault(option.flag, []).append(option)
-                places.setdefault(option.flag, group)
+                titles.setdefault(option.flag, kind.title)
+    groups = {title: parser.add_argument_group(title) for title in dict.fromkeys(titles.values())}
     for flag, options in by_flag.items():
-        _add(places[flag], flag, options)
+        _add(groups[titles[flag]], flag, options)
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

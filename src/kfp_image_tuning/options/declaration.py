@@ -35,10 +35,12 @@ class Option:
         unit: Of a number: seconds, or a fraction from 0 to 1.
         choices: What is allowed, and what each means; where no meanings are needed, they are empty.
         least: The smallest number that is allowed.
+        most: The largest.
         pattern: What a text must match.
         such_as: Of a text with a pattern: what it is, and how it looks.
         flag: The command line's name for it; empty: the command line has none.
         metavar: What the command line's help calls the value.
+        is_place: Whether it is a path or an address, at which something must be.
         inside: Where it stands within another option, an object; empty: it is an option of its own.
     """
 
@@ -52,10 +54,12 @@ class Option:
     unit: Unit = ""
     choices: Mapping[str, str] = field(default_factory=dict)
     least: int | None = None
+    most: int | None = None
     pattern: str = ""
     such_as: str = ""
     flag: str = ""
     metavar: str = ""
+    is_place: bool = False
     inside: tuple[str, ...] = ()
 
     @property
@@ -97,6 +101,8 @@ class Option:
             return f"is a fraction from 0 to 1 (0.97 is 97 %), got {value:g}{guess}"
         if self.least is not None and value < self.least:
             return f"at least {self.least}, got {value:g}"
+        if self.most is not None and value > self.most:
+            return f"at most {self.most}, got {value:g}"
         if self.unit == "seconds" and self.least is None and not value > 0:
             return f"more than 0 seconds, got {value:g}"
         if self.pattern and not re.fullmatch(self.pattern, value):

@@ -27,6 +27,7 @@ class ImageOptions(Options):
         "or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc:// address",
         flag="--data",
         metavar="SOURCE",
+        is_place=True,
     )
     image_shape: str = option(
         "auto",
@@ -55,7 +56,7 @@ class ImageOptions(Options):
         help="how images are stored",
         choices={"auto": "PNG up to 64 pixels, else JPEG", "jpeg": "", "png": ""},
     )
-    quality: int = option(95, help="quality of stored JPEG images, up to 100", least=1, metavar="Q")
+    quality: int = option(95, help="quality of stored JPEG images", least=1, most=100, metavar="Q")
     training_margin: float | None = option(
         None,
         help="how much larger training images are stored than the image shape",
@@ -168,6 +169,7 @@ class SearchOptions(Options):
         "address; with use_pretrained_model 1 in the search space, its last layer starts anew",
         otherwise="none",
         metavar="MODEL",
+        is_place=True,
     )
 
 
@@ -358,6 +360,7 @@ class GateOptions(Options):
         help="what must be beaten by more than noise: path or address of the evaluation.json of a model",
         otherwise="none",
         metavar="FILE",
+        is_place=True,
     )
 
 

@@ -18,6 +18,8 @@ def describe(option: Option) -> str:
         text += ", in seconds"
     if option.least is not None and option.least > 1:
         text += f", at least {option.least}"
+    if option.most is not None:
+        text += f", at most {option.most}"
     return text
 
 

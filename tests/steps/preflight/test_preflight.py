@@ -50,6 +50,8 @@ def test_defaults_are_fine(engine: str) -> None:
         ("local", "tune_work_directory", "/work/[[RunUUID]]", "write {run}"),
         ("local", "eval_min_accuracy", 95, "did you mean 0.95?"),
         ("local", "tune_initial_model", " ", "nothing but blanks"),
+        ("sagemaker", "tune_initial_model", "/models/old", "is not in S3"),
+        ("katib", "tune_initial_model", "models/old", "is not an absolute path"),
         ("local", "tune_prior", "off", "is not one of auto, none"),
         ("local", "data_cpu", "4 cores", "is not a number of processors; write 4"),
         ("local", "data_cpu", "", "write a number such as 4"),

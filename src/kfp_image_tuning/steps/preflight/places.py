@@ -9,8 +9,9 @@ from typing import Any
 
 from kfp_image_tuning.core.errors import StoreError
 from kfp_image_tuning.core.volume_claims import is_on_claim, mounted_path
+from kfp_image_tuning.options.pipelines import checked_options
 
-PLACES = ("data_images", "tune_initial_model", "eval_baseline")
+PLACES = tuple(option.parameter for option in checked_options() if option.is_place)
 """Parameters that may be a path as well as an address."""
 RUN_MARK = "{run}"
 """Stands for the run's identity in a work directory."""

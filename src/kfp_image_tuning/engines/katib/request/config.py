@@ -114,6 +114,11 @@ class KatibConfig(KatibPlaceOptions):
             problems.append("katib_options: pods.gpus is given by gpus; leave it out")
         if initial_model and "initial_model" in more:
             problems.append("katib_options: initial_model is given twice; give it as initial_model alone")
+        if initial_model and "://" not in initial_model and not initial_model.startswith("/"):
+            problems.append(
+                f"initial_model: {initial_model!r} is a path of this machine, which trials do not see; give an "
+                "address such as s3://my-bucket/model, or an absolute path on a volume that their pods mount"
+            )
         if problems:
             raise EngineOptionsError.from_problems(problems)
         run = self.run

@@ -80,6 +80,11 @@ def _make_options(
         for name, value in given.items()
         if name in more and value
     ]
+    if initial_model and not initial_model.startswith("s3://"):
+        problems.append(
+            f"initial_model: {initial_model!r} is not in S3, where training jobs read it; give the address of a "
+            "model.tar.gz, such as s3://my-bucket/model.tar.gz"
+        )
     problems = problems or _missing_channels(more)
     if problems:
         raise EngineOptionsError.from_problems(problems)
