@@ -16,7 +16,7 @@ class KatibBench(EngineBench):
         self.inner = bench
 
     def engine(self, folder: Path) -> KatibEngine:
-        return self.inner.engine(self.inner.options(pods=sleeping(0.5)))
+        return self.inner.engine(self.inner.options(pods=sleeping(0.5), keep_experiments=True))
 
     def search(self, *, seed: int = 1) -> Search:
         return flat(seed=seed)

@@ -102,11 +102,11 @@ def find_best_epoch(history: Sequence[Epoch]) -> Epoch | None:
 
 
 def find_best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The trial with the highest `merit`; of equals, the one that started first. None: no trial has an objective."""
-    return max((trial for trial in trials if trial.objective is not None), key=merit, default=None)
+    """The trial with the highest `ranking_key`; of equals, the one that started first. None: none has an objective."""
+    return max((trial for trial in trials if trial.objective is not None), key=ranking_key, default=None)
 
 
-def merit(trial: Trial) -> tuple[float, float]:
+def ranking_key(trial: Trial) -> tuple[float, float]:
     """What trials are ranked by, the higher the better: the objective, and of equals the lower validation loss.
 
     A few hundred validation images give many trials the same accuracy; their loss tells more of other images. Where an

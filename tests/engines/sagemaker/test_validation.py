@@ -51,8 +51,8 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("untunable", {"changes": {"top_k": {"min": 2, "max": 5}}}, {}, r"top_k: the built-in algorithm can tune .* only"),
     ("spot wait", FLAT, {"spot": True, "max_wait_seconds": 60}, r"at least MaxRuntimeInSeconds \(21600\), got 60"),
     ("run time", FLAT, {"max_trial_seconds": 3_000_000}, r"at most 28 days"),
-    ("fuse", FLAT, {"max_seconds": 60}, r"MaxRuntimeInSeconds: must be at least 120, got 60"),
-    ("long fuse", FLAT, {"max_seconds": 3_000_000}, r"at most 30 days"),
+    ("hard timeout", FLAT, {"max_seconds": 60}, r"MaxRuntimeInSeconds: must be at least 120, got 60"),
+    ("long hard timeout", FLAT, {"max_seconds": 3_000_000}, r"at most 30 days"),
     ("pending", FLAT, {"pending_timeout_seconds": 60}, r"MaxPendingTimeInSeconds: must be at least 1800, got 60"),
     ("retries", FLAT, {"retry_attempts": 31}, r"MaximumRetryAttempts: must be at most 30, got 31"),
     ("trials", {"budget": Budget(max_trials=800), **FLAT}, {}, r"at most 750 with strategy Bayesian, got 800"),
@@ -113,7 +113,7 @@ EDITED: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("metric", lambda r: r["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"].update(Type="Minimize"),
      "tuned for validation:accuracy"),
     ("no validation", lambda r: r["TrainingJobDefinition"]["InputDataConfig"].pop(), "validation: is required"),
-    ("no fuse", lambda r: r["HyperParameterTuningJobConfig"]["ResourceLimits"].pop("MaxRuntimeInSeconds"),
+    ("no hard timeout", lambda r: r["HyperParameterTuningJobConfig"]["ResourceLimits"].pop("MaxRuntimeInSeconds"),
      "so that a forgotten tuning job ends"),
     ("both machines", lambda r: r["TrainingJobDefinition"].update(
         HyperParameterTuningResourceConfig={"InstanceConfigs": [

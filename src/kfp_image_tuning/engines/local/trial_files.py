@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.engines.local.trial_records import Record
-from kfp_image_tuning.search.result import merit
+from kfp_image_tuning.search.result import ranking_key
 
 KEPT_MODELS = 3
 """Models of finished trials that stay on disk: a large network's takes 200 MB."""
@@ -49,7 +49,7 @@ class TrialFiles:
             if record.trial.status in ("completed", "early_stopped", "failed"):
                 shutil.rmtree(self.checkpoint(record.trial.name), ignore_errors=True)
         finished = [record for record in records if record.trial.is_finished and record.trial.model_uri]
-        worse = sorted(finished, key=lambda record: merit(record.trial), reverse=True)[KEPT_MODELS:]
+        worse = sorted(finished, key=lambda record: ranking_key(record.trial), reverse=True)[KEPT_MODELS:]
         for record in worse:
             shutil.rmtree(self.model(record.trial.name), ignore_errors=True)
             record.trial = replace(record.trial, model_uri=None)

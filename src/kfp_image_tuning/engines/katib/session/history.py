@@ -6,9 +6,9 @@ from typing import Any
 
 from kfp_image_tuning.engines.katib.request.experiment import PlannedExperiment
 from kfp_image_tuning.engines.katib.request.validation import is_exhausted
-from kfp_image_tuning.engines.katib.session.following import Follower
 from kfp_image_tuning.engines.katib.session.search_record import ExperimentRecord, SearchRecord
 from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
+from kfp_image_tuning.engines.katib.session.tracking import Tracker
 from kfp_image_tuning.engines.katib.session.trial_status import read_time
 from kfp_image_tuning.engines.protocol import Attached
 from kfp_image_tuning.search.budget import Budget
@@ -82,37 +82,37 @@ class History:
         """Write down what becomes of Experiments, as the cluster has them, from now on."""
         self._made = tuple(experiments)
 
-    def attached(self, follower: Follower, goes_on: bool = False) -> Attached:
+    def attached(self, tracker: Tracker, goes_on: bool = False) -> Attached:
         """What the run had reached before this process.
 
         Args:
-            follower: What is known of its running Experiments.
+            tracker: What is known of its running Experiments.
             goes_on: Whether they were there already, so that their time counts.
         """
-        past = self._gone.updated(self._describe(follower) if goes_on else ())
+        past = self._gone.updated(self._describe(tracker) if goes_on else ())
         if past.started_at is None:
             return Attached()
-        trials = (*self.trials, *follower.trials.values())
+        trials = (*self.trials, *tracker.trials.values())
         return Attached(trials=trials, seconds=past.seconds, started_at=past.started_at)
 
-    def write(self, follower: Follower) -> str:
+    def write(self, tracker: Tracker) -> str:
         """Write the record if another trial has ended, without waiting for it; returns what went wrong, once."""
-        ended = sum(trial.is_finished for trial in follower.trials.values())
+        ended = sum(trial.is_finished for trial in tracker.trials.values())
         if ended == self._written:
             return ""
         self._written = ended
-        problem = self._file.write(self._record.updated(self._describe(follower)))
+        problem = self._file.write(self._record.updated(self._describe(tracker)))
         if not problem or self._is_problem_told:
             return ""
         self._is_problem_told = True
         return _NOT_KEPT.format(problem)
 
-    def close(self, follower: Follower) -> None:
+    def close(self, tracker: Tracker) -> None:
         """Write the record a last time, and wait for it; a note says what went wrong."""
-        if problem := self._file.write(self._record.updated(self._describe(follower)), PATIENCE):
+        if problem := self._file.write(self._record.updated(self._describe(tracker)), PATIENCE):
             self.notes.append(_NOT_KEPT.format(problem))
 
-    def _describe(self, follower: Follower) -> list[ExperimentRecord]:
+    def _describe(self, tracker: Tracker) -> list[ExperimentRecord]:
         """The Experiments as they are now."""
         max_trials = {experiment.name: experiment.max_trials for experiment in self._planned}
         described = []
@@ -125,8 +125,8 @@ class History:
                     max_trials=max_trials[name],
                     started_at=read_time(metadata["creationTimestamp"]) or time.time(),
                     seen_at=time.time(),
-                    exhausted=is_exhausted(follower.experiments.get(name, {})),
-                    trials=tuple(trial for trial in follower.trials_of(name) if trial.is_finished),
+                    exhausted=is_exhausted(tracker.experiments.get(name, {})),
+                    trials=tuple(trial for trial in tracker.trials_of(name) if trial.is_finished),
                 )
             )
         return described

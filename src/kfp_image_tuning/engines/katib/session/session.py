@@ -28,11 +28,11 @@ from kfp_image_tuning.engines.katib.request.trial_pod import mounts_code
 from kfp_image_tuning.engines.katib.request.validation import is_completed
 from kfp_image_tuning.engines.katib.session.attaching import check_installation, find_present, launch, remove_others
 from kfp_image_tuning.engines.katib.session.cluster import INJECTION_LABEL, Cluster
-from kfp_image_tuning.engines.katib.session.following import Follower
 from kfp_image_tuning.engines.katib.session.heartbeat import Heartbeat
 from kfp_image_tuning.engines.katib.session.history import History
 from kfp_image_tuning.engines.katib.session.model_store import ModelStore
 from kfp_image_tuning.engines.katib.session.search_record_file import RecordFile
+from kfp_image_tuning.engines.katib.session.tracking import Tracker
 from kfp_image_tuning.engines.katib.session.watching import Change, Watcher
 from kfp_image_tuning.engines.protocol import Attached, Event
 from kfp_image_tuning.search.result import find_best_trial
@@ -71,7 +71,7 @@ class KatibSession:
         self._heartbeat = Heartbeat(model_store, folder, options.orphan_timeout_seconds)
         algorithm = ALGORITHMS[algorithm_of(search, options)]
         self._history = History(record, plan.experiments, algorithm.can_go_on)
-        self._follower = Follower(cluster, search, models)
+        self._tracker = Tracker(cluster, search, models)
         self._guard = StopGuard(lambda: cluster.deletion("experiments", self._selector, again=not self._is_launched))
         self._is_launched = False
         self._stopping = False
@@ -108,11 +108,11 @@ class KatibSession:
 
     def result(self) -> Mapping[str, Any]:
         """Bring in the best trial's model, and remove the Experiments unless they are to stay."""
-        best = find_best_trial([*self._history.trials, *self._follower.trials.values()])
+        best = find_best_trial([*self._history.trials, *self._tracker.trials.values()])
         if best is not None and best.model_uri is not None:
             self._model_store.fetch(best.model_uri, self._model_directory)
         # Before the Experiments go, and with them all that a next attempt could collect.
-        self._history.close(self._follower)
+        self._history.close(self._tracker)
         details = {
             "namespace": self._cluster.namespace,
             "experiments": [
@@ -120,7 +120,7 @@ class KatibSession:
                 for experiment in self._experiments
             ],
             "kept": self._options.keep_experiments and not self._removed,
-            "notes": [*self._history.notes, *self._notes, *self._follower.failure_messages()],
+            "notes": [*self._history.notes, *self._notes, *self._tracker.failure_messages()],
         }
         if not self._options.keep_experiments:
             self._remove()
@@ -131,7 +131,7 @@ class KatibSession:
         """Start the Experiments, or take up those of an earlier attempt, or what it has left of them."""
         if self._history.is_over(self._search.budget):
             self._remove_unfinished()
-            return self._history.attached(self._follower)
+            return self._history.attached(self._tracker)
         if mounts_code(self._options):
             check_installation(self._cluster)
         documents = [experiment.document for experiment in self._experiments]
@@ -145,21 +145,21 @@ class KatibSession:
         # Last, because what an earlier attempt has left may stay as long as nothing takes its place.
         self._notes = [*launched.notes, *remove_others(self._cluster, documents)]
         self._history.follow(launched.experiments)
-        self._follower.begin(self._history.left, launched.experiments)
+        self._tracker.begin(self._history.left, launched.experiments)
         if launched.attached:
             self._notes.append(f"going on with {', '.join(launched.attached)}")
-            self._follower.attach(self._cluster.find("trials", self._follower.selector))
+            self._tracker.attach(self._cluster.find("trials", self._tracker.selector))
         if self._stopping:
             # A signal came while the Experiments were being made: what it deleted may not have been all of them.
             self._removed = False
             self._remove()
-        return self._history.attached(self._follower, goes_on=bool(launched.attached))
+        return self._history.attached(self._tracker, goes_on=bool(launched.attached))
 
     def _watch(self, changes: "queue.Queue[Change]") -> list[Watcher]:
         """Have every change told from now on."""
-        experiments = [dict(experiment) for experiment in self._follower.experiments.values()]
+        experiments = [dict(experiment) for experiment in self._tracker.experiments.values()]
         watchers = [Watcher(self._cluster, "experiments", self._selector, changes, experiments)]
-        watchers += [Watcher(self._cluster, plural, self._follower.selector, changes) for plural in ("trials", "pods")]
+        watchers += [Watcher(self._cluster, plural, self._tracker.selector, changes) for plural in ("trials", "pods")]
         for watcher in watchers:
             watcher.start()
         return watchers
@@ -168,14 +168,14 @@ class KatibSession:
         self._pending_since = time.monotonic()
         while not self._stopping:
             yield from self._take(changes)
-            yield from self._follower.read_logs()
-            yield Event(kind="waiting", note=self._follower.note())
-            if problem := self._history.write(self._follower) or self._heartbeat.take_problem():
+            yield from self._tracker.read_logs()
+            yield Event(kind="waiting", note=self._tracker.note())
+            if problem := self._history.write(self._tracker) or self._heartbeat.take_problem():
                 yield Event(kind="waiting", note=problem)
             self._keep_guard()
             self._check_deleted()
             self._check_watched()
-            if self._follower.is_over:
+            if self._tracker.is_over:
                 yield from self._conclude()
                 return
             self._check_pending()
@@ -186,7 +186,7 @@ class KatibSession:
         try:
             change = changes.get(timeout=LONGEST_SILENCE)
             while True:
-                yield from self._follower.take(change)
+                yield from self._tracker.take(change)
                 change = changes.get_nowait()
         except queue.Empty:
             return
@@ -199,8 +199,8 @@ class KatibSession:
             self._guard.renew()
 
     def _check_deleted(self) -> None:
-        if self._follower.deleted and not self._stopping:
-            names = ", ".join(self._follower.deleted)
+        if self._tracker.deleted and not self._stopping:
+            names = ", ".join(self._tracker.deleted)
             self._remove()
             raise EngineError(
                 f"Experiment {names}: was deleted by somebody else while the search ran, and the others of this search "
@@ -209,7 +209,7 @@ class KatibSession:
 
     def _check_watched(self) -> None:
         """Give up at once on trials of which Katib will never collect anything: it waits for ever."""
-        if self._follower.is_unwatched and not self._stopping:
+        if self._tracker.is_unwatched and not self._stopping:
             namespace = self._cluster.namespace
             self._remove()
             raise EngineError(
@@ -220,11 +220,11 @@ class KatibSession:
 
     def _check_pending(self) -> None:
         """Give up on a search that only waits."""
-        if self._follower.runs:
+        if self._tracker.runs:
             self._pending_since = time.monotonic()
         limit = self._options.pending_timeout_seconds
         if limit and time.monotonic() - self._pending_since > limit:
-            reasons = "; ".join(self._follower.obstacles()) or "Katib has made no trial that could run"
+            reasons = "; ".join(self._tracker.obstacles()) or "Katib has made no trial that could run"
             self._remove()
             raise EngineError(
                 f"no trial has run for {duration(limit)} and the search is ended: {reasons}. Free what is missing, "
@@ -233,12 +233,12 @@ class KatibSession:
 
     def _conclude(self) -> Iterator[Event]:
         """The last updates of a search that Katib has ended."""
-        yield from self._follower.refresh()
-        yield from self._follower.end_running(self._model_store)
-        messages = self._follower.failure_messages()
+        yield from self._tracker.refresh()
+        yield from self._tracker.end_running(self._model_store)
+        messages = self._tracker.failure_messages()
         for message in messages:
             yield Event(kind="waiting", note=message)
-        if messages and not self._follower.trials:
+        if messages and not self._tracker.trials:
             if not self._options.keep_experiments:
                 self._remove()
             raise EngineError.from_problems(messages)
@@ -248,13 +248,13 @@ class KatibSession:
         self._removed = self._guard.wait(GUARD_PATIENCE)
         self._remove()
         # The pods go, and their logs with them.
-        yield from self._follower.read_logs(at_once=True)
+        yield from self._tracker.read_logs(at_once=True)
         deadline = time.monotonic() + STOP_PATIENCE
-        while time.monotonic() < deadline and self._follower.has_pods:
+        while time.monotonic() < deadline and self._tracker.has_pods:
             yield from self._take(changes)
-            yield from self._follower.read_logs()
+            yield from self._tracker.read_logs()
             yield Event(kind="waiting")
-        yield from self._follower.end_running(self._model_store)
+        yield from self._tracker.end_running(self._model_store)
 
     def _remove(self) -> None:
         """Delete the Experiments, however long the API server takes to answer."""
@@ -274,9 +274,9 @@ class KatibSession:
         if not self._is_launched:
             return not self._history.left
         most = sum(experiment.max_trials for experiment in self._history.left)
-        trials = [*self._follower.trials.values()]
+        trials = [*self._tracker.trials.values()]
         return len(trials) >= most and all(trial.is_finished for trial in trials)
 
     def _optimal(self, name: str) -> str | None:
-        status = self._follower.experiments.get(name, {}).get("status") or {}
+        status = self._tracker.experiments.get(name, {}).get("status") or {}
         return (status.get("currentOptimalTrial") or {}).get("bestTrialName") or None

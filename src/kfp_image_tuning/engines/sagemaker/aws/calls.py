@@ -93,7 +93,7 @@ class Caller:
 
     def __init__(self, options: SageMakerOptions) -> None:
         self._options = options
-        self._renew()
+        self._clients = self._connect()
 
     def sagemaker(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call SageMaker.
@@ -129,11 +129,11 @@ class Caller:
             client.meta.events.unregister(event, take)
         raise AssertionError("botocore sends nothing without this event")
 
-    def _renew(self) -> None:
+    def _connect(self) -> Clients:
         from botocore.exceptions import BotoCoreError
 
         try:
-            self._clients = make_clients(self._options)
+            return make_clients(self._options)
         except (BotoCoreError, ValueError) as error:
             raise EngineError(
                 f"AWS: {error}; mend endpoint_url, AWS_ENDPOINT_URL, AWS_PROFILE, the region or the configuration file"
@@ -152,14 +152,14 @@ class Caller:
             if kind is None:
                 raise PermanentError(code, message) from error
             if kind == "credentials":
-                self._renew()
+                self._clients = self._connect()
             raise TransientError(kind, f"{message} ({code})") from error
         except ParamValidationError as error:
             raise PermanentError("ValidationException", f"{method}: {error}") from error
         except BotoCoreError as error:
             kind = "credentials" if type(error).__name__ in CREDENTIAL_ERRORS else "transient"
             if kind == "credentials":
-                self._renew()
+                self._clients = self._connect()
             raise TransientError(kind, f"{method}: {error}") from error
 
 

@@ -21,11 +21,11 @@ USUAL_PARALLEL_TRIALS = 10
 MAX_HYPERBAND_RESOURCE = 20_000
 MAX_TUNING_SECONDS = 30 * 24 * 3600
 MAX_TRAINING_SECONDS = 28 * 24 * 3600
-MIN_FUSE_SECONDS = 120
+MIN_HARD_TIMEOUT_SECONDS = 120
 STOP_GRACE_SECONDS = 120
 """How long SageMaker lets a training job save its model after it was told to stop."""
 START_SECONDS = 600
-"""Room in the fuse for each trial's start (machines, image, download) and end (upload)."""
+"""Room in the hard timeout for each trial's start (machines, image, download) and end (upload)."""
 
 
 def count_trials(search: Search) -> int:
@@ -51,7 +51,7 @@ def choose_parallel_trials(search: Search) -> int:
     return most
 
 
-def choose_fuse_seconds(search: Search, options: SageMakerOptions) -> int:
+def choose_hard_timeout(search: Search, options: SageMakerOptions) -> int:
     """After how many seconds SageMaker ends the tuning job whatever happens to us; always set.
 
     The budget's time limit where there is one, else time for every trial to run as long as it may.
@@ -63,4 +63,4 @@ def choose_fuse_seconds(search: Search, options: SageMakerOptions) -> int:
     longest = options.max_trial_seconds
     if options.spot:
         longest = max(longest, options.max_wait_seconds or 2 * longest)
-    return max(MIN_FUSE_SECONDS, min(rounds * (longest + START_SECONDS), MAX_TUNING_SECONDS))
+    return max(MIN_HARD_TIMEOUT_SECONDS, min(rounds * (longest + START_SECONDS), MAX_TUNING_SECONDS))

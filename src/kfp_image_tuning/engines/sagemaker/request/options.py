@@ -66,7 +66,7 @@ class SageMakerOptions:
         instance_configs: Several choices of machines in order of preference, instead of the three fields above.
         max_trial_seconds: Longest run of one training job (``StoppingCondition.MaxRuntimeInSeconds``).
         pending_timeout_seconds: Longest wait for machines (``MaxPendingTimeInSeconds``); None: SageMaker's own.
-        max_seconds: Longest run of the whole tuning job, its cost fuse (``ResourceLimits.MaxRuntimeInSeconds``); None:
+        max_seconds: Longest run of the tuning job, its hard timeout (``ResourceLimits.MaxRuntimeInSeconds``); None:
             from the budget, else from trials and ``max_trial_seconds``.
         spot: Use spare capacity (``EnableManagedSpotTraining``); needs ``checkpoints`` to go on after interruptions.
         max_wait_seconds: Longest run and wait together with ``spot``; None: twice ``max_trial_seconds``.

@@ -12,7 +12,7 @@ from typing import Any
 from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.engines.sagemaker.request.channels import input_channels
 from kfp_image_tuning.engines.sagemaker.request.job_names import own_tags, request_hash, tuning_job_name
-from kfp_image_tuning.engines.sagemaker.request.limits import choose_fuse_seconds, choose_parallel_trials
+from kfp_image_tuning.engines.sagemaker.request.limits import choose_hard_timeout, choose_parallel_trials
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.parameter_ranges import parameter_ranges
 from kfp_image_tuning.engines.sagemaker.request.training_image import is_built_in, training_image
@@ -140,7 +140,7 @@ def _tuning_config(search: Search, options: SageMakerOptions) -> dict[str, Any]:
     budget = search.budget
     limits: dict[str, int] = {
         "MaxParallelTrainingJobs": choose_parallel_trials(search),
-        "MaxRuntimeInSeconds": choose_fuse_seconds(search, options),
+        "MaxRuntimeInSeconds": choose_hard_timeout(search, options),
     }
     if search.strategy != "grid":
         # A grid has as many trials as combinations; SageMaker wants the number left out.

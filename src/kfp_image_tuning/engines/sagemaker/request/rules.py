@@ -235,11 +235,11 @@ def _has_local_disks(instance_type: str) -> bool:
 
 
 def _times(request: Request) -> Iterator[str]:
-    fuse = request["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxRuntimeInSeconds")
-    if fuse is None:
+    hard_timeout = request["HyperParameterTuningJobConfig"]["ResourceLimits"].get("MaxRuntimeInSeconds")
+    if hard_timeout is None:
         yield "ResourceLimits.MaxRuntimeInSeconds: must be given, so that a forgotten tuning job ends; give max_seconds"
-    elif fuse > limits.MAX_TUNING_SECONDS:
-        yield f"ResourceLimits.MaxRuntimeInSeconds: at most 30 days ({limits.MAX_TUNING_SECONDS}), got {fuse}; lower it"
+    elif hard_timeout > limits.MAX_TUNING_SECONDS:
+        yield f"ResourceLimits.MaxRuntimeInSeconds: at most 30 days ({limits.MAX_TUNING_SECONDS}), got {hard_timeout}"
     for place, definition in definitions_of(request):
         condition = definition.get("StoppingCondition", {})
         runtime, wait = condition.get("MaxRuntimeInSeconds"), condition.get("MaxWaitTimeInSeconds")

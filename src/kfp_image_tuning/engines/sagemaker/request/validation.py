@@ -87,7 +87,7 @@ def most_cost(request: Mapping[str, Any], trials: int) -> Cost:
         trials: Training jobs at most.
     """
     resource_limits = request["HyperParameterTuningJobConfig"]["ResourceLimits"]
-    parallel, fuse = resource_limits["MaxParallelTrainingJobs"], resource_limits["MaxRuntimeInSeconds"]
+    parallel, hard_timeout = resource_limits["MaxParallelTrainingJobs"], resource_limits["MaxRuntimeInSeconds"]
     types: dict[str, None] = {}
     machines = per_trial = 0
     for _, definition in definitions_of(request):
@@ -97,5 +97,5 @@ def most_cost(request: Mapping[str, Any], trials: int) -> Cost:
             machines = max(machines, choice["InstanceCount"])
         # Time of several attempts (RetryStrategy) counts together, and waiting for spot machines is not billed.
         per_trial = max(per_trial, definition["StoppingCondition"]["MaxRuntimeInSeconds"])
-    seconds = min(trials * per_trial, parallel * (fuse + limits.STOP_GRACE_SECONDS))
-    return Cost(machines * seconds / 3600, tuple(types), trials, parallel, machines, per_trial, fuse)
+    seconds = min(trials * per_trial, parallel * (hard_timeout + limits.STOP_GRACE_SECONDS))
+    return Cost(machines * seconds / 3600, tuple(types), trials, parallel, machines, per_trial, hard_timeout)

@@ -24,7 +24,7 @@ from kfp_image_tuning.engines.sagemaker.request.limits import count_trials
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.tuning.outcome import describe_outcome, refuse_outcome
 from kfp_image_tuning.engines.sagemaker.tuning.stopping import job_guard, renew_guard
-from kfp_image_tuning.engines.sagemaker.tuning.trial_book import TrialBook
+from kfp_image_tuning.engines.sagemaker.tuning.trial_tracker import TrialTracker
 
 LONGEST_SILENCE = 5.0
 """Seconds without an update, at most: so quickly a time limit acts."""
@@ -57,7 +57,7 @@ class SageMakerSession:
         self._guard = job_guard(
             self._caller, "stop_hyper_parameter_tuning_job", HyperParameterTuningJobName=self._job_name
         )
-        self._book = TrialBook(self._caller, plan.search, options.resolved_region)
+        self._tracker = TrialTracker(self._caller, plan.search, options.resolved_region)
         self._stop_wished = False
         self._create_was_sent = False
         self._looks_for_tags = 0
@@ -92,8 +92,8 @@ class SageMakerSession:
         self._guard.close()
         if not self._tuning_job:
             return {"tuning_job": self._job_name, "status": "not started"}
-        details = describe_outcome(self._tuning_job, self._request, self._book, self._options)
-        refuse_outcome(self._tuning_job, self._book, self._options, stopped_by_us=self._stop_wished)
+        details = describe_outcome(self._tuning_job, self._request, self._tracker, self._options)
+        refuse_outcome(self._tuning_job, self._tracker, self._options, stopped_by_us=self._stop_wished)
         return details
 
     def _attach(self) -> Attached:
@@ -116,7 +116,7 @@ class SageMakerSession:
         ended = self._tuning_job.get("HyperParameterTuningEndTime")
         until = ended.timestamp() if ended else time.time()
         return Attached(
-            trials=tuple(self._book.trials.values()),
+            trials=tuple(self._tracker.trials.values()),
             seconds=max(0.0, until - started) if birth == "found" else 0.0,
             started_at=started,
         )
@@ -134,7 +134,7 @@ class SageMakerSession:
                 backoff.forget()
                 if self._is_over():
                     late_looks += 1
-                    if self._book_is_complete() or late_looks > LATE_LOOKS:
+                    if self._knows_all_trials() or late_looks > LATE_LOOKS:
                         return
             except TransientError as error:
                 wait = backoff.next_pause(error, self._goes_on())
@@ -200,7 +200,7 @@ class SageMakerSession:
 
     def _take_up(self) -> None:
         """Remember the trials that an earlier process has seen."""
-        for _ in self._book.look(self._tuning_job):
+        for _ in self._tracker.look(self._tuning_job):
             pass
 
     def _describe(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class SageMakerSession:
     def _look(self, *, whole: bool) -> Iterator[Event]:
         try:
             self._tuning_job = self._describe()
-            yield from self._book.look(self._tuning_job, whole=whole)
+            yield from self._tracker.look(self._tuning_job, whole=whole)
         except PermanentError as error:
             if error.code == "ResourceNotFound":
                 raise EngineError(f"tuning job {self._job_name} is gone: somebody has deleted it") from error
@@ -217,14 +217,14 @@ class SageMakerSession:
 
     def _has_run_all_trials(self) -> bool:
         """Whether nothing is left that could be stopped, though SageMaker may not have drawn the line yet."""
-        return not self._book.unfinished and len(self._book.trials) >= count_trials(self._search)
+        return not self._tracker.unfinished and len(self._tracker.trials) >= count_trials(self._search)
 
     def _is_over(self) -> bool:
         return self._tuning_job["HyperParameterTuningJobStatus"] in ENDED
 
-    def _book_is_complete(self) -> bool:
+    def _knows_all_trials(self) -> bool:
         counted = sum(self._tuning_job["TrainingJobStatusCounters"].values())
-        return not self._book.unfinished and len(self._book.trials) >= counted
+        return not self._tracker.unfinished and len(self._tracker.trials) >= counted
 
     def _wait(self, seconds: float) -> Iterator[Event]:
         """Wait, with a sign of life every few seconds; a wish to stop shortens it."""

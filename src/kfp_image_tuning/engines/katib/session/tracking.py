@@ -37,7 +37,7 @@ LOG_TAIL = 4000
 """Lines read of a finished trial's log."""
 
 
-class Follower:
+class Tracker:
     """Keeps the state of a search up to date.
 
     Args:

@@ -21,7 +21,7 @@ LOG_ATTEMPTS = 20
 ENDED = ("Completed", "Failed", "Stopped")
 
 
-class TrialBook:
+class TrialTracker:
     """The trials of one tuning job.
 
     Args:
