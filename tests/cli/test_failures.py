@@ -61,6 +61,7 @@ def error_of(done: "subprocess.CompletedProcess[str]", code: str) -> str:
         "evaluate --model folder --dataset images",
         "compile",
         "demo",
+        "predict --model folder images",
     ],
 )
 def test_output_that_cannot_be_written(command: str, place: str, typed: Typed) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from kfp_image_tuning.cli import compile as compile_command
 from kfp_image_tuning.cli import completion, demo, evaluate, export, install, plan, predict, prepare, report, run
 from kfp_image_tuning.cli.outcome import Outcome
-from kfp_image_tuning.cli.terminal import Terminal, print_json
+from kfp_image_tuning.cli.terminal import OutputLostError, Terminal, print_json
 from kfp_image_tuning.core.argument_parser import CommandParser, UsageError
 from kfp_image_tuning.core.console import drop_output, speak_through
 
@@ -109,14 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--json" in words:
             print_json(Outcome(exit_code=2, error=("usage", error.message)).to_dict(""))
         raise
-    except BrokenPipeError:
-        # The reader of our output has gone (``| head``); Python must not complain when it closes the stream.
-        drop_output()
-        return 1
-    except OSError as error:
+    except (OutputLostError, OSError) as lost:
         # Python must not try again when it ends.
         drop_output()
-        return _fail(error, Terminal()).exit_code
+        cause = lost.error if isinstance(lost, OutputLostError) else lost
+        # The reader of our output may have gone (``| head``): nobody needs to be told.
+        return 1 if isinstance(cause, BrokenPipeError) else _fail(cause, Terminal()).exit_code
     return outcome.exit_code
 
 

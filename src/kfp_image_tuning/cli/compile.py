@@ -70,6 +70,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     """Run the command."""
     import yaml
 
+    from kfp_image_tuning.core.durable_file import write_durably
     from kfp_image_tuning.delivery.compilation import compile_pipeline
     from kfp_image_tuning.delivery.specification import CompilationError
     from kfp_image_tuning.delivery.values_file import read_values
@@ -83,7 +84,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     values = read_values(arguments.values) if arguments.values else None
     text = compile_pipeline(PIPELINES[arguments.engine], **delivery, values=values)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(text, encoding="utf-8")
+    write_durably(arguments.output, text.encode())
     say_result(f"{arguments.output}: {len(text.encode()) / 1024:.0f} KiB, ready to be uploaded to Kubeflow Pipelines")
     say(_describe_size(estimate_workflow_size(list(yaml.safe_load_all(text)))))
     return Outcome({"engine": arguments.engine, "files": {"pipeline": str(arguments.output.resolve())}})

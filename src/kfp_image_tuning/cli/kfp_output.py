@@ -52,14 +52,14 @@ class OutputFilter:
             self._in_input = text != "}"
         elif text.startswith(_EXECUTOR):
             self._in_input = text.endswith("Got executor_input:")
-        elif self._in_results:
-            return
         elif self._in_frame:
             self._in_frame = text != RULE
             self.error += [text] if self._in_frame and text.strip() else []
         elif self._after_rule and text.startswith(MARK):
             self._in_frame, self._after_rule, self.error = True, False, []
             self.code = text.removeprefix(MARK).strip()
+        elif self._in_results and text != RULE:
+            self._after_rule = False
         else:
             # A rule is the upper side of a frame only if the mark follows.
             held = [RULE] if self._after_rule else []

@@ -15,6 +15,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from kfp_image_tuning.steps.plain_errors import plain_errors
+
 GRACE_SECONDS = 15.0
 """From asking the components to end to ending them."""
 
@@ -73,4 +75,6 @@ def _end_with_the_caller(engine: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # What KFP itself fails at, such as a full disk.
+    with plain_errors():
+        sys.exit(main())

@@ -195,11 +195,12 @@ def _end_group(process: "subprocess.Popen[str]", number: int) -> None:
 
 
 def _unexplained(last_words: Iterable[str]) -> str:
-    return (
+    told = (
         "a step ended without saying why. If the system ended it, it may have run out of memory: try "
-        "--parallel-trials 1 or a smaller --image-shape. Its last words:\n"
-        + "\n".join(f"  {line}" for line in last_words)
+        "--parallel-trials 1 or a smaller --image-shape"
     )
+    words = [f"  {line}" for line in last_words]
+    return "\n".join([f"{told}. Its last words:", *words]) if words else told
 
 
 def exit_code(number: int) -> int:

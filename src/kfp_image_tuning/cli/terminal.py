@@ -20,6 +20,18 @@ _COMMAND = re.compile(r"(?:kfp-image-tuning|pip install|kubectl) [^;,()`\n]+")
 _GLUE = "\0"
 
 
+class OutputLostError(BaseException):
+    """The output takes no more lines: an end of the program like Ctrl-C, which nobody on the way takes for his own.
+
+    Attributes:
+        error: Why: its reader has gone (``| head``), or the disk is full.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class Terminal(Console):
     """Takes what is said while a command runs. A context manager: the line of progress is gone at its end.
 
@@ -64,8 +76,11 @@ class Terminal(Console):
             self._write(self._results, text)
 
     def document(self, text: str) -> None:  # noqa: D102  # as declared
-        if not self._as_json:
-            print(text, end="", file=self._results, flush=True)
+        try:
+            if not self._as_json:
+                print(text, end="", file=self._results, flush=True)
+        except OSError as error:
+            raise OutputLostError(error) from None
 
     def error(self, text: str) -> None:
         """Show what went wrong."""
@@ -91,11 +106,14 @@ class Terminal(Console):
 
     def _write(self, stream: TextIO, text: str) -> None:
         width = _width(stream)
-        if self._bar is not None:
-            self._bar.clear()
-        print(text if width is None else fold(text, width), file=stream, flush=True)
-        if self._bar is not None:
-            self._bar.refresh()
+        try:
+            if self._bar is not None:
+                self._bar.clear()
+            print(text if width is None else fold(text, width), file=stream, flush=True)
+            if self._bar is not None:
+                self._bar.refresh()
+        except OSError as error:
+            raise OutputLostError(error) from None
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -29,10 +29,15 @@ def write_durably(path: Path, content: bytes) -> None:
         path: The file; an existing one is replaced.
         content: All of its bytes.
     """
-    with appearing(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with appearing(path) as temporary, temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        # The system does not say which file it could not write, or has the temporary name.
+        error.filename = str(path)
+        raise
     bring_names_to_disk(path.parent)
 
 

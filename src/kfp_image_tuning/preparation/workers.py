@@ -2,11 +2,13 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self, TypeVar
@@ -60,7 +62,8 @@ class Workers:
         waiting: deque[Future[Result]] = deque()
         try:
             for batch in batches:
-                waiting.append(self._pool.submit(function, batch))
+                with _interrupts_held_back():
+                    waiting.append(self._pool.submit(function, batch))
                 if len(waiting) >= IN_FLIGHT_PER_WORKER * self.count:
                     yield self._wait_for(waiting.popleft())
             while waiting:
@@ -96,6 +99,16 @@ class Workers:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let processes that start within never see Ctrl-C, which all of a terminal get: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:
