@@ -104,14 +104,6 @@ def test_closing_screen_says_how_good_where_and_what_next(finished: tuple[Path, 
     assert "--resume" in closing
 
 
-def test_reproduction_command_finds_the_same_best_trial(finished: tuple[Path, str], digits: Path) -> None:
-    folder, _ = finished
-    command = read(folder / "result.json")["reproduction_command"]
-    assert command.startswith(f"kfp-image-tuning run --data {digits}")
-    assert "--max-trials 4" in command
-    assert "--seed 1" in command
-
-
 def test_used_folder_is_refused_with_the_way_out(finished: tuple[Path, str], digits: Path) -> None:
     folder, _ = finished
     done = run("run", "--data", digits, "--output", folder)

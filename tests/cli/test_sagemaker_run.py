@@ -101,7 +101,8 @@ def test_best_model_is_trained_on_sagemaker_and_measured_by_a_transform_job(
     assert "#/hyper-tuning-jobs/ic-" in output
     assert "the model: model.tar.gz" in output
     assert f"kfp-image-tuning run --data {job_source(result)}" in output
-    assert f"--engine sagemaker --role {ROLE} --bucket {BUCKET}" in result.reproduction_command
+    assert "--engine sagemaker" in evaluation.reproduction_command
+    assert f"--role {ROLE} --bucket {BUCKET}" in evaluation.reproduction_command
 
 
 def job_source(result: TuningResult) -> str:

@@ -271,6 +271,12 @@ def test_no_go_is_said_with_its_reasons() -> None:
     assert judged.verdict.reasons[0] in page.text
 
 
+def test_the_evaluations_command_is_shown_before_the_searchs() -> None:
+    evaluation = {**make_evaluation(DIGITS).to_dict(), "reproduction_command": "prepare &&\nrun --min-accuracy 0.9"}
+    text = render_report(**full(evaluation=evaluation))
+    assert "<pre><code>prepare &amp;&amp;\nrun --min-accuracy 0.9</code></pre>" in text
+
+
 def test_evaluation_of_an_unknown_version_is_refused() -> None:
     with pytest.raises(DocumentError, match="schema_version is 2, this release reads 1"):
         render_report(result=None, dataset=None, evaluation={"schema_version": 2})

@@ -1,15 +1,9 @@
-"""The settings that tuning components share, and the command that runs the same again."""
-
-import shlex
-from dataclasses import replace
+"""The settings that tuning components share."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kfp_image_tuning.cli.command_line import build_parser
-from kfp_image_tuning.cli.pipeline_options import given_options
-from kfp_image_tuning.cli.search_settings import settings_from
 from kfp_image_tuning.core.errors import DatasetError, ImageTuningError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.preparation.preparation import prepare_dataset
@@ -19,7 +13,7 @@ from kfp_image_tuning.preparation.settings import (
     write_max_invalid_images,
 )
 from kfp_image_tuning.search.search_space import SearchSpace
-from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
+from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +54,6 @@ def test_all_problems_are_told_at_once(dataset: Dataset) -> None:
     with pytest.raises(ImageTuningError) as caught:
         settings.to_search(dataset)
     assert len(caught.value.problems) == 3
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        TuningSettings(),
-        TuningSettings(preset="practical", strategy="random", max_trials=7, epochs=3, max_seconds=1.5, seed=4),
-        TuningSettings(search_space={"optimizer": ["sgd", "adam"], "momentum": 0.9, "mini_batch_size": 16.0}),
-        TuningSettings(stop_bad_trials=False, max_failed_trials=0, target_accuracy=0.9, parallel_trials=1),
-    ],
-)
-def test_reproduction_command_gives_the_same_settings_and_images(settings: TuningSettings, dataset: Dataset) -> None:
-    words = shlex.split(reproduction_command(settings, dataset))
-    assert words[0] == "kfp-image-tuning"
-    options = given_options(build_parser().parse_args(words[1:]))
-    assert settings_from(options) == replace(settings, search_space=options.get("search_space", {}))
-    assert settings_from(options).to_space() == settings.to_space()
-    assert options["data"] == dataset.source.uri
-    assert (options["test_fraction"], options["shards"]) == (0.3, 2)
-    assert "validation_fraction" not in options
 
 
 @pytest.mark.parametrize(

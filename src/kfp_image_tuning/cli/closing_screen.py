@@ -52,7 +52,7 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
         lines.append(f"Classify an image: kfp-image-tuning predict --model {path_for_reader(directory.model)} IMAGE")
     if result.engine == "sagemaker":
         # A tuning job that has ended gets no more trials: they are a search of their own.
-        return [*lines, f"The same search again: {result.reproduction_command}"]
+        return [*lines, "The same search again:", *evaluation.reproduction_command.splitlines()]
     return [*lines, f"More trials: {go_on} {_larger_budget(result)}"]
 
 

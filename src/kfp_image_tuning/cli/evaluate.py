@@ -7,7 +7,7 @@ from typing import Any
 from kfp_image_tuning.cli import pipeline_options
 from kfp_image_tuning.cli.option_types import refuse_missing
 from kfp_image_tuning.cli.outcome import Outcome
-from kfp_image_tuning.cli.run import GATE_EXIT_CODE
+from kfp_image_tuning.cli.run import GATE_EXIT_CODE, absolute
 from kfp_image_tuning.core.console import say_result
 from kfp_image_tuning.options.declared import GateOptions
 
@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
         report=str(arguments.output / "report.html"),
         tuning_result=str(arguments.result or ""),
         min_accuracy=arguments.min_accuracy or 0.0,
-        baseline_evaluation=arguments.baseline or "",
+        baseline_evaluation=absolute(arguments.baseline) if arguments.baseline else "",
     )
     say_result(f"Accuracy {outcome.accuracy:.4f}. Written to {arguments.output}: evaluation.json, report.html")
     return Outcome(evaluation_facts(arguments.output), 0 if outcome.passed else GATE_EXIT_CODE)

@@ -124,18 +124,17 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     if missing := missing_packages(options):
         raise EnvironmentLackError.from_problems(missing)
     complete = dict(options)
-    complete["data"] = _absolute(options["data"])
+    complete["data"] = absolute(options["data"])
     if pipeline_options.engine_of(options) == "sagemaker":
         # option_problems leaves it out only for data in a bucket.
         complete.setdefault("bucket", options["data"].removeprefix("s3://").partition("/")[0])
-    if "initial_model" in options:
-        # Elsewhere, a path is one that trials see.
-        if pipeline_options.engine_of(options) == "local":
-            complete["initial_model"] = _absolute(options["initial_model"])
-        if _holds_secret(complete["initial_model"]):
-            raise ParameterError("--initial-model: holds credentials, which no run keeps; give them as variables")
-    if "baseline" in options:
-        complete["baseline"] = _absolute(options["baseline"])
+    # Elsewhere, the path of a model is one that trials see.
+    here = ("initial_model", "baseline") if pipeline_options.engine_of(options) == "local" else ("baseline",)
+    for name in (*here, "storage_mount"):
+        if name in options:
+            complete[name] = absolute(options[name])
+    if _holds_secret(complete.get("initial_model", "")):
+        raise ParameterError("--initial-model: holds credentials, which no run keeps; give them as variables")
     parameters = pipeline_options.to_parameters(complete) | _data_on_volume(complete)
     # What lies ready in a store is looked for later; trials may read it there.
     wrong = [
@@ -178,7 +177,8 @@ def _data_on_volume(options: Mapping[str, Any]) -> dict[str, str]:
     return {"data_images": folder, "tune_storage": storage_of(data, options), **in_place}
 
 
-def _absolute(place: str) -> str:
+def absolute(place: str) -> str:
+    """A path that means the same from every folder; an address as it is."""
     return place if "://" in place else str(Path(place).expanduser().absolute())
 
 

@@ -111,6 +111,7 @@ class Evaluation:
         right_answers: One bit an answer, as `pack_answers` writes them.
         selection: How far the search's objective can be believed; None without a search.
         verdict: The gate's verdict; None where no gate was asked.
+        reproduction_command: What to type to prepare, search and evaluate again; empty without a search.
     """
 
     split: str
@@ -128,6 +129,7 @@ class Evaluation:
     right_answers: str
     selection: Selection | None = None
     verdict: Verdict | None = None
+    reproduction_command: str = ""
 
     @property
     def accuracy(self) -> float:
@@ -222,6 +224,7 @@ _PLAIN_FIELDS = (
     "dataset_fingerprint",
     "split_fingerprint",
     "right_answers",
+    "reproduction_command",
 )
 _PLAIN_SCORES = (
     "accuracy",

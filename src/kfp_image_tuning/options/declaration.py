@@ -118,11 +118,12 @@ class Option:
         if self.kind is bool:
             return [self.flag if value else f"--no-{self.flag.removeprefix('--')}"]
         if self.kind is dict:
-            return [self.flag, json.dumps(value)]
+            return [self.flag, json.dumps(value, sort_keys=True)]
         if isinstance(value, float):
             short = f"{value:g}"
             return [self.flag, short if float(short) == value else repr(value)]
-        return [self.flag, str(value)]
+        # What begins as a flag does would be taken for one.
+        return [f"{self.flag}={value}"] if str(value).startswith("-") else [self.flag, str(value)]
 
 
 def option(default: Any = MISSING, *, help: str, unset: Any = None, flag: str | None = None, **details: Any) -> Any:

@@ -50,12 +50,14 @@ def render_report(*, result: TuningResult | None, dataset: Dataset | None, evalu
             f"evaluation document: schema_version is {evaluation.get('schema_version')!r}, this release reads "
             f"{EVALUATION_VERSION}; use the release that wrote it, or evaluate the model again"
         )
+    # The evaluation knows more of it: what the model had to reach.
+    command = (evaluation or {}).get("reproduction_command") or (result.reproduction_command if result else "")
     body = {
         "result": result_section(result, dataset, evaluation),
         "search": search_section(result) if result else None,
         "quality": quality_section(evaluation) if evaluation else None,
         "data": data_section(dataset) if dataset else None,
-        "reproduce": _reproduction(result) if result and result.reproduction_command else None,
+        "reproduce": _reproduction(command) if command else None,
         "trials": trials_section(result) if result else None,
     }
     links = (element("a", words, href=f"#{name}") for name, words in SECTIONS if body[name])
@@ -101,11 +103,11 @@ def write_report(
     write_durably(Path(path), page.encode("utf-8", "replace"))
 
 
-def _reproduction(result: TuningResult) -> Markup:
+def _reproduction(command: str) -> Markup:
     return section(
         "reproduce",
         "Reproduce",
-        card(None, element("pre", element("code", result.reproduction_command)), note("Select and copy.")),
+        card(None, element("pre", element("code", command)), note("Select and copy.")),
     )
 
 

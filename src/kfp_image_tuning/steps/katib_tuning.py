@@ -7,6 +7,7 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.katib.engine import KatibEngine
 from kfp_image_tuning.engines.katib.request.config import KatibConfig
 from kfp_image_tuning.engines.katib.session.dataset_transfer import bring_dataset
+from kfp_image_tuning.steps.reproduction import search_command
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_run import run_plan
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -47,10 +48,8 @@ def launch(
     found = run_plan(
         engine,
         plan,
-        settings,
-        prepared,
+        search_command(prepared, settings, config.to_repeat(), engine="katib"),
         result,
-        own_options=("--engine", "katib", *config.as_typed()),
         after_stop=lambda _: "its Experiments are deleted, and the same run goes on after the trials that have ended",
     )
     return TuningOutcome.of(found)

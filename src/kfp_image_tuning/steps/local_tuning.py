@@ -14,6 +14,7 @@ from kfp_image_tuning.engines.local.interim_results import InterimResults, find_
 from kfp_image_tuning.model.model_source import local_model
 from kfp_image_tuning.options.declared import LocalOptions
 from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.reproduction import search_command
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_run import run_plan
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -51,7 +52,6 @@ def launch(
     """
     prepared = Dataset.load(dataset)
     search = settings.to_search(prepared).with_prior(options.prior)
-    own_options = ["--prior", options.prior] if options.prior != "auto" else []
     initial_model, work_directory = settings.initial_model or "", options.work_directory
     with contextlib.ExitStack() as opened:
         place = Path(work_directory or opened.enter_context(tempfile.TemporaryDirectory(prefix="search-")))
@@ -86,10 +86,8 @@ def launch(
         found = run_plan(
             engine,
             engine.plan(search),
-            settings,
-            prepared,
+            search_command(prepared, settings, options),
             result,
-            own_options=own_options,
             after_stop=lambda _: way_on,
             keep=(lambda found: found) if work_directory else forget_files,
         )

@@ -1,7 +1,7 @@
 """What the model evaluation component does: measure, judge, write evaluation and report, give KFP its numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kfp_image_tuning.core.console import Status, say, show_status
@@ -9,8 +9,11 @@ from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.evaluation.baseline import load_baseline
 from kfp_image_tuning.evaluation.evaluation import Evaluation, evaluate_model
 from kfp_image_tuning.evaluation.gate import judge
+from kfp_image_tuning.options.declaration import Options
+from kfp_image_tuning.options.declared import GateOptions
 from kfp_image_tuning.report.page import write_report
 from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.reproduction import evaluated_command
 from kfp_image_tuning.steps.ui_artifacts import to_confusion_matrix, to_metrics, to_roc_curve
 
 
@@ -69,6 +72,7 @@ def launch(
         result=result,
         baseline=baseline,
         min_accuracy=min_accuracy,
+        asked=(GateOptions(min_accuracy=min_accuracy or None, baseline=baseline_evaluation or None),),
         evaluation=Path(evaluation),
         report=Path(report),
     )
@@ -81,6 +85,7 @@ def conclude(
     result: TuningResult | None,
     baseline: Evaluation | None,
     min_accuracy: float,
+    asked: Sequence[Options],
     evaluation: Path,
     report: Path,
 ) -> EvaluationOutcome:
@@ -92,11 +97,13 @@ def conclude(
         result: The search that the model comes from, for the report.
         baseline: Evaluation of a model that it must beat.
         min_accuracy: Test accuracy that it must reach; 0: none.
+        asked: What was asked of the evaluation, for the command that asks it again.
         evaluation: File that gets the evaluation.
         report: File that gets the report.
     """
     verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
-    measured = measured.with_verdict(verdict)
+    command = evaluated_command(result.reproduction_command if result else "", *asked)
+    measured = replace(measured, verdict=verdict, reproduction_command=command)
     measured.save(evaluation)
     write_report(report, result=result, dataset=dataset, evaluation=measured.to_dict())
     for reason in verdict.reasons if verdict.checks else ():

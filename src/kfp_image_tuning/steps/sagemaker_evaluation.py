@@ -34,6 +34,7 @@ from kfp_image_tuning.evaluation.evaluation import (
     evaluate_predictions,
     fingerprint_split,
 )
+from kfp_image_tuning.options.declared import GateOptions, TransformOptions
 from kfp_image_tuning.search.result import Trial, TuningResult
 from kfp_image_tuning.search.search import Search
 from kfp_image_tuning.steps.model_evaluation import EvaluationOutcome, conclude, show_progress
@@ -108,6 +109,10 @@ def launch(
         result=result,
         baseline=baseline,
         min_accuracy=min_accuracy,
+        asked=(
+            GateOptions(min_accuracy=min_accuracy or None, baseline=baseline_evaluation or None),
+            TransformOptions(mode=mode),  # type: ignore[arg-type]  # checked above
+        ),
         evaluation=Path(evaluation),
         report=Path(report),
     )

@@ -13,6 +13,7 @@ from kfp_image_tuning.engines.sagemaker.request.channels import channel_uri
 from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.search.result import TuningResult
+from kfp_image_tuning.steps.reproduction import search_command
 from kfp_image_tuning.steps.tuning_outcome import TuningOutcome
 from kfp_image_tuning.steps.tuning_run import run_plan
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -49,10 +50,8 @@ def launch(
     found = run_plan(
         engine,
         plan,
-        settings,
-        prepared,
+        search_command(prepared, settings, config.to_repeat(), engine="sagemaker"),
         result,
-        own_options=("--engine", "sagemaker", *config.as_typed()),
         after_stop=lambda found: (
             f"so was its tuning job {found.engine_details.get('tuning_job')}, and a new run starts a new one"
         ),

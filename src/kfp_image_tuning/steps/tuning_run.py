@@ -1,25 +1,21 @@
 """What every tuning step does with the plan of its engine."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError
-from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.protocol import Engine, EnginePlan
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.search.result import TuningResult
-from kfp_image_tuning.steps.tuning_settings import TuningSettings, reproduction_command
 
 
 def run_plan(
     engine: Engine[EnginePlan],
     plan: EnginePlan,
-    settings: TuningSettings,
-    dataset: Dataset,
+    command: str,
     result: str,
     *,
-    own_options: Iterable[str],
     after_stop: Callable[[TuningResult], str],
     keep: Callable[[TuningResult], TuningResult] = lambda found: found,
 ) -> TuningResult:
@@ -28,17 +24,14 @@ def run_plan(
     Args:
         engine: Where trials run.
         plan: What it planned.
-        settings: What the plan was made of.
-        dataset: The prepared data set.
+        command: What to type to run the same search again.
         result: File that gets the result document.
-        own_options: The engine's own options as they are typed, for the reproduction command.
         after_stop: What a search that was stopped leaves behind, and how it goes on.
         keep: Makes of the result what stays of it.
 
     Raises:
         EngineError: If the search was stopped from outside, or ended without a model.
     """
-    command = reproduction_command(settings, dataset, tuple(own_options))
     found = keep(run_search(engine, plan, Path(result), reproduction_command=command, show=say))
     if found.status == "stopped":
         trials = "1 trial" if len(found.trials) == 1 else f"{len(found.trials)} trials"

@@ -3,15 +3,11 @@
 KFP passes every number inside a JSON object as a float.
 """
 
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kfp_image_tuning.core.errors import ImageTuningError
 from kfp_image_tuning.core.object_forms import restore_whole_numbers
-from kfp_image_tuning.core.object_store import without_credentials
 from kfp_image_tuning.dataset.document import Dataset
-from kfp_image_tuning.options.declaration import options_of
 from kfp_image_tuning.options.declared import BudgetOptions, SearchOptions
 from kfp_image_tuning.search.budget import Budget
 from kfp_image_tuning.search.search import DatasetSummary, Search
@@ -77,34 +73,6 @@ class TuningSettings(SearchOptions, BudgetOptions):
             stop_bad_trials=self.stop_bad_trials,
             seed=self.seed,
         )
-
-
-USUAL_FRACTION = 0.1
-"""The fraction of validation and of test images where none is asked for."""
-
-
-def reproduction_command(settings: TuningSettings, dataset: Dataset, engine: Sequence[str] = ()) -> str:
-    """What to type to prepare the same images, and run the same search, again.
-
-    Args:
-        settings: The search's.
-        dataset: The data set.
-        engine: The options that name another engine than this machine's, and what only that engine has.
-    """
-    words = ["kfp-image-tuning", "run", "--data", dataset.source.uri]
-    words += ["--image-shape", ",".join(map(str, dataset.image_shape))]
-    for split, fraction in (dataset.fractions or {}).items():
-        if split != "train" and fraction != USUAL_FRACTION:
-            words += [f"--{split}-fraction", f"{fraction:g}"]
-    if (shards := len(dataset.split("train").shards)) > 1:
-        words += ["--shards", str(shards)]
-    for option in options_of(SearchOptions, BudgetOptions):
-        value = restore_whole_numbers(getattr(settings, option.name))
-        if option.name == "initial_model" and value:
-            value = without_credentials(value)
-        if value != option.default:
-            words += option.as_typed(value)
-    return shlex.join([*words, *engine, "--output", "runs/again"])
 
 
 def summarize(dataset: Dataset) -> DatasetSummary:

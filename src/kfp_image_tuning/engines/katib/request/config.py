@@ -1,18 +1,17 @@
 """Where in a cluster a search runs and what its trials read, from the few words that users give."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbers
 from kfp_image_tuning.core.store_address import find_address
 from kfp_image_tuning.core.volume_claims import find_mounted, is_on_claim
 from kfp_image_tuning.engines.katib.request.locations import Location
-from kfp_image_tuning.engines.katib.request.options import TITLE, KatibOptions
+from kfp_image_tuning.engines.katib.request.options import TITLE, KatibOptions, TrialPodOptions
 from kfp_image_tuning.options.declared import KatibPlaceOptions
 from kfp_image_tuning.search.search import Search
 
@@ -81,15 +80,15 @@ class KatibConfig(KatibPlaceOptions):
         identity = fingerprint.removeprefix("sha256:")[:_IDENTITY_LENGTH]
         return self.data_in_place or f"{self.folder}/datasets/{identity}"
 
-    def as_typed(self) -> tuple[str, ...]:
-        """The command line's options for it."""
+    def to_repeat(self) -> Self:
+        """What to ask for to run the same search from elsewhere; what was set on the KFP task is among the options."""
+        more = restore_whole_numbers(self.katib_options)
+        pods = replace(TrialPodOptions(**more.get("pods", {})), gpus=self.gpus).with_task_config(self.task_config)
+        usual = TrialPodOptions(gpus=pods.gpus)
+        if asked := {name: value for name, value in vars(pods).items() if value != getattr(usual, name)}:
+            more["pods"] = asked
         # The folder, because the images that are prepared again do not lie where the trials have read them.
-        words = ["--gpus", str(self.gpus), "--storage", self.folder]
-        words += ["--storage-mount", self.storage_mount] if self.storage_mount else []
-        return (
-            *words,
-            *(["--katib-options", json.dumps(restore_whole_numbers(self.katib_options))] if self.katib_options else []),
-        )
+        return replace(self, storage=self.folder, gpus=pods.gpus, katib_options=more)
 
     def options(self, search: Search, initial_model: str | None = None) -> KatibOptions:
         """The engine's options; a task that Kubeflow starts again gets the same run, another search another one.

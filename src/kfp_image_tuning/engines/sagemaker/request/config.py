@@ -1,10 +1,9 @@
 """The options of a job, made of the few that every user gives, of all others by name, and of the data set."""
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from kfp_image_tuning.core.errors import EngineError, EngineOptionsError
 from kfp_image_tuning.core.object_forms import find_misfits, restore_whole_numbers
@@ -39,13 +38,11 @@ class SageMakerConfig(AccountOptions):
         """
         return bucket_folder(self.bucket or "/".join((self.data or "").split("/")[:3]))
 
-    def as_typed(self) -> tuple[str, ...]:
-        """The command line's options for it, in a run of its own."""
+    def to_repeat(self) -> Self:
+        """What to ask for to run the same search again, in a run of its own."""
+        more = {name: value for name, value in self.sagemaker_options.items() if name != "run"}
         # A bucket also where the data set named it: the images that are prepared again do not lie there.
-        words = ["--role", self.role, "--bucket", self.bucket or self.folder]
-        words += ["--region", self.region] if self.region else []
-        more = {name: value for name, value in restore_whole_numbers(self.sagemaker_options).items() if name != "run"}
-        return (*words, *(["--sagemaker-options", json.dumps(more)] if more else []))
+        return replace(self, bucket=self.bucket or self.folder, sagemaker_options=more)
 
     def options(self, dataset: Dataset, task: str, initial_model: str | None = None) -> SageMakerOptions:
         """The options of a job; a task that Kubeflow starts again gets the same run, another task another one.
