@@ -104,6 +104,32 @@ def pack(folder: Path, path: Path) -> None:
             archive.write(image, image.relative_to(folder))
 
 
+def test_lists_and_manifests_in_a_bucket(tmp_path: Path, bucket: Any) -> None:
+    folder = make_folder(tmp_path / "data", classes=("cat", "dog"))
+    names = [f"{cls}/{number:03d}.jpg" for number in range(10) for cls in ("cat", "dog")]
+    rows = [f"{number}\t{number % 2}.000000\t{name}\n" for number, name in enumerate(names)]
+    (folder / "set_train.lst").write_text("".join(rows[:14]))
+    (folder / "set_val.lst").write_text("".join(rows[14:]))
+    upload(bucket, folder, "set/")
+    options: dict[str, Any] = {"workers": 1, "progress": silent}
+    pair = prepare_dataset("s3://photos/set", tmp_path / "pair", **options)
+    assert (pair.classes, pair.split("validation").images) == (("cat", "dog"), 6)
+    alone = prepare_dataset("s3://photos/set/set_train.lst", tmp_path / "alone", **options)
+    assert sum(split.images for split in alone.splits.values()) == 14
+    lines = [
+        json.dumps({"source-ref": f"s3://photos/set/{name}", "kind": int(name[0] == "d"), "kind-metadata": {}})
+        for name in [*names, "cat/gone.jpg"]
+    ]
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/out.manifest").write_text("\n".join(lines))
+    dataset = prepare_dataset(
+        str(tmp_path / "labels/out.manifest"), tmp_path / "manifest", max_invalid_images=1, **options
+    )
+    assert dataset.classes == ("0", "1")
+    assert sum(split.images for split in dataset.splits.values()) == 20
+    assert [item.reason for item in dataset.skipped] == ["is not in the store"]
+
+
 def comparable(output: Path) -> dict[str, str]:
     """A data set's files without those that name the source."""
     files = snapshot(output)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kfp_image_tuning.core.errors import DatasetError
-from kfp_image_tuning.dataset.document import SkippedImage
+from kfp_image_tuning.dataset.document import SPLIT_NAMES, SkippedImage
 from kfp_image_tuning.preparation.sources.image_reference import ImageReference
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
 from kfp_image_tuning.preparation.sources.split_words import is_aside, splits_among
@@ -219,6 +219,7 @@ class _Understanding:
                 f"{self._place}: has {enumerate_names(list(labelled))} but no training images; add a folder train, or "
                 f"say what the folders are: --splits 'train={next(iter(labelled))}' takes one of them for training"
             )
+        labelled = dict(sorted(labelled.items(), key=lambda item: SPLIT_NAMES.index(item[1])))
         deep = [child for child in unknown if child.folders]
         if deep:
             raise DatasetError(

@@ -143,7 +143,7 @@ class Source:
             raise DatasetError(f"class_names: {self.uri} names its classes itself; use --merge to rename them")
         if numbered:
             references, names = name_numbered_classes(references, names, self.uri)
-            if self.kind in ("list", "recordio"):
+            if self.kind not in ("parquet", "arrow") or self.reading.class_names:
                 findings.class_numbers.update({name: number for number, name in enumerate(names)})
         references = settle_class_names(references, self.reading, findings, self.uri)
         found = {label for reference in references for label in reference.labels}
