@@ -135,11 +135,22 @@ class Source:
         uri: Absolute path of the folder or file, or URL without credentials.
         kind: Its form, such as ``folder``, ``archive``, ``csv``, ``list``, ``parquet`` or ``recordio``.
         fingerprint: ``sha256:…`` over the source's content.
+        understood: How it was read, a sentence each: which words named the splits, what was left aside.
     """
 
     uri: str
     kind: str
     fingerprint: str
+    understood: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read the element ``source``, which keeps to the schema."""
+        return cls(**{**document, "understood": tuple(document["understood"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The element ``source``."""
+        return {**vars(self), "understood": list(self.understood)}
 
 
 @dataclass(frozen=True)
@@ -285,7 +296,7 @@ class Dataset:
             resize=ResizePolicy(**document["resize"]),
             seed=document["seed"],
             fractions=document["fractions"],
-            source=Source(**document["source"]),
+            source=Source.from_dict(document["source"]),
             settings=PreparationSettings(**document["settings"]),
             skipped=tuple(SkippedImage(**item) for item in document["skipped"]),
             duplicates=tuple(Duplicates(tuple(item["images"]), item["split"]) for item in document["duplicates"]),
@@ -321,7 +332,7 @@ class Dataset:
             "resize": dict(vars(self.resize)),
             "seed": self.seed,
             "fractions": None if self.fractions is None else dict(self.fractions),
-            "source": dict(vars(self.source)),
+            "source": self.source.to_dict(),
             "settings": self.settings.to_dict(),
             "skipped": [dict(vars(item)) for item in self.skipped],
             "duplicates": [{"images": list(item.images), "split": item.split} for item in self.duplicates],

@@ -20,7 +20,7 @@ from kfp_image_tuning.preparation.sources.reading import Reading
 from kfp_image_tuning.preparation.sources.sources import LabelledImages, open_source, remote_identity
 from kfp_image_tuning.preparation.sources.sources import Source as OpenedSource
 from kfp_image_tuning.preparation.storage_form import Encoding
-from kfp_image_tuning.preparation.understanding import describe_source
+from kfp_image_tuning.preparation.understanding import describe_reading, describe_source
 from kfp_image_tuning.preparation.workers import Workers, refuse_in_starting_worker
 from kfp_image_tuning.preparation.workspace import Workspace
 
@@ -111,7 +111,10 @@ def prepare_dataset(
         images = _read(source, settings, workspace, progress)
         with _workers_for(images, workers) as pool:
             job = PreparationJob(images, settings, workspace, pool, progress)
-            dataset = job.run(lambda known: Source(source.uri, source.kind, fingerprint or source.fingerprint(known)))
+            understood = tuple(describe_reading(images, settings.fractions))
+            dataset = job.run(
+                lambda known: Source(source.uri, source.kind, fingerprint or source.fingerprint(known), understood)
+            )
         (workspace.data / STAMP_NAME).write_text(settings.stamp(identity or dataset.source.fingerprint) + "\n")
         dataset.save(workspace.data)
         workspace.publish()

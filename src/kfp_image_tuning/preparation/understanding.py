@@ -23,18 +23,26 @@ def describe_source(uri: str, kind: str, images: LabelledImages, fractions: Mapp
         images: What was found in it.
         fractions: Fraction of each split, for images of which the source names none.
     """
-    given = Counter(reference.split for reference in images.references)
-    lines = [f"{uri}: {len(images.references):,} images of {len(images.classes)} classes ({kind})"]
-    lines.append(f"  splits: {_describe_splits(given, images.findings.split_words, fractions)}")
-    lines += [f"  {line}" for line in _class_table(images, [split for split in (*SPLIT_NAMES, None) if given[split]])]
+    splits, *more = describe_reading(images, fractions)
+    given = {reference.split for reference in images.references}
+    table = _class_table(images, [split for split in (*SPLIT_NAMES, None) if split in given])
     reasons = Counter(item.reason for item in images.findings.skipped)
-    for reason, count in reasons.most_common(REASONS_SHOWN):
-        lines.append(f"  skipped: {count:,} {reason}")
-    lines += [f"  skipped: for {len(reasons) - REASONS_SHOWN:,} more reasons"] * (len(reasons) > REASONS_SHOWN)
+    skipped = [f"skipped: {count:,} {reason}" for reason, count in reasons.most_common(REASONS_SHOWN)]
+    skipped += [f"skipped: for {len(reasons) - REASONS_SHOWN:,} more reasons"] * (len(reasons) > REASONS_SHOWN)
+    lines = (f"  {line}" for line in (splits, *table, *skipped, *more))
+    return [f"{uri}: {len(images.references):,} images of {len(images.classes)} classes ({kind})", *lines]
+
+
+def describe_reading(images: LabelledImages, fractions: Mapping[str, float]) -> list[str]:
+    """How a source was read, a sentence each: its splits first, then what was left aside and what was decided."""
+    given = Counter(reference.split for reference in images.references)
     notes = images.findings.notes
-    lines += [f"  aside: {printable_name(note.image)}: {note.reason}" for note in notes[:REASONS_SHOWN]]
-    lines += [f"  aside: {len(notes) - REASONS_SHOWN:,} more"] * (len(notes) > REASONS_SHOWN)
-    return [*lines, *(f"  note: {sentence}" for sentence in images.findings.decisions)]
+    return [
+        f"splits: {_describe_splits(given, images.findings.split_words, fractions)}",
+        *(f"aside: {printable_name(note.image)}: {note.reason}" for note in notes[:REASONS_SHOWN]),
+        *[f"aside: {len(notes) - REASONS_SHOWN:,} more"] * (len(notes) > REASONS_SHOWN),
+        *(f"note: {sentence}" for sentence in images.findings.decisions),
+    ]
 
 
 def describe_sizes(sizes: Sequence[tuple[int, int]]) -> str:

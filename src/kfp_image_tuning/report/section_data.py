@@ -104,12 +104,14 @@ def _findings(dataset: Dataset) -> Markup:
     kept = sum(split.images for split in dataset.splits.values())
     share = percent(len(skipped) / max(1, kept + len(skipped)))
     found = (
+        _list("How the source was understood", dataset.source.understood),
         _list(f"{count(len(skipped), 'image')} skipped ({share})", skipped),
         _list(f"{count(len(duplicates), 'group')} of exact copies, none across splits", duplicates),
         _list(f"{count(len(conflicts), 'group')} of equal images with different labels", conflicts),
     )
-    if not any(found):
-        return card("What was found", note("Every image could be read; no copies, no conflicting labels."))
+    if not any(found[1:]):
+        sound = note("Every image could be read; no copies, no conflicting labels.")
+        return card("What was found", sound, found[0])
     return card("What was found", *found)
 
 
