@@ -101,7 +101,7 @@ class NodeAgent:
     @property
     def running(self) -> int:
         """Trials that run."""
-        return sum(pod.is_running for pod in self._pods.values())
+        return sum(pod.is_running for pod in list(self._pods.values()))
 
     def close(self) -> None:
         for name in self._made:
