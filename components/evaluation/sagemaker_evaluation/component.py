@@ -27,7 +27,7 @@ def sagemaker_evaluation(
     region: str = "",
     run: str = "",
     run_id: str = "",
-    instance_count: int = 1,
+    nodes: int = 1,
     max_seconds: float = 0.0,
     sagemaker_options: dict = {},  # type: ignore[type-arg]  # noqa: B006  # KFP reads the default as JSON
 ) -> NamedTuple("Outputs", [("accuracy", float), ("passed", bool)]):  # type: ignore[valid-type]
@@ -52,7 +52,7 @@ def sagemaker_evaluation(
         run: Identity of the run: the same one finds its own transform job again; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
-        instance_count: Machines of the transform job.
+        nodes: Machines of the transform job.
         max_seconds: Seconds after which the transform job is stopped; 0: four hours.
         sagemaker_options: The same as of SageMaker tuning; what concerns training alone is left aside.
 
@@ -82,7 +82,7 @@ def sagemaker_evaluation(
             min_accuracy=min_accuracy,
             baseline_evaluation=baseline,
             machine=instance_type,
-            machines=instance_count,
+            machines=nodes,
             max_seconds=max_seconds,
         )
         for name, value in outcome.metrics.items():

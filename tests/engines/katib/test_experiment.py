@@ -1,6 +1,7 @@
 """Searches as Katib Experiments."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -10,6 +11,7 @@ from kubeflow_trainer_api.models.trainer_v1alpha1_train_job import TrainerV1alph
 from kfp_image_tuning.core.errors import BudgetError, EngineError, ImageTuningError, SearchSpaceError
 from kfp_image_tuning.core.installed_code import MOUNT_PATH, config_map_name
 from kfp_image_tuning.engines.epoch_log import VALIDATION_ACCURACY
+from kfp_image_tuning.engines.katib.engine import KatibEngine
 from kfp_image_tuning.engines.katib.request.algorithms import ALGORITHMS, choose_eta, count_hyperband_trials
 from kfp_image_tuning.engines.katib.request.experiment import METRICS_FILTER, build_experiments
 from kfp_image_tuning.engines.katib.request.names import LONGEST_EXPERIMENT_NAME, base_name, fingerprint_of
@@ -372,3 +374,13 @@ def test_what_a_public_image_gets_are_the_declared_versions() -> None:
 
     declared = {text.replace(" ", "").partition(";")[0] for text in requires("kfp-image-tuning") or ()}
     assert set(TRIAL_PACKAGES) <= declared
+
+
+def test_the_engine_plans_the_same_again_without_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    search, options = make_search(), make_options()
+    plan = KatibEngine(options, tmp_path / "model").plan(search)
+    assert plan == KatibEngine(options, tmp_path / "model").plan(search)
+    assert [experiment.document for experiment in plan.experiments] == plan.request["documents"]
+    assert json.loads(json.dumps(plan.request)) == plan.request
+    assert not list(tmp_path.iterdir())

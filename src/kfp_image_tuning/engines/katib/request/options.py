@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from kfp_image_tuning.core.errors import EngineOptionsError
 from kfp_image_tuning.core.installed_code import MOUNT_PATH
-from kfp_image_tuning.core.object_forms import find_misfits
+from kfp_image_tuning.core.object_forms import build_object, find_misfits
 from kfp_image_tuning.engines.katib.request.quantities import parse_quantity
 
 TITLE = "Katib options"
@@ -191,10 +191,7 @@ class KatibOptions:
         ]
         if problems:
             raise EngineOptionsError.from_problems(problems)
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in document.get("pods", {}).items()
-        }
-        return cls(**{**document, "pods": TrialPodOptions(**values)})
+        return build_object(cls, document)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from kfp_image_tuning.core.errors import EngineOptionsError
-from kfp_image_tuning.core.object_forms import find_misfits
+from kfp_image_tuning.core.object_forms import build_object, find_misfits
 
 ContentKind = Literal["recordio", "images", "augmented_manifest"]
 """``recordio``: ``.rec`` files; ``images``: image files and ``.lst`` lists; ``augmented_manifest``: JSON lines."""
@@ -173,21 +173,7 @@ class SageMakerOptions:
         ]
         if problems:
             raise EngineOptionsError.from_problems(problems)
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
-        }
-        try:
-            values["instance_configs"] = tuple(
-                InstanceConfig(**entry) for entry in values.get("instance_configs") or ()
-            )
-            if warm_start := values.get("warm_start"):
-                values["warm_start"] = WarmStart(**{**warm_start, "parents": tuple(warm_start["parents"])})
-            return cls(**values)
-        except (TypeError, KeyError) as error:
-            raise EngineOptionsError(
-                "SageMaker options: instance_configs take instance_type, nodes and volume_gb, warm_start "
-                f"takes parents and kind ({error})"
-            ) from None
+        return build_object(cls, document)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
