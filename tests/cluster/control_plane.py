@@ -6,7 +6,6 @@ listens on the loopback alone, keeps its files in one folder, and ends with the 
 
 import os
 import secrets
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from kubernetes import client, config
+
+from tests.emulators.free_ports import free_ports
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
 BINARIES = Path(os.environ.get("KUBERNETES_BIN", CACHE / "kfp-image-tuning" / "kubernetes" / "bin"))
@@ -54,7 +55,7 @@ class ControlPlane:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._token = secrets.token_hex(16)
-        self._ports = dict(zip(("etcd", "peer", "api", "manager", "scheduler"), _free_ports(5), strict=True))
+        self._ports = dict(zip(("etcd", "peer", "api", "manager", "scheduler"), free_ports(5), strict=True))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.kubeconfig = folder / "kubeconfig"
         self.audit_log = folder / "audit.log"
@@ -209,13 +210,3 @@ def _wait(condition: Any, what: str, log: Path) -> None:
             problem = error
         time.sleep(0.2)
     raise TimeoutError(f"{what} is not ready: {problem}\n{log.read_text()[-2000:]}")
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for item in sockets:
-        item.bind(("127.0.0.1", 0))
-    ports = [int(item.getsockname()[1]) for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports

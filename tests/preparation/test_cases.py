@@ -169,8 +169,8 @@ def input_of(name: str, folder: Path) -> Path:
     """A case's input in a folder where links and odd names can be made that a repository does not keep."""
     if name == "names_latin1_class_only":
         shutil.copytree(CASES / "names_numbers" / "input" / "0", folder / "input" / "dog")
-        odd = os.fsencode(folder / "input") + b"/K\xe4tzchen"
-        shutil.copytree(os.fsencode(CASES / "names_numbers" / "input" / "1"), odd)
+        odd = folder / "input" / os.fsdecode(b"K\xe4tzchen")
+        shutil.copytree(CASES / "names_numbers" / "input" / "1", odd)
     else:
         shutil.copytree(CASES / name, folder, dirs_exist_ok=True)
     if name == "f_symlink_alias":

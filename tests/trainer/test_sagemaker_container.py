@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from kfp_image_tuning.dataset.recordio import RecordWriter
 from kfp_image_tuning.model.model_files import load_model
 from kfp_image_tuning.trainer import sagemaker_channels, sagemaker_container
 from kfp_image_tuning.trainer.sagemaker_hosts import Hosts, launch_command
+from tests.emulators.free_ports import free_ports
 from tests.trainer.digits import (
     Images,
     make_hyperparameters,
@@ -254,8 +254,7 @@ def test_channels_that_cannot_be_trained_on_are_told_with_the_way_out(
 
 
 def test_two_machines_train_one_model(records: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     roots = {name: contract(tmp_path / name, records, epochs="3", kv_store="dist_async", mini_batch_size="16")
              for name in ("127.0.0.1", "localhost")}  # fmt: skip
     processes = {}
