@@ -58,6 +58,7 @@ generate: setup  ## write what is made from the code: options in components and 
 	@$(BIN)/python -m tools.component_readmes
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.option_reference
+	@$(BIN)/python -m tools.python_options
 	@$(BIN)/python -m tools.katib_examples
 	@$(BIN)/python -m tools.troubleshooting
 

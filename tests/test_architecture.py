@@ -8,6 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "kfp_image_tuning"
 LAYERS = [
+    {"api"},
     {"cli"},
     {"pipelines"},
     {"components"},
