@@ -133,6 +133,11 @@ FOLDERS: dict[str, tuple[list[str], dict[str, Any], Found]] = {
             "fold3/dog/4.jpg": ("dog", "test"),
         },
     ),
+    "what only wraps images is no class": (
+        ["train/n1/images/1.jpg", "train/n2/images/2.jpg", "val/images/3.jpg", "test/test/4.jpg"],
+        {},
+        {"train/n1/images/1.jpg": ("n1", "train"), "train/n2/images/2.jpg": ("n2", "train")},
+    ),
     "numbers keep their label": (
         ["2/1.jpg", "10/2.jpg", "1/3.jpg"],
         {},
@@ -165,6 +170,22 @@ def test_two_readings_are_asked_about(tmp_path: Path, names: list[str], texts: l
     with pytest.raises(DatasetError) as caught:
         read(tmp_path / "data", tmp_path)
     assert [text for text in texts if text not in str(caught.value)] == []
+
+
+def test_table_that_contradicts_the_folders_is_asked_about(tmp_path: Path) -> None:
+    """As where images lie in parts, and a table beside them has the labels."""
+    write(tmp_path / "data", "part_1/a.jpg", "part_1/b.jpg", "part_2/c.jpg", "part_2/d.jpg")
+    table = tmp_path / "data/HAM.csv"
+    table.write_text("lesion,image_id,dx\nx,a,nv\nx,b,mel\ny,c,nv\ny,d,mel\n")
+    with pytest.raises(DatasetError, match=r"HAM\.csv labels the same images .*--classes-from top"):
+        read(tmp_path / "data", tmp_path)
+    assert read(tmp_path / "data", tmp_path, classes_from="top").classes == ("part_1", "part_2")
+    assert read(table, tmp_path).classes == ("mel", "nv")
+    table.write_text("image_id,dx,split\na,one,train\nb,one,train\nc,two,test\nd,two,train\n")
+    with pytest.raises(DatasetError, match="names their splits too"):
+        read(tmp_path / "data", tmp_path)
+    table.write_text("image_id,dx\na,one\nb,one\nc,two\nd,two\n")
+    assert read(tmp_path / "data", tmp_path).classes == ("part_1", "part_2")
 
 
 def test_case_twins_may_be_wanted(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.document import SPLIT_NAMES, SkippedImage
 from kfp_image_tuning.preparation.sources.image_reference import ImageReference
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
-from kfp_image_tuning.preparation.sources.split_words import is_aside, splits_among
+from kfp_image_tuning.preparation.sources.split_words import is_aside, says_nothing, splits_among
 
 _FOLD = re.compile(r"(fold|cv|kfold)[ _-]*\d+", re.IGNORECASE)
 _NUMBER_OR_DATE = re.compile(r"[\d ._-]+")
@@ -101,6 +101,11 @@ def label_by_folder(
             "name, or give a CSV with path and label"
         )
     return labelled
+
+
+def has_split_folders(names: Sequence[str]) -> bool:
+    """Whether any folder on the way to images is named like a split."""
+    return any(splits_among([part]) for path in {name.rpartition("/")[0] for name in names} for part in path.split("/"))
 
 
 def has_class_folders(names: Sequence[str]) -> bool:
@@ -198,7 +203,7 @@ class _Understanding:
     def _splits(self, top: Folder) -> list[tuple[str, Folder]]:
         """The split folders, if the folders are splits and no classes."""
         named = splits_among(top.folders)
-        labelled = {name: split for name, split in named.items() if top.folders[name].folders}
+        labelled = {name: split for name, split in named.items() if _holds_class_folders(top.folders[name])}
         others = [child for name, child in top.folders.items() if name not in labelled]
         strays = [child for child in others if child.path.rpartition("/")[2] not in named]
         unknown = [child for child in strays if not is_aside(child.path.rpartition("/")[2])]
@@ -322,6 +327,15 @@ class _Understanding:
             "which with --classes-from top or --classes-from leaf"
             + (f", or --classes-from {path} if only its folders are classes" if len(outer) == 1 else "")
         )
+
+
+def _holds_class_folders(folder: Folder) -> bool:
+    """Whether there are folders in it other than one that only wraps its images: ``test/test``, ``val/images``."""
+    if len(folder.folders) != 1 or folder.images:
+        return bool(folder.folders)
+    (name, child), *_ = folder.folders.items()
+    own = folder.path.rpartition("/")[2]
+    return bool(child.folders) or not (name.lower() == own.lower() or says_nothing(name) or splits_among([name]))
 
 
 def _unwrap_splits(parts: Sequence[tuple[str, Folder]]) -> list[Folder]:

@@ -42,6 +42,7 @@ from kfp_image_tuning.preparation.sources.tables import (
     choose_tables,
     read_table,
     read_tables,
+    refuse_rival_table,
     table_kind,
 )
 
@@ -183,17 +184,18 @@ class Source:
         references = read_archive(Path(archive.path), archive.name, scratch, self.findings, contents)
         images = {reference.name: reference for reference in references}
         tables = choose_tables(contents, list(images))
-        if not tables:
-            return label_by_folder(references, self.reading, self.findings, self.uri), False, None
         folder = Path(scratch.path).with_name("tables")
         folder.mkdir(exist_ok=True)
 
         def open_table(name: str) -> Path:
-            path = folder / f"{tables.index(name)}{os.path.splitext(name)[1]}"
+            path = folder / f"table{os.path.splitext(name)[1]}"
             path.write_bytes(contents[name])
             return path
 
         resolve = _resolver_among(images, self.reading, self.uri)
+        if not tables:
+            refuse_rival_table(contents, list(images), open_table, resolve, self.reading, self.uri)
+            return label_by_folder(references, self.reading, self.findings, self.uri), False, None
         used, rows = read_tables(tables, open_table, resolve, self.reading, self.findings, self.uri)
         self.findings.decide(f"the table {enumerate_names(used)} in it labels the images")
         numbered = table_kind(used[0]) == "list"
@@ -363,15 +365,18 @@ def _open_folder(path: Path, reading: Reading) -> Source:
             files = {row.path: (row.path, names[row.path]) for row in rows}
             kind = table_kind(used[0]) or kind
             return _table_source(str(path), kind, {name: names[name] for name in used}, rows, files, reading, findings)
-    _mention_tables(kind, names, findings)
+    if kind == "folder":
+        resolve = _resolver_among(chosen, reading, str(path))
+        refuse_rival_table(names, chosen, lambda name: Path(names[name]), resolve, reading, str(path))
+        _mention_tables(names, findings)
     class_names = None
     if kind == "recordio":
         class_names = Dataset.load(path).classes if DOCUMENT_NAME in names else _names_beside_records(names, chosen)
     return Source(str(path), kind, _files((n, names[n]) for n in chosen), reading, [], class_names, findings)
 
 
-def _mention_tables(kind: str, names: Iterable[str], findings: Findings) -> None:
-    tables = [name for name in names if table_kind(name)] if kind == "folder" else []
+def _mention_tables(names: Iterable[str], findings: Findings) -> None:
+    tables = [name for name in names if table_kind(name)]
     if tables:
         findings.decide(
             f"{enumerate_names(tables, 3)} beside the images: not used, the folders name the classes; to use a table, "
@@ -438,7 +443,10 @@ def _open_remote_folder(
         files = {name: (name, path) for name, path in fetch({row.path: None for row in rows}).items()}
         kind = table_kind(used[0]) or kind
         return _table_source(source.uri, kind, fetch(used), rows, files, reading, findings)
-    _mention_tables(kind, objects, findings)
+    if kind == "folder":
+        resolve = _resolver_among(chosen, reading, source.uri)
+        refuse_rival_table(objects, chosen, lambda name: Path(fetch([name])[name]), resolve, reading, source.uri)
+        _mention_tables(objects, findings)
     files_here = fetch(chosen)
     class_names = None
     if kind == "recordio" and DOCUMENT_NAME in objects:

@@ -69,6 +69,12 @@ def splits_among(names: Iterable[str]) -> dict[str, str]:
     return {name: split for name in names if (split := split_of(name, shared))}
 
 
+def says_nothing(name: str) -> bool:
+    """Whether a folder's name says no more than that there are files in it: images, data, all."""
+    words = words_of(name)
+    return bool(words) and all(word in _FILLERS for word in words)
+
+
 def is_aside(name: str) -> bool:
     """Whether a folder's name says that it holds no labelled images: docs, samples, unlabeled."""
     words = words_of(name)

@@ -1,11 +1,12 @@
 """Tables of any form, and which of a source's files are the tables that label its images."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.preparation.sources.csv_tables import read_csv
-from kfp_image_tuning.preparation.sources.folder_layout import has_class_folders
+from kfp_image_tuning.preparation.sources.folder_layout import has_class_folders, has_split_folders
 from kfp_image_tuning.preparation.sources.json_lines import read_json_lines
 from kfp_image_tuning.preparation.sources.list_files import read_list_rows
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
@@ -19,6 +20,8 @@ TABLE_KINDS = {
     ".lst": "list",
 }
 MAXIMUM_TABLE_BYTES = 1 << 30
+MAXIMUM_RIVALS = 3
+COVERED_FRACTION = 0.9
 
 
 def table_kind(name: str) -> str | None:
@@ -121,6 +124,54 @@ def read_tables(
         if split:
             findings.name_split(split, name)
     return list(used), rows
+
+
+def refuse_rival_table(
+    names: Iterable[str],
+    images: Sequence[str],
+    open_table: Callable[[str], Path],
+    resolve: Callable[[str, list[str], Findings], dict[str, str]],
+    reading: Reading,
+    place: str,
+) -> None:
+    """Refuse class folders beside a table that labels the same images otherwise, or names their splits.
+
+    Args:
+        names: All files of the source.
+        images: Those that are images, in class folders.
+        open_table: Gives a table's file.
+        resolve: As of `read_tables`.
+        reading: What the user says of the source.
+        place: The source, for messages.
+
+    Raises:
+        DatasetError: If a table and the folders are two readings.
+    """
+    tables = sorted(name for name in names if table_kind(name) in ("csv", "json-lines"))
+    if reading.classes_from or reading.splits or len(tables) > MAXIMUM_RIVALS:
+        return
+    for name in tables:
+        findings = Findings()
+        try:
+            rows = read_table(open_table(name), name, reading, findings, f"{place}/{name}")
+            files = resolve(name, [row.path for row in rows], findings)
+        except DatasetError:
+            continue
+        known = [row for row in rows if row.path in files]
+        labels: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+        for row in known:
+            labels[files[row.path].rpartition("/")[0]].add(row.labels)
+        names_splits = any(row.split for row in known) and not has_split_folders(images)
+        if len(known) < COVERED_FRACTION * len(images) or not (
+            names_splits or any(len(v) > 1 for v in labels.values())
+        ):
+            continue
+        classes = enumerate_names(list({label for row in known for label in row.labels}))
+        what = "names their splits too" if names_splits else "says otherwise"
+        raise DatasetError(
+            f"{place}: the folders name the classes, but {name} labels the same images ({classes}) and {what}; give "
+            f"the table as --data, or go by the folders with --classes-from top"
+        )
 
 
 def _merge(findings: Findings, other: Findings) -> None:
