@@ -42,6 +42,7 @@ def image_tuning_sagemaker(
     data_class_names: str = "",
     data_classes: str = "",
     data_merge: str = "",
+    data_group_by: str = "",
     data_allow_empty_classes: bool = False,
     data_work_directory: str = "",
     data_secret: str = "mlpipeline-minio-artifact",
@@ -107,6 +108,9 @@ def image_tuning_sagemaker(
             the source's.
         data_classes: The classes to keep, with commas between them; empty: all.
         data_merge: Classes to rename or merge, such as puppy=dog,hound=dog; empty: none.
+        data_group_by: Images that belong together, such as those of one patient or video, stay in one split: the
+            table's column that says it, or a regular expression whose first group is found in their names; empty: each
+            image by itself.
         data_allow_empty_classes: Accept classes without an image to train on.
         data_work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             pipelines write the run's identity in place of {run}; empty: none.

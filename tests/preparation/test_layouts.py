@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.preparation.preparation import prepare_dataset
 from kfp_image_tuning.preparation.sources.reading import Reading
 from kfp_image_tuning.preparation.sources.sources import LabelledImages, open_source
 from kfp_image_tuning.preparation.sources.split_words import split_of, splits_among
@@ -186,6 +187,41 @@ def test_table_that_contradicts_the_folders_is_asked_about(tmp_path: Path) -> No
         read(tmp_path / "data", tmp_path)
     table.write_text("image_id,dx\na,one\nb,one\nc,two\nd,two\n")
     assert read(tmp_path / "data", tmp_path).classes == ("part_1", "part_2")
+
+
+@pytest.mark.parametrize("by", ["patient", r"(p\d+)_"])
+def test_images_of_a_group_stay_in_one_split(tmp_path: Path, by: str) -> None:
+    names = [f"{cls}/p{cls}{patient}_{shot}.jpg" for cls in "01" for patient in range(10) for shot in range(5)]
+    data = write(tmp_path / "data", *names)
+    if by == "patient":
+        rows = [f"{name},{name[0]},{name.split('_')[0][2:]}\n" for name in names]
+        data = tmp_path / "data" / "labels.csv"
+        data.write_text("path,label,patient\n" + "".join(rows))
+    lines: list[str] = []
+    reading = Reading(group_by=by)
+    options: dict[str, Any] = {"image_shape": (3, 16, 16), "workers": 1, "progress": lines.append}
+    dataset = prepare_dataset(str(data), tmp_path / "out", reading=reading, **options)
+    splits: dict[str, set[str]] = {}
+    for name, split in dataset.splits.items():
+        listed = (tmp_path / "out" / name / f"{name}.lst").read_text().splitlines()
+        for line in listed:
+            splits.setdefault(line.split("/")[-1].split("_")[0], set()).add(name)
+        assert set(split.images_per_class.values()) <= {5, 35, 40}
+    assert len(splits) == 20
+    assert all(len(found) == 1 for found in splits.values())
+    assert f"20 groups by {by}, each kept in one split" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(("by", "text"), [("(", "regular expression"), ("patient", "found in no image's name")])
+def test_groups_that_are_not_there(tmp_path: Path, by: str, text: str) -> None:
+    with pytest.raises(DatasetError, match=text):
+        read(write(tmp_path / "data", "a/1.jpg", "b/2.jpg"), tmp_path, group_by=by)
+
+
+def test_group_that_the_source_splits_is_refused(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", "train/a/p1_1.jpg", "train/b/p2_1.jpg", "test/a/p1_2.jpg", "test/b/p3_1.jpg")
+    with pytest.raises(DatasetError, match="group 'p1' are in t"):
+        prepare_dataset(str(data), tmp_path / "out", reading=Reading(group_by=r"(p\d)_"), workers=1, progress=silent)
 
 
 def test_case_twins_may_be_wanted(tmp_path: Path) -> None:

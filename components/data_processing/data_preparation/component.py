@@ -32,6 +32,7 @@ def data_preparation(
     class_names: str = "",
     classes: str = "",
     merge: str = "",
+    group_by: str = "",
     allow_empty_classes: bool = False,
     work_directory: str = "",
     # The end of what is made.
@@ -70,6 +71,9 @@ def data_preparation(
             source's.
         classes: The classes to keep, with commas between them; empty: all.
         merge: Classes to rename or merge, such as puppy=dog,hound=dog; empty: none.
+        group_by: Images that belong together, such as those of one patient or video, stay in one split: the table's
+            column that says it, or a regular expression whose first group is found in their names; empty: each image by
+            itself.
         allow_empty_classes: Accept classes without an image to train on.
         work_directory: Folder on a volume that outlives the pod, so that a restarted run need not prepare again;
             pipelines write the run's identity in place of {run}; empty: none.

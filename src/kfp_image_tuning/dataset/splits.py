@@ -6,6 +6,7 @@ The rules:
 * Equal pixels under different labels say that some label is wrong, not which: all copies are skipped and reported.
 * A split that the source itself names is kept. Where it holds a copy of a test image in validation or training (or of a
   validation image in training), that copy is skipped, so that the held-out images stay what they are.
+* Images of one named group (a patient, a burst, a video) never cross a split either.
 * Images without a given split are shared out by the fractions, class by class (with several labels an image: by
   iterative stratification, the rarest label first). Where every image has a given split but validation or test got
   none, the missing ones are cut from training.
@@ -31,12 +32,14 @@ class LabelledImage:
         labels: Its classes, sorted.
         content: Equal for images with equal pixels, different otherwise.
         given_split: ``train``, ``validation`` or ``test`` when the source says so.
+        group: What it shares with images that must stay in one split with it, such as a patient.
     """
 
     name: str
     labels: tuple[str, ...]
     content: bytes
     given_split: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,12 @@ class SplitPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Images with equal pixels and equal labels."""
+    """Images with equal pixels and equal labels, and the named groups that they are of."""
 
     rank: bytes
     labels: tuple[str, ...]
     members: tuple[int, ...]
+    named: frozenset[str] = frozenset()
 
 
 def plan_splits(images: Sequence[LabelledImage], fractions: Mapping[str, float], seed: int) -> SplitPlan:
@@ -92,12 +96,14 @@ def plan_splits(images: Sequence[LabelledImage], fractions: Mapping[str, float],
             conflicts.append(_describe_conflict(images, members))
             continue
         split, kept = _keep_held_out_copies(images, members, skipped)
-        group = _Group(rank_of(seed, images[members[0]].name), labels.pop(), tuple(kept))
+        named = frozenset(name for position in kept if (name := images[position].group) is not None)
+        group = _Group(rank_of(seed, images[members[0]].name), labels.pop(), tuple(kept), named)
         if split is None:
             free.append(group)
         else:
             given.append((split, group))
 
+    given, free = _keep_named_groups_together(given, free)
     _refuse_emptied_classes(images, [*free, *(group for _, group in given)])
     for split, group in [*_complete_given_splits(given, bool(free), shares), *_share_out(free, shares)]:
         for position in group.members:
@@ -205,6 +211,8 @@ def _complete_given_splits(
 def _share_out(groups: Sequence[_Group], shares: Mapping[str, Fraction]) -> list[tuple[str, _Group]]:
     """Stratify groups by their labels."""
     groups = sorted(groups, key=lambda group: group.rank)
+    if any(group.named for group in groups):
+        return _share_out_named_groups(groups, shares)
     sizes = Counter(label for group in groups for label in group.labels)
     _refuse_small_classes(sizes, len(shares))
     if all(len(group.labels) == 1 for group in groups):
@@ -212,12 +220,71 @@ def _share_out(groups: Sequence[_Group], shares: Mapping[str, Fraction]) -> list
     return _share_out_label_sets(groups, sizes, shares)
 
 
-def _refuse_small_classes(sizes: Mapping[str, int], splits: int) -> None:
+def _keep_named_groups_together(
+    given: Sequence[tuple[str, _Group]], free: Sequence[_Group]
+) -> tuple[list[tuple[str, _Group]], list[_Group]]:
+    """Give images the split of the images of their group that have one.
+
+    Raises:
+        DatasetError: If the source itself puts a group into two splits.
+    """
+    split_of: dict[str, str] = {}
+    for split, group in given:
+        for name in group.named:
+            if split_of.setdefault(name, split) != split:
+                raise DatasetError(
+                    f"the images of group {name!r} are in {split_of[name]} and in {split}, as the source names the "
+                    "splits; correct them, or leave out group_by to keep them"
+                )
+    kept = list(given)
+    rest = []
+    for group in free:
+        splits = sorted({split_of[name] for name in group.named if name in split_of}, key=SPLIT_NAMES.index)
+        if splits:
+            kept.append((splits[-1], group))
+        else:
+            rest.append(group)
+    return kept, rest
+
+
+def _share_out_named_groups(groups: Sequence[_Group], shares: Mapping[str, Fraction]) -> list[tuple[str, _Group]]:
+    """Share out clusters of images that must stay together: each to the split that lacks most of its labels."""
+    clusters = _join_named_groups(groups)
+    labels_of_clusters = [{label for group in cluster for label in group.labels} for cluster in clusters]
+    counted = Counter(label for labels in labels_of_clusters for label in labels)
+    _refuse_small_classes(counted, len(shares), "groups of images")
+    sizes = Counter(label for group in groups for label in group.labels)
+    lacking = {(label, split): Fraction(1) for label in sizes for split in shares}
+    assigned = []
+    for cluster in clusters:
+        counts = Counter(label for group in cluster for label in group.labels)
+        split = max(shares, key=lambda name: sum(count * lacking[label, name] for label, count in counts.items()))
+        assigned += [(split, group) for group in cluster]
+        for label, count in counts.items():
+            lacking[label, split] -= count / (sizes[label] * shares[split])
+    return assigned
+
+
+def _join_named_groups(groups: Sequence[_Group]) -> list[list[_Group]]:
+    """Clusters of groups that share a name, directly or by others, in the order of the lot."""
+    cluster_of: dict[str, list[_Group]] = {}
+    clusters: list[list[_Group]] = []
+    for group in groups:
+        joined = [group]
+        for other in {id(cluster_of[name]): cluster_of[name] for name in group.named if name in cluster_of}.values():
+            joined += other
+            clusters = [cluster for cluster in clusters if cluster is not other]
+        clusters.append(joined)
+        cluster_of.update({name: joined for member in joined for name in member.named})
+    return sorted(clusters, key=lambda cluster: min(group.rank for group in cluster))
+
+
+def _refuse_small_classes(sizes: Mapping[str, int], splits: int, what: str = "images") -> None:
     small = [f"{name} ({count})" for name, count in sorted(sizes.items()) if count < splits]
     if small:
         raise DatasetError(
             f"{len(small)} class(es) are too small to be in each of {splits} splits, which takes {splits} different "
-            f"images of each: {', '.join(small)}; add images, remove or merge these classes, or name each image's "
+            f"{what} of each: {', '.join(small)}; add images, remove or merge these classes, or name each image's "
             "split in the source"
         )
 

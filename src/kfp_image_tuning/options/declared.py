@@ -109,6 +109,13 @@ class ImageOptions(Options):
     merge: str | None = option(
         None, help="classes to rename or merge, such as puppy=dog,hound=dog", otherwise="none", metavar="OLD=NEW,…"
     )
+    group_by: str | None = option(
+        None,
+        help="images that belong together, such as those of one patient or video, stay in one split: the table's "
+        "column that says it, or a regular expression whose first group is found in their names",
+        otherwise="each image by itself",
+        metavar="COLUMN|REGEX",
+    )
     allow_empty_classes: bool = option(False, help="accept classes without an image to train on")
     work_directory: str | None = option(
         None, help=f"{_SURVIVES} need not prepare again; {_RUN_MARK}", otherwise="none", flag=""

@@ -197,7 +197,9 @@ class PreparationJob:
         images = []
         for position in positions:
             reference = self._references[position]
-            images.append(LabelledImage(reference.name, reference.labels, keys[position], reference.split))
+            images.append(
+                LabelledImage(reference.name, reference.labels, keys[position], reference.split, reference.group)
+            )
         return plan_splits(images, self._settings.fractions, self._settings.seed)
 
     def _convert(

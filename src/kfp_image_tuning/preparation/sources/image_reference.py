@@ -42,6 +42,7 @@ class ImageReference:
         offset: Where in the file they start.
         size: How many they are; `WHOLE_FILE` for a file of its own.
         split: The split that the source names, if it names one.
+        group: What it shares with images that must stay in one split with it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ImageReference:
     offset: int = 0
     size: int = WHOLE_FILE
     split: str | None = None
+    group: str | None = None
 
     def read(self, at_most: int | None = None) -> bytes:
         """The encoded image.

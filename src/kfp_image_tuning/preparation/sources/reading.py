@@ -26,6 +26,8 @@ class Reading:
         class_names: Names for classes that the source only numbers, by number.
         classes: Classes to keep; None: all.
         merge: Old class names and their new ones.
+        group_by: A table's column, or a regular expression for images' names, by which images belong together (one
+            patient, one video): they stay in one split.
         allow_empty_classes: Whether a class may have no training image.
     """
 
@@ -41,6 +43,7 @@ class Reading:
     classes: tuple[str, ...] | None = None
     merge: tuple[tuple[str, str], ...] = ()
     allow_empty_classes: bool = False
+    group_by: str | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:

@@ -6,6 +6,7 @@ A source is opened in two steps, so that a data set that is there already can be
 
 import hashlib
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -154,6 +155,7 @@ class Source:
                 f"{self.uri}: has {len(found)} class ({', '.join(found) or 'none'}), a classifier needs at least 2; "
                 "put each class into a folder of its own, or check the labels"
             )
+        references = _group(references, self.reading, findings)
         references.sort(key=lambda reference: (reference.name, reference.labels))
         findings.skipped.sort(key=lambda item: (item.image, item.reason))
         return LabelledImages(references, order_classes(known, findings), findings)
@@ -163,7 +165,10 @@ class Source:
         findings = self.findings
         if self.kind in _TABLES:
             paths = {file.name: file.path for file in self.files}
-            rows = [ImageReference(row.path, row.labels, paths[row.path], split=row.split) for row in self.rows]
+            rows = [
+                ImageReference(row.path, row.labels, paths[row.path], split=row.split, group=row.group)
+                for row in self.rows
+            ]
             return rows, self.kind == "list", self.class_names
         if self.kind == "recordio":
             records = [
@@ -199,7 +204,7 @@ class Source:
         used, rows = read_tables(tables, open_table, resolve, self.reading, self.findings, self.uri)
         self.findings.decide(f"the table {enumerate_names(used)} in it labels the images")
         numbered = table_kind(used[0]) == "list"
-        labelled = [replace(images[row.path], labels=row.labels, split=row.split) for row in rows]
+        labelled = [replace(images[row.path], labels=row.labels, split=row.split, group=row.group) for row in rows]
         return labelled, numbered, names_by_folder((row.path, row.labels) for row in rows) if numbered else None
 
 
@@ -495,6 +500,32 @@ def _choose_files(names: Iterable[str], place: str, findings: Findings) -> tuple
         forms = " and ".join(f"{count:,} {form}" for form, count in sorted(Counter(unread.values()).items()))
         raise DatasetError(f"{place}: holds {forms} images, which are not read; convert them to JPEG or PNG")
     raise DatasetError(f"{place}: holds no images; give {_FORMS}")
+
+
+def _group(references: list[ImageReference], reading: Reading, findings: Findings) -> list[ImageReference]:
+    """Give images the groups that the user names, by their names where no table has told them."""
+    if reading.group_by is None:
+        return references
+    if not any(reference.group for reference in references):
+        try:
+            pattern = re.compile(reading.group_by)
+        except re.error as error:
+            raise DatasetError(
+                f"group_by: {reading.group_by!r} is neither a column of the table nor a regular expression ({error})"
+            ) from None
+        found = [pattern.search(reference.name) for reference in references]
+        if not any(found):
+            raise DatasetError(
+                f"group_by: {reading.group_by!r} is no column of a table, and as a regular expression it is found in "
+                f"no image's name, such as {references[0].name!r}"
+            )
+        references = [
+            replace(reference, group=match[match.re.groups and 1]) if match else reference
+            for reference, match in zip(references, found, strict=True)
+        ]
+    count = len({reference.group for reference in references if reference.group})
+    findings.decide(f"{count:,} groups by {reading.group_by}, each kept in one split")
+    return references
 
 
 def _join_parquet(

@@ -50,6 +50,7 @@ class TableRow:
     path: str
     labels: tuple[str, ...]
     split: str | None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def rows_of_table(
     else:
         columns = find_columns(header, cells, reading, findings, place)
     separator = _label_separator(header, columns, cells, reading, findings)
+    titles = [name.strip() for name in header or ()]
+    group_column = titles.index(reading.group_by) if reading.group_by in titles else None
     rows: dict[TableRow, None] = {}
     for number, row in enumerate(cells, start=1 if header is None else 2):
         image = as_text(row[columns.image]) if columns.image < len(row) else ""
@@ -103,7 +106,8 @@ def rows_of_table(
             findings.skipped.append(SkippedImage(image, "has no label in the table"))
         else:
             # The same line twice says nothing new.
-            rows[TableRow(image, labels, split)] = None
+            group = as_text(row[group_column]) if group_column is not None and group_column < len(row) else None
+            rows[TableRow(image, labels, split, group or None)] = None
     if not rows:
         raise DatasetError(f"{place}: has no row with path and label; write one image a line: path,label[,split]")
     for split in sorted({row.split for row in rows if row.split}):

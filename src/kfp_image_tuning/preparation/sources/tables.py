@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.core.errors import DatasetError
@@ -104,7 +105,7 @@ def read_tables(
         except DatasetError as error:
             problems[name] = error
         else:
-            used[name] = [TableRow(files[row.path], row.labels, row.split) for row in rows if row.path in files]
+            used[name] = [replace(row, path=files[row.path]) for row in rows if row.path in files]
     if not used:
         raise DatasetError.from_problems(problem for error in problems.values() for problem in error.problems)
     splits = {name: split_named_in(name) for name in used}
@@ -120,7 +121,7 @@ def read_tables(
         _merge(findings, found[name])
         split = splits[name] if len(used) > 1 else None
         for row in own:
-            rows.append(TableRow(row.path, row.labels, row.split or split))
+            rows.append(replace(row, split=row.split or split))
         if split:
             findings.name_split(split, name)
     return list(used), rows
