@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from kfp_image_tuning.core.console import Console, Status, speak_through
 from kfp_image_tuning.engines import progress
 from kfp_image_tuning.engines.progress import Progress
 from kfp_image_tuning.engines.protocol import Event
@@ -79,3 +80,57 @@ def test_silence_is_broken_by_what_is_running(monkeypatch: pytest.MonkeyPatch) -
     assert lines([], Event(kind="waiting")) == ["[        0 s] waiting for the first trial | no result yet"]
     started = [Event(kind="started", trial=running(number)) for number in range(1, 6)]
     assert lines([], *started)[-1] == "[        0 s] running: job-001, job-002, job-003 and 2 more | no result yet"
+
+
+class Recorder(Console):
+    """A reader with a terminal."""
+
+    has_bar = True
+
+    def __init__(self, *, is_verbose: bool = False) -> None:
+        self.is_verbose = is_verbose
+        self.rows: list[str] = []
+        self.states: list[Status | None] = []
+
+    def row(self, text: str) -> None:
+        self.rows.append(text)
+
+    def status(self, status: Status | None) -> None:
+        self.states.append(status)
+
+
+def test_where_a_line_can_change_epochs_move_it_and_trials_leave_a_row() -> None:
+    timed = Trial(
+        name="job-002",
+        status="running",
+        hyperparameters={},
+        history=(Epoch(epoch=0, validation_accuracy=0.5, seconds=2.0),),
+        started_at=time.time() - 2,
+    )
+    events = [Event(kind="started", trial=timed), *[Event(kind="progress", trial=timed)] * 2]
+    events.append(Event(kind="finished", trial=finished(1, 0.93, seconds=60)))
+    reader, chatty = Recorder(), Recorder(is_verbose=True)
+    with speak_through(reader):
+        told = lines([], *events)
+    assert len(told) == 1, "what the whole search takes, once"
+    assert told[0].startswith("One epoch took 2 s: 12 trials of 30 epochs, ")
+    assert [row[14:].split(":")[0] for row in reader.rows] == ["job-001 completed (1/12 done)"]
+    first, last = reader.states[0], reader.states[-1]
+    assert first is not None
+    assert last is not None
+    assert (first.done, first.text) == (0.0, "0/12 trials, starting")
+    assert last.done == pytest.approx((1 + 1 / 30) / 12)
+    assert last.text == "1/12 trials, best 0.9300"
+    assert last.left.startswith("about ")
+    with speak_through(chatty):
+        lines([], *events)
+    assert len([row for row in chatty.rows if "job-002 epoch 1/30" in row]) == 2
+    assert any("job-002 started" in row for row in chatty.rows)
+
+
+def test_failures_are_told_in_full_on_a_terminal() -> None:
+    reader = Recorder()
+    with speak_through(reader):
+        (line,) = lines([], Event(kind="finished", trial=finished(1, None)))
+    assert line.endswith("job-001 failed (1/12 done): out of memory")
+    assert reader.rows == []
