@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,12 @@ SMALL = ["--max-trials", "2", "--epochs", "2", "--test-fraction", "0.2", "--sear
 class Screen:
     """A terminal of 80 columns that a command writes to."""
 
-    def __init__(self, *words: str | Path, cwd: Path, **environment: str) -> None:
+    def __init__(self, *words: str | Path, cwd: Path, command: Sequence[str] = COMMAND, **environment: str) -> None:
         self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.resize(80)
         usual = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "COLUMNS")}
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, words)],
+            [*command, *map(str, words)],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -43,6 +43,9 @@ class Screen:
         )
         os.close(slave)
         self.written = b""
+
+    def resize(self, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def read_until(self, is_enough: Callable[[str], bool] = lambda _text: False) -> str:
         """All that was written so far; to the end, if it is never enough."""
@@ -104,6 +107,27 @@ def test_a_run_on_a_terminal_has_one_line_of_progress_that_is_gone_at_the_end(di
     assert sum("early_stopped" in line or "completed" in line for line in screen.lines) <= 2
     assert any(line.startswith("One epoch took ") for line in screen.lines)
     assert not any("epoch 1/2" in line for line in screen.lines), "epochs are details"
+
+
+def test_line_of_progress_fits_a_window_that_is_resized(tmp_path: Path) -> None:
+    program = (
+        "from kfp_image_tuning.cli.terminal import Terminal\n"
+        "from kfp_image_tuning.core.console import Status\n"
+        "with Terminal() as terminal:\n"
+        "    terminal.status(Status(0.5, '3/6 trials, best 0.9412', 'about 4 min left'))\n"
+        "    input()\n"
+        "    terminal.status(Status(0.6, '4/6 trials, best 0.9412', 'about 3 min left'))\n"
+    )
+    screen = Screen("-c", program, cwd=tmp_path, command=[sys.executable])
+    screen.read_until(lambda text: "50 %" in text)
+    wide = len(screen.text)
+    screen.resize(40)
+    os.write(screen.master, b"\n")
+    assert screen.end() == 0
+    assert 60 < len(screen.text[:wide].split("\r")[-1]) < 80
+    drawn = [part for part in screen.text.replace("\n", "\r").split("\r") if part.startswith("4/6")]
+    assert len(drawn) == 1
+    assert len(drawn[0]) < 40
 
 
 @pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"CI": "true"}])

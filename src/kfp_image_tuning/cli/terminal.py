@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from kfp_image_tuning.core.console import Console, Status, printable
+from kfp_image_tuning.core.console import CLEAR_LINE, Console, Status, printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -98,7 +98,12 @@ class Terminal(Console):
         if self._bar is None:
             self._bar = _make_bar(self._notes)
         # Asked each time: the window may have been resized. The last column stays free, where some terminals wrap.
-        self._bar.ncols = (_width(self._notes) or USUAL_WIDTH) - 1
+        width = (_width(self._notes) or USUAL_WIDTH) - 1
+        if width < self._bar.ncols:
+            # Blanks over what is longer than the window would wrap.
+            self._notes.write(CLEAR_LINE.decode())
+            self._bar.sp = self._bar.status_printer(self._notes)
+        self._bar.ncols = width
         self._bar.n = status.done
         self._bar.set_description_str(status.text, refresh=False)
         self._bar.set_postfix_str(status.left, refresh=False)
