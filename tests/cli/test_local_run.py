@@ -184,7 +184,7 @@ def test_failure_is_one_clear_message_and_leaves_nothing(
     place = digits if data == "digits" else tmp_path / data
     done = run("run", "--data", place, "--output", tmp_path / "run", *options)
     assert done.returncode == (1 if data == "empty" else 2), done.stdout
-    assert done.stderr.startswith("Error [")
+    assert done.stderr.startswith(("Error [", "kfp-image-tuning run: "))
     assert message in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not (tmp_path / "run").exists(), "the corrected command must not need --resume"
