@@ -24,6 +24,7 @@ from kfp_image_tuning.core.errors import EngineError
 from kfp_image_tuning.engines.sagemaker.aws.storage import Storage
 from kfp_image_tuning.engines.sagemaker.engine import SageMakerEngine
 from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
+from kfp_image_tuning.options.declared import GateOptions, TransformOptions
 from kfp_image_tuning.steps.sagemaker_evaluation import launch as launch_evaluation
 from kfp_image_tuning.steps.sagemaker_tuning import launch as launch_tuning
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -170,6 +171,8 @@ def tune_and_evaluate(emulator: SageMakerEmulator, folder: Path) -> None:
 def evaluate(folder: Path, **wishes: Any) -> None:
     launch_evaluation(
         account(wishes.pop("run", "run-1")),
+        GateOptions(),
+        TransformOptions(),
         model=str(folder / "model"),
         dataset=str(folder / "dataset"),
         tuning_result=str(folder / "result.json"),

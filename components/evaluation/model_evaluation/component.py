@@ -20,7 +20,7 @@ def model_evaluation(
     min_accuracy: float = 0.0,
     baseline: str = "",
     # The end of what is made.
-    run_id: str = "",  # noqa: ARG001  # KFP looks cached results up by it
+    run_id: str = "",  # KFP looks cached results up by it
 ) -> NamedTuple("Outputs", [("accuracy", float), ("passed", bool)]):  # type: ignore[valid-type]
     """Measure a model on the test images: accuracy with its interval, scores of each class, confusion, calibration.
 
@@ -42,19 +42,20 @@ def model_evaluation(
         accuracy: Fraction of the test images that are classified right.
         passed: Whether the model is good enough.
     """
+    given = dict(locals())
     from kfp_image_tuning.steps.plain_errors import plain_errors
 
     with plain_errors():
+        from kfp_image_tuning.options.declared import GateOptions
         from kfp_image_tuning.steps.model_evaluation import launch
 
         outcome = launch(
+            GateOptions.from_parameters(given),
             model=model.path,
             dataset=dataset.path,
             evaluation=evaluation.path,
             report=report.path,
             tuning_result=tuning_result.path if tuning_result else "",
-            min_accuracy=min_accuracy,
-            baseline_evaluation=baseline,
         )
         for name, value in outcome.metrics.items():
             metrics.log_metric(name, value)

@@ -69,19 +69,18 @@ def sagemaker_evaluation(
 
     with plain_errors():
         from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
+        from kfp_image_tuning.options.declared import GateOptions, TransformOptions
         from kfp_image_tuning.steps.sagemaker_evaluation import launch
 
         outcome = launch(
             SageMakerConfig.from_parameters(given, run_id=run_id),
-            mode=mode,
+            GateOptions.from_parameters(given),
+            TransformOptions.from_parameters(given),
             model=model.path,
             dataset=dataset.path,
             tuning_result=tuning_result.path,
             evaluation=evaluation.path,
             report=report.path,
-            min_accuracy=min_accuracy,
-            baseline_evaluation=baseline,
-            machine=instance_type,
             machines=nodes,
             max_seconds=max_seconds,
         )

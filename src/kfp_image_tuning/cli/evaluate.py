@@ -37,14 +37,14 @@ def execute(arguments: argparse.Namespace) -> Outcome:
     places = {"--model": arguments.model, "--dataset": arguments.dataset, "--result": arguments.result}
     refuse_missing({**places, "--baseline": arguments.baseline})
     arguments.output.mkdir(parents=True, exist_ok=True)
+    baseline = absolute(arguments.baseline) if arguments.baseline else None
     outcome = launch(
+        GateOptions(min_accuracy=arguments.min_accuracy or None, baseline=baseline),
         model=str(arguments.model),
         dataset=str(arguments.dataset),
         evaluation=str(arguments.output / "evaluation.json"),
         report=str(arguments.output / "report.html"),
         tuning_result=str(arguments.result or ""),
-        min_accuracy=arguments.min_accuracy or 0.0,
-        baseline_evaluation=absolute(arguments.baseline) if arguments.baseline else "",
     )
     say_result(f"Accuracy {outcome.accuracy:.4f}. Written to {arguments.output}: evaluation.json, report.html")
     return Outcome(evaluation_facts(arguments.output), 0 if outcome.passed else GATE_EXIT_CODE)

@@ -39,40 +39,37 @@ class EvaluationOutcome:
 
 
 def launch(
+    gate: GateOptions,
     *,
     model: str,
     dataset: str,
     evaluation: str,
     report: str,
     tuning_result: str = "",
-    min_accuracy: float = 0.0,
-    baseline_evaluation: str = "",
 ) -> EvaluationOutcome:
     """Evaluate a model on the test images.
 
     Args:
+        gate: When it is good enough.
         model: Folder of the model.
         dataset: Folder of the prepared data set.
         evaluation: File that gets the evaluation.
         report: File that gets the report.
         tuning_result: The search's result document; empty: none.
-        min_accuracy: Test accuracy that the model must reach; 0: none.
-        baseline_evaluation: ``evaluation.json`` of a model that it must beat; empty: none.
 
     Raises:
         ImageTuningError: If model, data set and documents do not fit each other or cannot be read.
     """
     # First of all: what is missing is to be told before the images are read.
     result = TuningResult.load(Path(tuning_result)) if tuning_result else None
-    baseline = load_baseline(baseline_evaluation) if baseline_evaluation else None
+    baseline = load_baseline(gate.baseline) if gate.baseline else None
     measured = evaluate_model(model, dataset, result=result, progress=show_progress)
     return conclude(
         measured,
         dataset=Dataset.load(dataset),
         result=result,
         baseline=baseline,
-        min_accuracy=min_accuracy,
-        asked=(GateOptions(min_accuracy=min_accuracy or None, baseline=baseline_evaluation or None),),
+        gate=gate,
         evaluation=Path(evaluation),
         report=Path(report),
     )
@@ -84,8 +81,8 @@ def conclude(
     dataset: Dataset,
     result: TuningResult | None,
     baseline: Evaluation | None,
-    min_accuracy: float,
-    asked: Sequence[Options],
+    gate: GateOptions,
+    more: Sequence[Options] = (),
     evaluation: Path,
     report: Path,
 ) -> EvaluationOutcome:
@@ -96,13 +93,13 @@ def conclude(
         dataset: The data set.
         result: The search that the model comes from, for the report.
         baseline: Evaluation of a model that it must beat.
-        min_accuracy: Test accuracy that it must reach; 0: none.
-        asked: What was asked of the evaluation, for the command that asks it again.
+        gate: When it is good enough.
+        more: What else was asked of the evaluation, for the command that asks it again.
         evaluation: File that gets the evaluation.
         report: File that gets the report.
     """
-    verdict = judge(measured, min_accuracy=min_accuracy, baseline=baseline)
-    command = evaluated_command(result.reproduction_command if result else "", *asked)
+    verdict = judge(measured, min_accuracy=gate.min_accuracy or 0.0, baseline=baseline)
+    command = evaluated_command(result.reproduction_command if result else "", gate, *more)
     measured = replace(measured, verdict=verdict, reproduction_command=command)
     measured.save(evaluation)
     write_report(report, result=result, dataset=dataset, evaluation=measured.to_dict())

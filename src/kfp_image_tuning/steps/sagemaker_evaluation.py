@@ -16,7 +16,6 @@ from kfp_image_tuning.engines.sagemaker.request.options import SageMakerOptions
 from kfp_image_tuning.engines.sagemaker.request.training_image import training_image
 from kfp_image_tuning.engines.sagemaker.transform.batch_transform import (
     MAX_SECONDS,
-    USUAL_MACHINE,
     TransformEnd,
     TransformPlan,
     run_transform,
@@ -49,16 +48,14 @@ SHORTEST_IDENTITY = 16
 
 def launch(
     config: SageMakerConfig,
+    gate: GateOptions,
+    transform: TransformOptions,
     *,
-    mode: str = "transform",
     model: str,
     dataset: str,
     tuning_result: str,
     evaluation: str,
     report: str,
-    min_accuracy: float = 0.0,
-    baseline_evaluation: str = "",
-    machine: str = USUAL_MACHINE,
     machines: int = 1,
     max_seconds: float = MAX_SECONDS,
 ) -> EvaluationOutcome:
@@ -66,23 +63,21 @@ def launch(
 
     Args:
         config: Where in AWS; ``offline`` needs nothing of it.
-        mode: ``transform`` or ``offline``.
+        gate: When the model is good enough.
+        transform: How it is tested.
         model: Folder of ``model.tar.gz``.
         dataset: Folder of the prepared data set.
         tuning_result: The search's result document.
         evaluation: File that gets the evaluation.
         report: File that gets the report.
-        min_accuracy: Test accuracy that the model must reach; 0: none.
-        baseline_evaluation: ``evaluation.json`` of a model that it must beat; empty: none.
-        machine: Type of the transform job's machines.
-        machines: How many.
+        machines: How many the transform job has.
         max_seconds: Longest run of the transform job; 0: the usual limit.
 
     Raises:
         ImageTuningError: If something cannot be read, or SageMaker does not do it.
     """
     result = TuningResult.load(Path(tuning_result))
-    baseline = load_baseline(baseline_evaluation) if baseline_evaluation else None
+    baseline = load_baseline(gate.baseline) if gate.baseline else None
     prepared = Dataset.load(dataset)
     best = result.best_trial
     if best is None or best.objective is None:
@@ -90,17 +85,17 @@ def launch(
     archive = Path(model) / ARCHIVE_NAME
     if not archive.is_file():
         raise EngineError(f"{model}: holds no {ARCHIVE_NAME}; give the model that the tuning job left behind")
-    if mode == "offline":
+    if transform.mode == "offline":
         measured = _evaluate_offline(archive, prepared, best.objective, result)
-    elif mode == "transform":
+    elif transform.mode == "transform":
         if not config.region and "region" not in config.sagemaker_options:
             config = replace(config, region=str(result.engine_details.get("region", "")))
         options = config.options(prepared, best.name)
         plan = _plan(options, result, best, prepared, config.folder)
-        plan = replace(plan, machine=machine, machines=machines, max_seconds=max_seconds or MAX_SECONDS)
+        plan = replace(plan, machine=transform.instance_type, machines=machines, max_seconds=max_seconds or MAX_SECONDS)
         measured = _evaluate_by_transform(plan, options, archive, prepared, result, best)
     else:
-        raise EngineError(f"mode: {mode!r} is none of {', '.join(MODES)}; choose one of them")
+        raise EngineError(f"mode: {transform.mode!r} is none of {', '.join(MODES)}; choose one of them")
     for line in _findings(measured):
         say(line)
     return conclude(
@@ -108,11 +103,8 @@ def launch(
         dataset=prepared,
         result=result,
         baseline=baseline,
-        min_accuracy=min_accuracy,
-        asked=(
-            GateOptions(min_accuracy=min_accuracy or None, baseline=baseline_evaluation or None),
-            TransformOptions(mode=mode),  # type: ignore[arg-type]  # checked above
-        ),
+        gate=gate,
+        more=(transform,),
         evaluation=Path(evaluation),
         report=Path(report),
     )

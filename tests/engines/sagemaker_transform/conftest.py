@@ -13,6 +13,7 @@ from moto.server import ThreadedMotoServer
 
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
+from kfp_image_tuning.options.declared import GateOptions, TransformOptions
 from kfp_image_tuning.search.result import Trial, TuningResult
 from kfp_image_tuning.steps.sagemaker_evaluation import launch
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
@@ -24,6 +25,7 @@ ROLE = "arn:aws:iam::123456789012:role/tuning-execution"
 BUCKET = "images"
 MODEL_KEY = "kfp-image-tuning/models/ic-best-001/output/model.tar.gz"
 OPTIONS = {"poll_seconds": 0.02}
+TRANSFORM = TransformOptions()
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +93,12 @@ class Found:
         }
         return account, arguments
 
-    def evaluate(self, emulator: SageMakerEmulator, **wishes: Any) -> Any:
+    def evaluate(self, emulator: SageMakerEmulator, transform: TransformOptions = TRANSFORM, **wishes: Any) -> Any:
         """Evaluate the model, as the component does."""
         account, arguments = self.component_inputs(self.folder)
         with credentials(**self.variables(emulator)):
-            return launch(SageMakerConfig(**{**account, **self.account}), **{**arguments, **wishes})
+            config = SageMakerConfig(**{**account, **self.account})
+            return launch(config, GateOptions(), transform, **{**arguments, **wishes})
 
 
 def pack(folder: Path, archive: Path) -> Path:

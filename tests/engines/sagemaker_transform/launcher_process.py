@@ -4,6 +4,7 @@ import json
 import sys
 
 from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
+from kfp_image_tuning.options.declared import GateOptions, TransformOptions
 from kfp_image_tuning.steps.plain_errors import plain_errors
 from kfp_image_tuning.steps.sagemaker_evaluation import launch
 
@@ -12,7 +13,8 @@ def main() -> None:
     """Evaluate as the JSON object in the first argument says."""
     document = json.loads(sys.argv[1])
     with plain_errors():
-        launch(SageMakerConfig(**document["account"]), **document["arguments"])
+        config = SageMakerConfig(**document["account"])
+        launch(config, GateOptions(), TransformOptions(), **document["arguments"])
 
 
 if __name__ == "__main__":

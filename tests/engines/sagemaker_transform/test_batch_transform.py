@@ -9,6 +9,7 @@ import pytest
 from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.engines.sagemaker.transform.transform_images import parse_prediction
 from kfp_image_tuning.evaluation.evaluation import Evaluation
+from kfp_image_tuning.options.declared import TransformOptions
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker_transform.conftest import BUCKET, Found
 from tests.evaluation.digits import write_digits
@@ -128,14 +129,26 @@ def test_job_that_takes_too_long_is_stopped(found: Found, storage_url: str) -> N
         assert emulator.service.models == {}
 
 
+TOASTER = TransformOptions(instance_type="ml.toaster")
+ENDPOINT = TransformOptions.from_parameters({"mode": "endpoint"})
+
+
 @pytest.mark.parametrize(
     ("account", "wishes", "reason"),
     [
         ({"role": ""}, {}, "role is required and missing"),
         ({"bucket": "No Bucket"}, {}, "'No Bucket' is not a bucket's name"),
         ({"sagemaker_options": {"instnce_type": "x"}}, {}, "instnce_type is unknown; did you mean instance_type"),
-        ({}, {"machine": "ml.toaster"}, "TransformResources.InstanceType: must be one of the service's"),
-        ({}, {"mode": "endpoint"}, "'endpoint' is none of transform, offline"),
+        (
+            {},
+            {"transform": TOASTER},
+            "TransformResources.InstanceType: must be one of the service's",
+        ),
+        (
+            {},
+            {"transform": ENDPOINT},
+            "'endpoint' is none of transform, offline",
+        ),
         ({"bucket": "elsewhere-123"}, {}, "s3://elsewhere-123/kfp-image-tuning/.*bucket does not exist"),
     ],
 )

@@ -10,6 +10,7 @@ from kfp_image_tuning.core.errors import ImageTuningError
 from kfp_image_tuning.engines.sagemaker.request.config import SageMakerConfig
 from kfp_image_tuning.evaluation.evaluation import Evaluation, evaluate_model
 from kfp_image_tuning.model.mxnet_format import write_mxnet_model
+from kfp_image_tuning.options.declared import GateOptions, TransformOptions
 from kfp_image_tuning.steps.sagemaker_evaluation import launch
 from tests.engines.sagemaker_transform.conftest import Found, pack
 from tests.evaluation.digits import CLASSES, train_on, write_digits
@@ -25,7 +26,7 @@ def evaluate(found: Found, **wishes: str) -> Evaluation:
         "evaluation": str(found.folder / "evaluation.json"),
         "report": str(found.folder / "report.html"),
     }
-    launch(NOWHERE, mode="offline", **{**arguments, **wishes})
+    launch(NOWHERE, GateOptions(), TransformOptions(mode="offline"), **{**arguments, **wishes})
     return Evaluation.load(found.folder / "evaluation.json")
 
 
