@@ -1,6 +1,8 @@
 """Further members of the kinds that the cases stand for: folders, words for splits, names, tables."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -435,6 +437,42 @@ def test_arrow_files_of_datasets(tmp_path: Path, form: str) -> None:
     images = read(tmp_path / "data", tmp_path)
     assert images.classes == ("cat", "dog")
     assert [reference.split for reference in images.references] == ["test"] * 3 + ["train"] * 3
+
+
+def pack(path: Path, members: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def test_archives_of_web_dataset(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        members = {}
+        for image in range(4):
+            members[f"{image:06d}.jpg"] = encode(10 * number + image)
+            members[f"{image:06d}.cls"] = b"%d\n" % (image % 2)
+        pack(tmp_path / "data" / f"{split}-000000.tar", members)
+    images = read(tmp_path / "data", tmp_path, class_names="zebra,ant")
+    assert images.classes == ("zebra", "ant")
+    assert found(images)["train-000000/000001.jpg"] == ("ant", "train")
+    assert found(images)["val-000000/000002.jpg"] == ("zebra", "validation")
+    pack(
+        tmp_path / "j.tar",
+        {"a.jpg": encode(1), "a.json": b'{"label": "cat"}', "b.jpg": encode(2), "b.json": b'{"label": "dog"}'},
+    )
+    assert found(read(tmp_path / "j.tar", tmp_path)) == {"a.jpg": ("cat", None), "b.jpg": ("dog", None)}
+
+
+def test_one_archive_for_each_split(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "test")):
+        members = {f"{cls}/1.jpg": encode(10 * number + place) for place, cls in enumerate(("cat", "dog"))}
+        pack(tmp_path / "data" / f"{split}.tar", members)
+    assert found(read(tmp_path / "data", tmp_path)) == {
+        f"{split}/{cls}/1.jpg": (cls, split) for split in ("train", "test") for cls in ("cat", "dog")
+    }
 
 
 def test_class_names_by_number_and_order_of_lists(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from kfp_image_tuning.preparation.sources.image_reference import (
 )
 from kfp_image_tuning.preparation.sources.reading import Findings
 from kfp_image_tuning.preparation.sources.tables import table_kind
+from kfp_image_tuning.preparation.sources.web_datasets import LABEL_SUFFIXES, MAXIMUM_LABEL_BYTES
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAXIMUM_MEMBERS = 20_000_000
@@ -42,7 +43,7 @@ _WAY_OUT = "make the archive anew from the folder of images"
 
 
 def read_archive(
-    path: Path, name: str, scratch: ScratchImages, findings: Findings, tables: dict[str, bytes]
+    path: Path, name: str, scratch: ScratchImages, findings: Findings, beside: dict[str, bytes]
 ) -> list[ImageReference]:
     """Copy the images of an archive into the scratch file.
 
@@ -51,7 +52,7 @@ def read_archive(
         name: What to call it in messages.
         scratch: Takes the images.
         findings: Gets the damaged ones.
-        tables: Gets the tables in it by name, which may label the images.
+        beside: Gets the tables and small label files in it by name.
 
     Returns:
         The images, without labels, sorted by name.
@@ -66,7 +67,7 @@ def read_archive(
             if is_image_name(member):
                 references.append(scratch.append(data, member))
             else:
-                tables[member] = data
+                beside[member] = data
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
         raise DatasetError(f"{name}: is damaged or no such archive ({error}); copy it again or {_WAY_OUT}") from None
     return sorted(references, key=lambda reference: reference.name)
@@ -155,7 +156,8 @@ def _normalise(name: str) -> str:
 
 def _is_wanted(name: str, size: int) -> bool:
     is_table = table_kind(name) is not None and size <= MAXIMUM_ARCHIVED_TABLE_BYTES
-    return (is_table or is_image_name(name)) and not is_of_a_machine(name)
+    is_label = name.lower().endswith(LABEL_SUFFIXES) and size <= MAXIMUM_LABEL_BYTES
+    return (is_table or is_label or is_image_name(name)) and not is_of_a_machine(name)
 
 
 class _MemberGuard:

@@ -37,6 +37,7 @@ from kfp_image_tuning.preparation.sources.numbered_classes import name_numbered_
 from kfp_image_tuning.preparation.sources.parquet_tables import ParquetImages, read_parquet, refuse_several_tables
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
 from kfp_image_tuning.preparation.sources.recordio_files import read_records
+from kfp_image_tuning.preparation.sources.split_words import split_named_in
 from kfp_image_tuning.preparation.sources.table_rows import TableRow
 from kfp_image_tuning.preparation.sources.tables import (
     TABLE_KINDS,
@@ -46,6 +47,7 @@ from kfp_image_tuning.preparation.sources.tables import (
     refuse_rival_table,
     table_kind,
 )
+from kfp_image_tuning.preparation.sources.web_datasets import label_by_samples
 
 FILES_AT_A_TIME = 64
 WHOLE_AT_ONCE_BYTES = 1 << 20
@@ -184,9 +186,23 @@ class Source:
         return label_by_folder(references, self.reading, findings, self.uri), False, None
 
     def _read_archive(self, scratch: ScratchImages) -> tuple[list[ImageReference], bool, Sequence[str] | None]:
-        archive = self.files[0]
         contents: dict[str, bytes] = {}
-        references = read_archive(Path(archive.path), archive.name, scratch, self.findings, contents)
+        references: list[ImageReference] = []
+        for archive in self.files:
+            own: dict[str, bytes] = {}
+            found = read_archive(Path(archive.path), archive.name, scratch, self.findings, own)
+            # Of several archives, each is a folder of its name: train.zip and test.zip.
+            prefix = f"{_without_suffix(archive.name)}/" if len(self.files) > 1 else ""
+            split = split_named_in(archive.name)
+            found = label_by_samples(found, own, self.reading, self.findings) or found
+            if split and found and found[0].labels:
+                self.findings.name_split(split, archive.name)
+                found = [replace(reference, split=split) for reference in found]
+            references += [replace(reference, name=prefix + reference.name) for reference in found]
+            contents |= {prefix + name: content for name, content in own.items()}
+        if any(reference.labels for reference in references):
+            samples = [reference for reference in references if reference.labels]
+            return samples, all(label.isdecimal() for sample in samples for label in sample.labels), None
         images = {reference.name: reference for reference in references}
         tables = choose_tables(contents, list(images))
         folder = Path(scratch.path).with_name("tables")
@@ -206,6 +222,10 @@ class Source:
         numbered = table_kind(used[0]) == "list"
         labelled = [replace(images[row.path], labels=row.labels, split=row.split, group=row.group) for row in rows]
         return labelled, numbered, names_by_folder((row.path, row.labels) for row in rows) if numbered else None
+
+
+def _without_suffix(name: str) -> str:
+    return next((name[: -len(suffix)] for suffix in ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 def open_source(
@@ -487,6 +507,7 @@ def _choose_files(names: Iterable[str], place: str, findings: Findings) -> tuple
         ("recordio", [name for name in visible if name.lower().endswith(".rec")]),
         ("parquet", [name for name in visible if name.lower().endswith(".parquet")]),
         ("arrow", [name for name in visible if name.lower().endswith(".arrow")]),
+        ("archive", [name for name in visible if name.lower().endswith(ARCHIVE_SUFFIXES)]),
     ):
         if wanted:
             if kind in ("parquet", "arrow"):
