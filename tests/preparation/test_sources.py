@@ -13,7 +13,8 @@ import pytest
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.recordio import ImageRecord, RecordWriter
 from kfp_image_tuning.preparation.sources.reading import Reading
-from kfp_image_tuning.preparation.sources.sources import LabelledImages, open_source
+from kfp_image_tuning.preparation.sources.source import LabelledImages
+from kfp_image_tuning.preparation.sources.sources import open_source
 from tests.preparation.corpus import encode, silent
 
 

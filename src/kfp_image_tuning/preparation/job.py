@@ -26,7 +26,7 @@ from kfp_image_tuning.preparation.conversion import (
 from kfp_image_tuning.preparation.pixel_groups import identify_pixels, sizes_of_mixed_formats
 from kfp_image_tuning.preparation.settings import Settings
 from kfp_image_tuning.preparation.sources.reading import enumerate_names
-from kfp_image_tuning.preparation.sources.sources import LabelledImages
+from kfp_image_tuning.preparation.sources.source import LabelledImages
 from kfp_image_tuning.preparation.split_writer import SplitImage, write_split
 from kfp_image_tuning.preparation.storage_form import StorageForm, choose_storage_form
 from kfp_image_tuning.preparation.understanding import describe_sizes

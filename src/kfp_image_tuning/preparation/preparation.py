@@ -17,8 +17,9 @@ from kfp_image_tuning.preparation.job import PreparationJob, Say
 from kfp_image_tuning.preparation.settings import Settings
 from kfp_image_tuning.preparation.sources.prepared_source import find_prepared, take_over
 from kfp_image_tuning.preparation.sources.reading import Reading
-from kfp_image_tuning.preparation.sources.sources import LabelledImages, open_source, remote_identity
-from kfp_image_tuning.preparation.sources.sources import Source as OpenedSource
+from kfp_image_tuning.preparation.sources.source import LabelledImages
+from kfp_image_tuning.preparation.sources.source import Source as OpenedSource
+from kfp_image_tuning.preparation.sources.sources import open_source, remote_identity
 from kfp_image_tuning.preparation.storage_form import Encoding
 from kfp_image_tuning.preparation.understanding import describe_reading, describe_source
 from kfp_image_tuning.preparation.workers import Workers, refuse_in_starting_worker

@@ -7,7 +7,7 @@ from fractions import Fraction
 from kfp_image_tuning.core.console import printable_name
 from kfp_image_tuning.dataset.document import SPLIT_NAMES
 from kfp_image_tuning.preparation.sources.reading import natural_key
-from kfp_image_tuning.preparation.sources.sources import LabelledImages
+from kfp_image_tuning.preparation.sources.source import LabelledImages
 
 CLASSES_SHOWN = 20
 REASONS_SHOWN = 8

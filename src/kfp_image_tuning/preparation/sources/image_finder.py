@@ -62,6 +62,24 @@ def find_images(
     return _search(cells, table, list_names(), findings, place)
 
 
+def finder_among(
+    names: Iterable[str], reading: Reading, place: str
+) -> Callable[[str, list[str], Findings], dict[str, str]]:
+    """Finds the files that a table means among those of its source."""
+    known = frozenset(names)
+
+    def resolve(table: str, cells: list[str], findings: Findings) -> dict[str, str]:
+        folder = table.rpartition("/")[0]
+        prefix = f"{folder}/" if folder else ""
+        below = {name.removeprefix(prefix) for name in known if name.startswith(prefix)}
+        found = find_images(
+            cells, table, below.__contains__, lambda: sorted(below), reading, findings, f"{place}/{table}"
+        )
+        return {cell: prefix + name for cell, name in found.items() if prefix + name in known}
+
+    return resolve
+
+
 def plain_path(cell: str) -> str:
     """A path as POSIX has it, without blanks around it and ``./`` before it."""
     return posixpath.normpath(cell.strip().replace("\\", "/"))
