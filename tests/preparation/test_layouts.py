@@ -425,6 +425,16 @@ def test_each_parquet_file_has_its_own_names(tmp_path: Path) -> None:
     }
 
 
+def test_parquet_that_names_files(tmp_path: Path) -> None:
+    write(tmp_path, "img/a.jpg", "img/b.jpg")
+    columns = {"image_id": ["a", "b"], "breed": ["cat", "dog"], "split": ["train", "test"]}
+    pq.write_table(pa.table(columns), tmp_path / "labels.parquet")
+    assert found(read(tmp_path / "labels.parquet", tmp_path)) == {
+        "img/a.jpg": ("cat", "train"),
+        "img/b.jpg": ("dog", "test"),
+    }
+
+
 @pytest.mark.parametrize("form", ["stream", "file"])
 def test_arrow_files_of_datasets(tmp_path: Path, form: str) -> None:
     for number, split in enumerate(("train", "test")):

@@ -21,6 +21,7 @@ from kfp_image_tuning.preparation.sources.table_rows import (
     LABEL_COLUMNS,
     SPLIT_COLUMNS,
     as_text,
+    find_image_column,
     labels_in,
     plain_name,
     split_in,
@@ -102,6 +103,25 @@ def read_parquet(path: Path, name: str, scratch: ScratchImages, reading: Reading
     return ParquetImages(references, numbered, names)
 
 
+def read_paths(path: Path) -> tuple[list[str], list[list[Any]]] | None:
+    """Header and rows of a Parquet file that names image files; None where it holds the images, or is no such file."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        return None
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            if any(_holds_images(field.type) for field in schema):
+                return None
+            rows = [list(row.values()) for batch in file.iter_batches() for row in batch.to_pylist()]
+    except pa.ArrowException:
+        return None
+    names = [plain_name(column) for column in schema.names]
+    return (schema.names, rows) if find_image_column(names, rows) is not None else None
+
+
 def refuse_several_tables(names: Sequence[str], place: str) -> None:
     """Refuse a folder with several data sets, such as the configurations of a Hugging Face repository.
 
@@ -146,18 +166,11 @@ def _open_batches(
 
 def _find_columns(schema: "pa.Schema", name: str, reading: Reading) -> tuple[str, str, str | None]:
     """Names of the columns with image, label and split."""
-    import pyarrow as pa
-
-    def holds_images(kind: "pa.DataType") -> bool:
-        if pa.types.is_struct(kind):
-            return bool(kind.get_field_index("bytes") >= 0)
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
     for option in ("image_column", "label_column", "split_column"):
         wanted = getattr(reading, option)
         if wanted and wanted not in schema.names:
             raise DatasetError(f"{option}: {name} has no column {wanted!r}; it has {', '.join(schema.names)}")
-    images = [field.name for field in schema if holds_images(field.type)]
+    images = [field.name for field in schema if _holds_images(field.type)]
     image = reading.image_column or _prefer(images, IMAGE_COLUMNS) or (images[0] if len(images) == 1 else None)
     label = reading.label_column or _prefer(schema.names, LABEL_COLUMNS)
     if image is None or label is None:
@@ -167,6 +180,14 @@ def _find_columns(schema: "pa.Schema", name: str, reading: Reading) -> tuple[str
             "(named label or class; --label-column)"
         )
     return image, label, reading.split_column or _prefer(schema.names, SPLIT_COLUMNS)
+
+
+def _holds_images(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _prefer(names: Sequence[str], preferred: Sequence[str]) -> str | None:

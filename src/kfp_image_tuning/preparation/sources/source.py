@@ -38,7 +38,8 @@ from kfp_image_tuning.preparation.sources.web_datasets import label_by_samples
 
 FILES_AT_A_TIME = 64
 WHOLE_AT_ONCE_BYTES = 1 << 20
-TABLES = frozenset(TABLE_KINDS.values())
+PATHS_IN_PARQUET = "parquet-paths"
+TABLES = frozenset({*TABLE_KINDS.values(), PATHS_IN_PARQUET})
 
 
 @dataclass(frozen=True, slots=True)

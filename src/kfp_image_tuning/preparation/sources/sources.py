@@ -25,10 +25,10 @@ from kfp_image_tuning.preparation.sources.image_reference import (
     unread_format,
 )
 from kfp_image_tuning.preparation.sources.list_files import names_by_folder, names_of_entries
-from kfp_image_tuning.preparation.sources.parquet_tables import refuse_several_tables
+from kfp_image_tuning.preparation.sources.parquet_tables import read_paths, refuse_several_tables
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
-from kfp_image_tuning.preparation.sources.source import TABLES, Source, SourceFile
-from kfp_image_tuning.preparation.sources.table_rows import TableRow
+from kfp_image_tuning.preparation.sources.source import PATHS_IN_PARQUET, TABLES, Source, SourceFile
+from kfp_image_tuning.preparation.sources.table_rows import TableRow, rows_of_table
 from kfp_image_tuning.preparation.sources.tables import (
     TABLE_KINDS,
     choose_tables,
@@ -72,10 +72,14 @@ def open_source(
     if kind == "recordio":
         names = _names_beside_records({path.name: str(path), **_lists_beside(path)}, [path.name])
         return Source(str(path), kind, [SourceFile(path.name, str(path))], reading, class_names=names)
-    if kind not in TABLES:
-        return Source(str(path), kind, [SourceFile(path.name, str(path))], reading)
     findings = Findings()
-    rows = read_table(path, path.name, reading, findings, str(path))
+    if kind == "parquet" and (table := read_paths(path)):
+        rows = rows_of_table(*table, reading, findings, str(path))
+        kind = PATHS_IN_PARQUET
+    elif kind not in TABLES:
+        return Source(str(path), kind, [SourceFile(path.name, str(path))], reading)
+    else:
+        rows = read_table(path, path.name, reading, findings, str(path))
     files = _files_of_table(path, rows, downloads, progress, reading, findings)
     return _table_source(str(path), kind, {path.name: str(path)}, rows, files, reading, findings)
 
