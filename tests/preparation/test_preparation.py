@@ -125,7 +125,7 @@ def test_conflicting_labels_are_reported_and_left_out(tmp_path: Path) -> None:
     [conflict] = dataset.label_conflicts
     assert (conflict.images, conflict.classes) == (("cat/000.jpg", "dog/same.jpg"), (("cat",), ("dog",)))
     assert sum(split.images for split in dataset.splits.values()) == 29
-    assert any("Left out, groups of equal images with different labels: 1" in line for line in lines)
+    assert any("Skipped, groups of equal images with different labels: 1" in line for line in lines)
 
 
 @pytest.mark.parametrize(

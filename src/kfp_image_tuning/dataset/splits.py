@@ -78,7 +78,8 @@ def plan_splits(images: Sequence[LabelledImage], fractions: Mapping[str, float],
         seed: Another seed, another split.
 
     Raises:
-        DatasetError: If the fractions are no shares, or classes are too small to be in every split (all are listed).
+        DatasetError: If the fractions are not above 0 and together 1, or classes are too small to be in every split
+            (all are listed).
     """
     shares = read_fractions(fractions)
     members_by_content: dict[bytes, list[int]] = defaultdict(list)

@@ -107,7 +107,7 @@ class Scores:
         log_loss: Mean cross-entropy in nats; with several labels binary, averaged over the classes.
         expected_calibration_error: Mean distance of confidence and accuracy over `CALIBRATION_BINS` bins of equal
             width, weighted by answers. The confidence is that of the predicted class; with several labels, of
-            presence, and its counterpart the share of images that have the class.
+            presence, and its counterpart the fraction of images that have the class.
         calibration: The bins.
         per_class: One entry a class, in the order of the labels.
         confusion: True class to predicted class to number of images, without zeros; None with several labels.
@@ -205,7 +205,7 @@ def _check(labels: Labels, probabilities: Probabilities, classes: Sequence[str])
     broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
     if broken:
         raise TrainingError(
-            f"the model's answers are no numbers for {broken} of {len(labels)} images: its training has diverged; "
+            f"the model's answers are not numbers for {broken} of {len(labels)} images: its training has diverged; "
             "evaluate another trial's model or search with smaller learning rates"
         )
 

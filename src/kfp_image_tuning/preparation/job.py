@@ -267,9 +267,9 @@ class PreparationJob:
     def _report(self, plan: SplitPlan) -> None:
         """Say what was not as one would wish."""
         for count, what in (
-            (len(self._bad), "Left out, images that cannot be used"),
+            (len(self._bad), "Skipped, images that cannot be used"),
             (len(plan.duplicates), "Kept in one split each, groups of equal images"),
-            (len(plan.label_conflicts), "Left out, groups of equal images with different labels"),
+            (len(plan.label_conflicts), "Skipped, groups of equal images with different labels"),
             (len(plan.skipped), "Skipped, images with a copy in a held-out split"),
         ):
             if count:

@@ -57,7 +57,7 @@ def prepare_dataset(
         output_directory: Where the data set goes: a new or empty folder, or a data set to replace.
         image_shape: Channels, height and width that the network sees; None: the images' own size where all have the
             same and it is at most 64 pixels, else 3,224,224.
-        fractions: Shares of training, validation and test. Splits that the source names are kept.
+        fractions: Fractions of training, validation and test. Splits that the source names are kept.
         seed: Of the random split and the order of training images.
         shards: Number of training record files.
         max_invalid_images: How many images may be unreadable: a count (int) or a fraction (float, rounded up).

@@ -93,7 +93,7 @@ def read_image_shape(text: str) -> tuple[int, int, int] | None:
 
 
 def read_max_invalid_images(text: str) -> int | float:
-    """How many images may be unreadable: a share out of ``1%``, or a number of images out of ``20``.
+    """How many images may be unreadable: a fraction out of ``1%``, or a number of images out of ``20``.
 
     Raises:
         DatasetError: If it is neither.

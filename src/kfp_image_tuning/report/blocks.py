@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from kfp_image_tuning.core.wording import short_fingerprint
 from kfp_image_tuning.report.markup import Content, Markup, element
 
 
@@ -54,8 +55,13 @@ def number_cell(number: float | None, text: str) -> Markup:
     return element("td", text, class_="number", data_sort="" if number is None else f"{number:.6f}")
 
 
+def short_code(fingerprint: str) -> Markup:
+    """A fingerprint in short; whole where one points at it."""
+    return element("code", short_fingerprint(fingerprint), title=fingerprint)
+
+
 def bar(share: float, kind: str = "") -> Markup:
-    """A bar that fills a share of its place."""
+    """A bar that fills a fraction of its place."""
     width = f"--part:{max(0.0, min(1.0, share)) * 100:.1f}%"
     return element("span", class_=f"bar {kind}".strip(), style=width, aria_hidden="true")
 

@@ -25,7 +25,7 @@ Evaluation = Mapping[str, Any]
 
 
 def confusion_matrix(evaluation: Evaluation) -> Markup:
-    """Every class against every class, shaded by share of the true class."""
+    """Every class against every class, shaded by fraction of the true class."""
     confusion, classes = evaluation["confusion"], evaluation["classes"]
     columns_head = element(
         "tr",
@@ -160,7 +160,7 @@ def reliability_diagram(evaluation: Evaluation) -> Markup:
     return frame.draw(
         axis,
         axis,
-        ("confidence", "share that is right"),
+        ("confidence", "fraction that is right"),
         "Reliability diagram",
         f"Accuracy by confidence; expected calibration error {percent(evaluation['expected_calibration_error'])}.",
         marks,

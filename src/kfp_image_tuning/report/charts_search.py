@@ -170,7 +170,7 @@ def range_axis(values: Range) -> Axis:
 
 
 def importance_bars(shares: Mapping[str, float], users: Callable[[str], str]) -> Markup:
-    """A table of bars: each hyperparameter's share."""
+    """A table of bars: each hyperparameter's importance."""
     largest = max(shares.values())
     rows = (
         element(
@@ -181,7 +181,7 @@ def importance_bars(shares: Mapping[str, float], users: Callable[[str], str]) ->
         )
         for name, share in shares.items()
     )
-    heading = element("tr", head("Hyperparameter"), element("td"), head("Share", number=True))
+    heading = element("tr", head("Hyperparameter"), element("td"), head("Importance", number=True))
     return element("table", element("thead", heading), element("tbody", *rows), class_="bars")
 
 

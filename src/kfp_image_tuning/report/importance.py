@@ -37,8 +37,8 @@ class Importance:
     """What the trials tell of the hyperparameters.
 
     Attributes:
-        shares: Hyperparameter to share of the importance, 0 to 1, largest first; empty where nothing can be said.
-        explained: Share of the differences between unseen trials that the forest predicts; None if it was not grown.
+        shares: Hyperparameter to fraction of the importance, 0 to 1, largest first; empty where nothing can be said.
+        explained: Fraction of the differences between unseen trials that the forest predicts; None if it was not grown.
         trials: Trials with an accuracy.
     """
 
@@ -94,7 +94,7 @@ def _ranks(values: Numbers) -> Numbers:
 
 
 def _permutation_losses(features: Numbers, target: Numbers, categorical: NDArray[np.bool_]) -> tuple[float, Numbers]:
-    """Share of the variance of unseen trials that is explained, and the error that each feature's loss adds."""
+    """Fraction of the variance of unseen trials that is explained, and the error that each feature's loss adds."""
     random = np.random.default_rng(0)
     count, width = features.shape
     active = ~np.isnan(features)

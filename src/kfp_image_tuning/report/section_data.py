@@ -15,6 +15,7 @@ from kfp_image_tuning.report.blocks import (
     number_cell,
     scrolling,
     section,
+    short_code,
 )
 from kfp_image_tuning.report.markup import Content, Markup, element
 from kfp_image_tuning.report.wording import percent, size
@@ -47,7 +48,7 @@ def _facts(dataset: Dataset) -> Markup:
         ("Stored", f"{size(stored)}, {resize.encoding}{quality}"),
         ("Resizing", f"{resize.aspect}, {resize.interpolation}"),
         ("Seed", str(dataset.seed)),
-        ("Identity", element("code", dataset.fingerprint)),
+        ("Fingerprint", short_code(dataset.fingerprint)),
     ]
     return facts(pairs)
 

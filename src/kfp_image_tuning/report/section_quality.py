@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kfp_image_tuning.core.wording import count
-from kfp_image_tuning.report.blocks import card, columns, facts, folded, note, section
+from kfp_image_tuning.report.blocks import card, columns, facts, folded, note, section, short_code
 from kfp_image_tuning.report.charts_quality import (
     FULL_MATRIX,
     class_table,
@@ -53,8 +53,8 @@ def _mistakes(evaluation: Evaluation) -> Markup:
     gallery = mistake_gallery(evaluation)
     wrong = evaluation["images"] - round(evaluation["exact_match"] * evaluation["images"])
     text = (
-        f"{count(wrong, 'image')} of {evaluation['images']:,} are answered wrong; these are the ones that the model is "
-        "surest of. In red is what it said, and how sure it was. Some may be labelled wrong: look at them first."
+        f"{count(wrong, 'image')} of {evaluation['images']:,} are classified wrong; these are the ones that the model "
+        "is most sure of. Its answer, and how sure it was, is in red. Some may be labelled wrong: look at them first."
     )
     return card("Most confidently wrong", note(text if gallery else "There is no mistake to show."), gallery)
 
@@ -69,7 +69,7 @@ def _calibration(evaluation: Evaluation) -> tuple[Content, ...]:
     return (
         note(f"{meaning} Expected calibration error {error}; the fainter a bar, the fewer answers."),
         reliability_diagram(evaluation),
-        legend([("key-column", "share that is right"), ("line confidence", "how sure it was")]),
+        legend([("key-column", "fraction that is right"), ("line confidence", "how sure it was")]),
     )
 
 
@@ -78,9 +78,9 @@ def _details(evaluation: Evaluation) -> Markup:
     pairs: list[tuple[str, Content]] = [
         ("Network", f"ResNet-{model['num_layers']}, images of {' x '.join(map(str, model['image_shape']))}"),
         ("Weights", f"epoch {model['epoch'] + 1}, validation accuracy {percent(model['validation_accuracy'])}"),
-        ("Checksum", element("code", model["weights_sha256"])),
+        ("Checksum", short_code(f"sha256:{model['weights_sha256']}")),
         ("Interval", evaluation["accuracy_interval"]["method"]),
-        ("Test images", element("code", evaluation["split_fingerprint"])),
+        ("Test images", short_code(evaluation["split_fingerprint"])),
     ]
     skipped = [
         element("li", f"image {item['identifier']} in {item['record']}: {item['reason']}")

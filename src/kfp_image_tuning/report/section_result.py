@@ -98,7 +98,7 @@ def _accuracy_card(result: TuningResult | None, evaluation: Evaluation) -> Marku
         sentences.append(
             element("p", f"{count(missing, 'image')} could not be read and are not counted.", class_="warning")
         )
-    name = "Average accuracy over the classes" if evaluation["multi_label"] else "Share of images classified right"
+    name = "Average accuracy over the classes" if evaluation["multi_label"] else "Fraction of images classified right"
     return card(
         None,
         element("p", percent(accuracy), class_="figure"),

@@ -113,16 +113,16 @@ def _importance_text(importance: Importance) -> Markup:
             f"{LEAST_TRIALS} or more that differ."
         )
     method = (
-        "A forest of small regression trees learned the ranks of the trials from their hyperparameters; a share is "
-        "what its predictions of unseen trials lose when that hyperparameter is shuffled among the trials that use it."
+        "A forest of small regression trees learned the ranks of the trials from their hyperparameters; the "
+        "importance of one is what predictions of unseen trials lose when it is shuffled among the trials that use it."
     )
     if not importance.shares:
         return note(
             f"{count(importance.trials, 'trial')} do not tell what mattered. {method} But it explains less than "
-            f"{percent(LEAST_EXPLAINED, 0)} of the differences between trials that it has not seen, so shares would "
-            "mean nothing."
+            f"{percent(LEAST_EXPLAINED, 0)} of the differences between trials that it has not seen, so importances "
+            "would mean nothing."
         )
-    trust = "Read the shares as a hint: " if importance.trials < 30 or importance.explained < 0.3 else ""
+    trust = "Read them as a hint: " if importance.trials < 30 or importance.explained < 0.3 else ""
     return note(
         f"{method} {trust}From {count(importance.trials, 'trial')} it explains "
         f"{percent(importance.explained or 0.0, 0)} of the differences between unseen ones."

@@ -14,7 +14,7 @@ class Measures:
     Attributes:
         loss: Mean cross-entropy; for several labels, binary and averaged over the classes.
         accuracy: Share of right answers; for several labels, averaged over the classes.
-        top_k_accuracy: Share of images whose class is among the k most probable; None if not asked for.
+        top_k_accuracy: Fraction of images whose class is among the k most probable; None if not asked for.
     """
 
     loss: float
