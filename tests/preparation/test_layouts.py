@@ -315,6 +315,41 @@ TABLES: dict[str, tuple[str, str, dict[str, Any], Found]] = {
         {},
         {"a": "ant|zebra", "b": "ant"},
     ),
+    "upper case in files' names": ("t.csv", "path,label\nA.JPG,cat\nB.JPG,dog\n", {}, {"a": "cat", "b": "dog"}),
+    "addresses of files that lie here": (
+        "t.csv",
+        "url,label\nhttps://x.y/z/a.jpg?w=3,cat\nhttps://x.y/z/b.jpg?w=3,dog\n",
+        {},
+        {"a": "cat", "b": "dog"},
+    ),
+    "commas in a column of tags": (
+        "t.csv",
+        'path,tags\na.jpg,"cat, wild"\nb.jpg,wild\n',
+        {},
+        {"a": "cat|wild", "b": "wild"},
+    ),
+    "columns of classes by option": (
+        "t.csv",
+        "image,width,cat,dog\na,300,1,0\nb,300,0,1\n",
+        {"label_column": "cat,dog"},
+        {"a": "cat", "b": "dog"},
+    ),
+    "a text file with blanks": ("t.txt", "a.jpg 0\nb.jpg 1\n", {}, {"a": "0", "b": "1"}),
+    "a JSON array": (
+        "t.jsonl",
+        '[{"image": "a.jpg", "label": "cat"},\n {"image": "b.jpg", "label": "dog"}]',
+        {},
+        {"a": "cat", "b": "dog"},
+    ),
+    "Vertex AI": (
+        "t.jsonl",
+        '{"imageGcsUri": "gs://b/a.jpg", "classificationAnnotation": {"displayName": "cat"}, '
+        '"dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "training"}}\n'
+        '{"imageGcsUri": "gs://b/b.jpg", "classificationAnnotations": '
+        '[{"displayName": "dog"}, {"displayName": "wild"}]}\n',
+        {},
+        {"a": ("cat", "train"), "b": "dog|wild"},
+    ),
     "extension by option": (
         "t.csv",
         "name,label\na,cat\nb,dog\n",
@@ -343,6 +378,7 @@ def test_encodings_of_tables(tmp_path: Path, encoding: str) -> None:
     ("text", "asked", "texts"),
     [
         ("path,a,b\na.jpg,x,y\nb.jpg,z,y\n", {}, ["columns path, a, b", "--label-column"]),
+        ("path,w,a,b\na.jpg,30,0,1\nb.jpg,30,1,0\n", {}, ["--label-column a,b"]),
         ("path,label\nx.jpg,cat\ny.jpg,dog\n", {}, ["'x.jpg'", "--folder"]),
         ("path,label\na.jpg,cat\n", {"label_column": "kind"}, ["label_column", "'kind'", "path, label"]),
         ("path,label,fold\na.jpg,cat,1\nb.jpg,dog,2\n", {"split_column": "fold"}, ["split '1'"]),

@@ -20,7 +20,7 @@ from kfp_image_tuning.preparation.sources.table_rows import (
     rows_of_table,
 )
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 
 
 def read_csv(path: Path, name: str, reading: Reading, findings: Findings) -> list[TableRow]:

@@ -99,13 +99,15 @@ def _search(cells: Sequence[str], table: str, names: Iterable[str], findings: Fi
     for name in names:
         if is_image_name(name):
             base = name.rpartition("/")[2]
-            by_name[base].append(name)
-            by_stem[os.path.splitext(base)[0]].append(name)
+            by_name[base.lower()].append(name)
+            by_stem[os.path.splitext(base)[0].lower()].append(name)
     candidates: dict[str, list[str]] = {}
     for cell in cells:
         path = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*/", "", plain_path(cell).replace(":/", "://"))
-        base = path.rpartition("/")[2]
-        candidates[cell] = _longest_tails(path, by_name.get(base) or by_stem.get(base) or [])
+        path = path.split("?")[0] if "://" in cell else path
+        base = path.rpartition("/")[2].lower()
+        stem = os.path.splitext(base)[0] if is_image_name(base) else base
+        candidates[cell] = _longest_tails(path, by_name.get(base) or by_stem.get(base) or by_stem.get(stem) or [])
     if not any(candidates.values()):
         raise DatasetError(
             f"{place}: names {cells[0]!r}, but no image in or below the table's folder is called so, with or without "

@@ -1,4 +1,4 @@
-"""Tables of one JSON object a line: JSON Lines, and the augmented manifests of SageMaker and Ground Truth.
+"""Tables of one JSON object a line: JSON Lines, augmented manifests of SageMaker, import files of Vertex AI.
 
 A manifest's line has ``source-ref``, a label attribute of any name, and ``ATTRIBUTE-metadata`` with the class's name.
 """
@@ -12,6 +12,7 @@ from kfp_image_tuning.preparation.sources.reading import Findings, Reading
 from kfp_image_tuning.preparation.sources.table_rows import TableRow, rows_of_table
 
 SOURCE_REF = "source-ref"
+VERTEX_URI = "imageGcsUri"
 _METADATA = "-metadata"
 
 
@@ -28,6 +29,8 @@ def read_json_lines(path: Path, name: str, reading: Reading, findings: Findings)
         DatasetError: If it is no such table.
     """
     objects = _read_objects(path, name)
+    if objects and VERTEX_URI in objects[0]:
+        objects = [_flatten_vertex(item) for item in objects]
     if objects and SOURCE_REF in objects[0]:
         label = reading.label_column or _label_attribute(objects, name)
         objects = [_flatten(item, label, findings) for item in objects]
@@ -39,7 +42,8 @@ def read_json_lines(path: Path, name: str, reading: Reading, findings: Findings)
 def _read_objects(path: Path, name: str) -> list[dict[str, Any]]:
     objects = []
     try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        text = path.read_bytes().decode("utf-8-sig")
+        lines = _lines_of_array(text) if text.lstrip().startswith("[") else text.split("\n")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{name}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except OSError as error:
@@ -57,6 +61,23 @@ def _read_objects(path: Path, name: str) -> list[dict[str, Any]]:
     if not objects:
         raise DatasetError(f"{name}: is empty; write one JSON object a line")
     return objects
+
+
+def _lines_of_array(text: str) -> list[str]:
+    """One line for each element, where the whole file is one JSON array."""
+    try:
+        return [json.dumps(item) for item in json.loads(text)]
+    except (ValueError, RecursionError):
+        return text.split("\n")
+
+
+def _flatten_vertex(item: dict[str, Any]) -> dict[str, Any]:
+    """A line of Vertex AI's import files as image, label and split."""
+    found = item.get("classificationAnnotations") or [item.get("classificationAnnotation")]
+    labels = [note.get("displayName") for note in found if isinstance(note, dict)] if isinstance(found, list) else []
+    use = item.get("dataItemResourceLabels")
+    split = use.get("aiplatform.googleapis.com/ml_use") if isinstance(use, dict) else None
+    return {"image": item.get(VERTEX_URI), "label": [label for label in labels if label], "split": split}
 
 
 def _label_attribute(objects: list[dict[str, Any]], name: str) -> str:

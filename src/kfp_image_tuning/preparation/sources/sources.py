@@ -296,7 +296,8 @@ def _find_kind(name: str) -> str | None:
 
 
 def _kind_of_file(name: str, place: str) -> str:
-    kind = _find_kind(name)
+    # Only a text file that the user names is a table: beside images it may be anything.
+    kind = "csv" if name.lower().endswith(".txt") else _find_kind(name)
     if kind is None:
         raise DatasetError(f"{place}: is not a known source of images by its name; give {_FORMS}")
     return kind

@@ -135,6 +135,11 @@ def find_columns(
     image = _named(reading.image_column, header, "image_column", place)
     if image is None:
         image = find_image_column(names, cells)
+    several = [name.strip() for name in (reading.label_column or "").split(",")]
+    if len(several) > 1 and image is not None and set(several) <= {name.strip() for name in header}:
+        classes = tuple(_named(name, header, "label_column", place) or 0 for name in several)
+        split, flag = _find_split_column(names, header, cells, reading, findings, place, {image, *classes})
+        return Columns(image, classes, split, flag, one_hot=True)
     label = _named(reading.label_column, header, "label_column", place)
     split, flag = _find_split_column(names, header, cells, reading, findings, place, {image, label})
     if image is not None and label is not None:
@@ -151,9 +156,11 @@ def find_columns(
         findings.decide(f"the column {header[rest[0]].strip()} holds the classes")
         return Columns(image, (rest[0],), split, flag)
     lacking = [f"the {what} (--{what}-column)" for what, found in (("image", image), ("label", label)) if found is None]
+    columns_of_classes = ",".join(header[position].strip() for position in hot)
+    hint = f"; if {columns_of_classes} are classes with 0 and 1, --label-column {columns_of_classes}" if hot[1:] else ""
     raise DatasetError(
         f"{place}: has the columns {', '.join(name.strip() for name in header)}, which do not tell "
-        f"{' nor '.join(lacking)}; name the column, or call it path or label"
+        f"{' nor '.join(lacking)}; name the column, or call it path or label{hint}"
     )
 
 
@@ -327,6 +334,8 @@ def _labels_of(
     found: set[str] = set()
     for position in columns.labels:
         if position < len(row):
+            if isinstance(row[position], dict):
+                raise DatasetError(f"{place}: the label is an object; write the class's name or number as the label")
             found.update(labels_in(row[position], separator) or ())
     if any(label.startswith("-") and label[1:].isdecimal() and label != "-1" for label in found):
         raise DatasetError(f"{place}: the label {sorted(found)[0]} is neither a name nor a number from 0; correct it")
@@ -349,7 +358,9 @@ def _label_separator(
     for separator, shown in ((",", "comma"), (";", "semicolon"), (" ", "blank")):
         several = [value for value in values if separator in value and "|" not in value and value[0] != "["]
         words = Counter(word.strip() for value in values for word in value.split(separator))
-        if several and all(words[word.strip()] > 1 for value in several for word in value.split(separator)):
+        # A blank may be part of a name, a comma between names rarely is.
+        recur = (words[word.strip()] > 1 for value in several for word in value.split(separator))
+        if several and (all(recur) if separator == " " else any(recur)):
             findings.decide(
                 f"a {shown} in the column {header[columns.labels[0]].strip()} stands between several labels of an image"
             )

@@ -45,7 +45,7 @@ def read_table(path: Path, name: str, reading: Reading, findings: Findings, plac
     """
     if path.is_file() and path.stat().st_size > MAXIMUM_TABLE_BYTES:
         raise DatasetError(f"{place}: has more than {MAXIMUM_TABLE_BYTES:,} bytes; cut it into several tables")
-    kind = table_kind(name)
+    kind = table_kind(name) or "csv"
     if kind == "list":
         return read_list_rows(path, name, findings)
     read = read_csv if kind == "csv" else read_json_lines
