@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 _WORDS = {
     "train": ("train", "training", "trn", "trainval"),
@@ -36,6 +37,7 @@ def words_of(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_]+", name)]
 
 
+@lru_cache(maxsize=4096)
 def split_of(name: str, shared: frozenset[str] = frozenset()) -> str | None:
     """The split that a folder, a file or a cell is named after; None for any other name.
 

@@ -145,10 +145,10 @@ def find_columns(
     if image is not None and label is not None:
         return Columns(image, (label,), split, flag)
     rest = [position for position in range(len(names)) if position not in (image, split)]
-    hot = [position for position in rest if _is_hot(position, cells)]
     label = next((names.index(name) for name in LABEL_COLUMNS if name in names and names.index(name) in rest), None)
     if image is not None and label is not None:
         return Columns(image, (_prefer_names(label, names, cells, findings, header),), split, flag)
+    hot = [position for position in rest if _is_hot(position, cells)]
     if image is not None and len(hot) > 1 and len(hot) == len(rest):
         findings.decide(f"each of the columns {enumerate_names([header[n].strip() for n in hot])} is a class (0 or 1)")
         return Columns(image, tuple(hot), split, flag, one_hot=True)
