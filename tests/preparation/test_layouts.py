@@ -234,7 +234,7 @@ def test_case_twins_may_be_wanted(tmp_path: Path) -> None:
     assert found(kept)["Cat/1.jpg"] == ("cat", None)
 
 
-TABLES: dict[str, tuple[str, str, dict[str, Any], Found]] = {
+TABLES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "one with sep=": ("t.csv", "sep=;\nimage_id;category\na.jpg;cat\nb.jpg;dog\n", {}, {"a": "cat", "b": "dog"}),
     "tabs in a csv": ("t.csv", "img_path\tclass\na.jpg\tcat\nb.jpg\tdog\n", {}, {"a": "cat", "b": "dog"}),
     "tsv": ("t.tsv", "file\tlabel\na.jpg\tcat\nb.jpg\tdog\n", {}, {"a": "cat", "b": "dog"}),
