@@ -77,9 +77,9 @@ def image_tuning_sagemaker(
     """Prepare images, search by a tuning job on Amazon SageMaker, evaluate the best model.
 
     Args:
-        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, .rec
-            files, or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc://
-            address.
+        data_images: Where the images are: a folder of class folders, a zip or tar of one, a table of images (CSV, JSON
+            Lines, Parquet, .lst, .manifest), .rec files, or a data set that is prepared already; a path, or an s3://,
+            gs://, minio://, https:// or pvc:// address.
         tune_role: ARN of the execution role that training and transform jobs assume.
         tune_bucket: Where data and models lie in S3: my-bucket, or s3://my-bucket/folder.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the

@@ -44,8 +44,9 @@ def data_preparation(
     and listed.
 
     Args:
-        images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, .rec files,
-            or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc:// address.
+        images: Where the images are: a folder of class folders, a zip or tar of one, a table of images (CSV, JSON
+            Lines, Parquet, .lst, .manifest), .rec files, or a data set that is prepared already; a path, or an s3://,
+            gs://, minio://, https:// or pvc:// address.
         image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the images.
         validation_fraction: Fraction of the images on which trials are compared, from 0 to 1.
         test_fraction: Fraction of the images that no trial sees, for the evaluation, from 0 to 1.

@@ -89,9 +89,9 @@ def preflight(
         engine: Whose pipeline it is: local, katib or sagemaker.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.
-        data_images: Where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, .rec
-            files, or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc://
-            address.
+        data_images: Where the images are: a folder of class folders, a zip or tar of one, a table of images (CSV, JSON
+            Lines, Parquet, .lst, .manifest), .rec files, or a data set that is prepared already; a path, or an s3://,
+            gs://, minio://, https:// or pvc:// address.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
         data_validation_fraction: Fraction of the images on which trials are compared, from 0 to 1.

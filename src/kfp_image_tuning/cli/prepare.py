@@ -21,7 +21,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
         "--data",
         metavar="SOURCE",
         required=True,
-        help="a folder of class folders, a zip or tar of one, .csv, .parquet or .rec files; a path, s3://, gs:// or https://",
+        help="a folder of class folders, a zip or tar of one, a table of images (.csv, .jsonl, .parquet, .lst, "
+        ".manifest) or .rec files; a path, s3://, gs:// or https://",
     )
     parser.add_argument("--output", metavar="DIR", type=Path, help="the data set's folder")
     parser.add_argument(

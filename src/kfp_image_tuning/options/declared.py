@@ -23,8 +23,9 @@ class ImageOptions(Options):
     title: ClassVar[str] = "images"
 
     images: str = option(
-        help="where the images are: a folder of class folders, a zip or tar of one, a CSV or Parquet file, .rec files, "
-        "or a data set that is prepared already; a path, or an s3://, gs://, minio://, https:// or pvc:// address",
+        help="where the images are: a folder of class folders, a zip or tar of one, a table of images (CSV, JSON "
+        "Lines, Parquet, .lst, .manifest), .rec files, or a data set that is prepared already; a path, or an s3://, "
+        "gs://, minio://, https:// or pvc:// address",
         flag="--data",
         metavar="SOURCE",
         is_place=True,

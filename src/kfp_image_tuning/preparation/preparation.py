@@ -52,7 +52,7 @@ def prepare_dataset(
     Otherwise the new one appears there whole or not at all.
 
     Args:
-        data: A folder of class folders, a zip or tar of one, a CSV, Parquet or ``.rec`` files: path, ``s3://``,
+        data: A folder of class folders, a zip or tar of one, a table of images, or ``.rec`` files: path, ``s3://``,
             ``gs://``, ``minio://`` or ``https://``, or ``pvc://`` where the claim is mounted.
         output_directory: Where the data set goes: a new or empty folder, or a data set to replace.
         image_shape: Channels, height and width that the network sees; None: the images' own size where all have the
