@@ -227,6 +227,13 @@ def test_group_that_the_source_splits_is_refused(tmp_path: Path) -> None:
         prepare_dataset(str(data), tmp_path / "out", reading=Reading(group_by=r"(p\d)_"), workers=1, progress=silent)
 
 
+def test_data_set_that_was_prepared_beside_the_images_is_none_of_the_source(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", *(f"{cls}/{number}.jpg" for cls in ("cat", "dog") for number in range(5)))
+    options: dict[str, Any] = {"image_shape": (3, 16, 16), "workers": 1, "progress": silent}
+    first = prepare_dataset(str(data), data / "prepared", **options)
+    assert prepare_dataset(str(data), tmp_path / "again", **options).fingerprint == first.fingerprint
+
+
 def test_case_twins_may_be_wanted(tmp_path: Path) -> None:
     write(tmp_path / "data", "Cat/1.jpg", "cat/2.jpg", "dog/3.jpg")
     assert read(tmp_path / "data", tmp_path, classes="Cat,cat,dog").classes == ("Cat", "cat", "dog")

@@ -1,5 +1,6 @@
 """Tables of any form, and which of a source's files are the tables that label its images."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ TABLE_KINDS = {
 }
 MAXIMUM_TABLE_BYTES = 1 << 30
 MAXIMUM_RIVALS = 3
+MAXIMUM_RIVAL_BYTES = 64 << 20
 COVERED_FRACTION = 0.9
 
 
@@ -62,7 +64,10 @@ def choose_tables(names: Iterable[str], images: Sequence[str]) -> list[str]:
         names: All files of the source.
         images: Those that are images.
     """
-    tables = sorted(name for name in names if table_kind(name) and "submission" not in name.lower())
+    known = frozenset(names)
+    tables = sorted(name for name in known if table_kind(name) and "submission" not in name.lower())
+    # A list of record files says what is in them: a data set that was prepared beside the images.
+    tables = [name for name in tables if f"{os.path.splitext(name)[0]}.rec" not in known]
     for chosen in (
         [name for name in tables if table_kind(name) == "list"],
         [name for name in tables if table_kind(name) == "manifest"],
@@ -153,8 +158,11 @@ def refuse_rival_table(
         return
     for name in tables:
         findings = Findings()
+        path = open_table(name)
+        if path.stat().st_size > MAXIMUM_RIVAL_BYTES:
+            continue
         try:
-            rows = read_table(open_table(name), name, reading, findings, f"{place}/{name}")
+            rows = read_table(path, name, reading, findings, f"{place}/{name}")
             files = resolve(name, [row.path for row in rows], findings)
         except DatasetError:
             continue
