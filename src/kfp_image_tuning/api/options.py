@@ -82,6 +82,9 @@ class TuneOptions(TypedDict, total=False):
     """The classes to keep, with commas between them (default: all)."""
     merge: str
     """Classes to rename or merge, such as puppy=dog,hound=dog (default: none)."""
+    group_by: str
+    """Images that belong together, such as those of one patient or video, stay in one split: the table's column that
+    says it, or a regular expression whose first group is found in their names (default: each image by itself)."""
     allow_empty_classes: bool
     """Accept classes without an image to train on (default: no)."""
     min_accuracy: float
@@ -174,5 +177,8 @@ class PrepareOptions(TypedDict, total=False):
     """The classes to keep, with commas between them (default: all)."""
     merge: str
     """Classes to rename or merge, such as puppy=dog,hound=dog (default: none)."""
+    group_by: str
+    """Images that belong together, such as those of one patient or video, stay in one split: the table's column that
+    says it, or a regular expression whose first group is found in their names (default: each image by itself)."""
     allow_empty_classes: bool
     """Accept classes without an image to train on (default: no)."""

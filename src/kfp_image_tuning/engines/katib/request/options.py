@@ -144,7 +144,7 @@ class KatibOptions:
         initial_model: Model that every trial starts from, a URI or a path on a mounted volume; empty: none.
         namespace: Kubernetes namespace; empty: the launcher's own.
         run: Identity of the run, such as Kubeflow's run and task name; the same run finds its own Experiments again.
-            Empty: the documents themselves are the identity, so that a repeated command takes up what it started.
+            Empty: the documents themselves are the identity, so that a repeated command finds what it started.
         name_prefix: First part of the Experiments' names.
         algorithm: One of Katib's algorithms; empty: what suits the search's strategy.
         algorithm_settings: Settings of the algorithm, in addition to the seed.

@@ -58,7 +58,7 @@ class SageMakerOptions:
         output_uri: S3 folder for models (``S3OutputPath``).
         region: AWS region; empty: from ``AWS_REGION`` or ``AWS_DEFAULT_REGION``.
         run: Identity of the run, such as Kubeflow's run and task name; the same run finds its own tuning job again.
-            Empty: the request itself is the identity, so that a repeated command takes up what it started.
+            Empty: the request itself is the identity, so that a repeated command finds what it started.
         name_prefix: First part of the tuning job's name; IAM policies are written for it.
         instance_type: Machine of each training job, unless ``instance_configs`` is given.
         nodes: Machines of each training job.
