@@ -73,6 +73,7 @@ def images(digits: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_images(images: Path, tmp_path: Path) -> None:
     options = ["--seed", "3", "--test-fraction", "0.15", "--shards", "2", "--min-accuracy", "0.01", "--prior", "none"]
     # As a user types it, from where the images are.
@@ -84,6 +85,7 @@ def test_images(images: Path, tmp_path: Path) -> None:
     check_reproduction(tmp_path / "first", tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_used(images: Path, tmp_path: Path) -> None:
     for number in range(5):
         (images / "digit-0" / f"broken-{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -95,6 +97,7 @@ def test_images_that_cannot_be_used(images: Path, tmp_path: Path) -> None:
     check_reproduction(tmp_path / "first", tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_data_set_that_was_prepared_in_another_way(prepared_digits: Path, tmp_path: Path) -> None:
     """Records that only number their classes, with another seed than the search's."""
     (tmp_path / "records").mkdir()
