@@ -1,7 +1,10 @@
 """What steps say, as users of the command line read it."""
 
+from pathlib import Path
+
 import pytest
 
+from kfp_image_tuning.cli.run_directory import RunDirectory
 from kfp_image_tuning.cli.users_words import in_users_words, line_in_users_words
 
 
@@ -29,3 +32,11 @@ def test_lines_keep_the_names_of_hyperparameters() -> None:
     assert line_in_users_words("image_shape 3,8,8; stored as PNG") == "image_shape 3,8,8; stored as PNG"
     assert line_in_users_words("Warning: max_seconds: is short") == "Warning: --max-seconds: is short"
     assert line_in_users_words("the prior (in a pipeline: tune_prior) is off") == "the prior is off"
+
+
+def test_messages_name_results_where_they_are_kept(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    step = directory.pipeline_root / "image-tuning-local-2026-11-28" / "local-tuning"
+    said = f"all trials failed. Every trial is listed in {step}/tuning_result"
+    assert directory.with_places_kept(said) == f"all trials failed. Every trial is listed in {directory.result}"
+    assert directory.with_places_kept("no place") == "no place"

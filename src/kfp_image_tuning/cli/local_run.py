@@ -105,8 +105,10 @@ def run_pipeline(directory: RunDirectory, engine: str, parameters: Mapping[str, 
         }
         try:
             _execute(request, lock)
-        except (RunError, RunStopped):
+        except (RunError, RunStopped) as error:
             directory.collect_partial_result()
+            if isinstance(error, RunError):
+                raise RunError(directory.with_places_kept(str(error)), error.code) from None
             raise
         outputs: dict[str, Any] = json.loads(outputs_path.read_text(encoding="utf-8"))
         outputs_path.unlink()

@@ -13,6 +13,7 @@ DIR/
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -183,6 +184,14 @@ class RunDirectory:
             if path.is_file():
                 _move(path, self.result)
         self.clear_pipeline()
+
+    def with_places_kept(self, message: str) -> str:
+        """A message of a step with the places at which its results are now."""
+        return re.sub(
+            rf"{re.escape(str(self.pipeline_root))}/\S*/({'|'.join(_RESULTS)})\b",
+            lambda found: str(self.path / _RESULTS[found[1]]),
+            message,
+        )
 
 
 def _move(source: Path, target: Path) -> None:

@@ -54,7 +54,7 @@ def run_search(
         events = session.events()
         run = _Run(plan, session, result_path, reproduction_command, next(events))
         try:
-            reason = run.follow(events, show, plan.parallel_trials)
+            reason = run.follow(events, show)
             details = session.result()
         except ImageTuningError as error:
             run.save("failed", str(error))
@@ -82,9 +82,9 @@ class _Run:
         """Wall time used in all, over restarts."""
         return self.attached.seconds + time.monotonic() - self.began
 
-    def follow(self, events: Iterator[Event], show: Callable[[str], None], parallel_trials: int) -> str:
+    def follow(self, events: Iterator[Event], show: Callable[[str], None]) -> str:
         """Follow the session to its end; returns why the search is over."""
-        progress = Progress(self.search, self.attached.trials, self.attached.seconds, show, parallel_trials)
+        progress = Progress(self.search, self.attached.trials, self.attached.seconds, show, self.plan.parallel_trials)
         stop_reason = last_note = ""
         for event in events:
             last_note = event.note
@@ -141,7 +141,8 @@ class _Run:
             listed = "; ".join(reasons[:3]) or "no trial ended an epoch"
             raise EngineError(
                 f"the search ended without a model: {reason}. "
-                f"{len(result.trials)} trials, {len(failed)} failed: {listed}. Every trial stands in {self.result_path}"
+                f"{len(result.trials)} trials, {len(failed)} failed: {listed}. Every trial is listed "
+                f"in {self.result_path}"
             )
         trials = "1 trial" if len(result.trials) == 1 else f"{len(result.trials)} trials"
         show(
