@@ -421,7 +421,9 @@ def test_kaggle_folder_is_read_by_the_table_in_it(tmp_path: Path) -> None:
     write(tmp_path / "data", "train/a.jpg", "train/b.jpg", "test/c.jpg")
     (tmp_path / "data/train.csv").write_text("id,label\na,cat\nb,dog\n")
     (tmp_path / "data/sample_submission.csv").write_text("id,label\nc,cat\n")
-    assert found(read(tmp_path / "data", tmp_path)) == {"train/a.jpg": ("cat", None), "train/b.jpg": ("dog", None)}
+    images = read(tmp_path / "data", tmp_path)
+    assert found(images) == {"train/a.jpg": ("cat", None), "train/b.jpg": ("dog", None)}
+    assert [(note.image, note.reason) for note in images.findings.notes] == [("test", "1 images that no table labels")]
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
@@ -518,6 +520,12 @@ def test_archives_of_web_dataset(tmp_path: Path) -> None:
         {"a.jpg": encode(1), "a.json": b'{"label": "cat"}', "b.jpg": encode(2), "b.json": b'{"label": "dog"}'},
     )
     assert found(read(tmp_path / "j.tar", tmp_path)) == {"a.jpg": ("cat", None), "b.jpg": ("dog", None)}
+
+
+def test_formats_that_are_not_read_are_counted_in_an_archive(tmp_path: Path) -> None:
+    pack(tmp_path / "x.tar", {"a/1.jpg": encode(1), "b/2.jpg": encode(2), "b/3.heic": b"x", "__MACOSX/b/4.heic": b"x"})
+    images = read(tmp_path / "x.tar", tmp_path)
+    assert [(item.image, "HEIC" in item.reason) for item in images.skipped] == [("b/3.heic", True)]
 
 
 def test_one_archive_for_each_split(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from kfp_image_tuning.preparation.sources.image_reference import (
     ImageReference,
     ScratchImages,
     is_image_name,
+    unread_reason,
 )
 from kfp_image_tuning.preparation.sources.reading import Findings
 from kfp_image_tuning.preparation.sources.tables import table_kind
@@ -86,6 +87,7 @@ def _read_zip(path: Path, name: str, skipped: list[SkippedImage]) -> Iterator[tu
                 raise DatasetError(f"{name}: {member.filename!r} is encrypted; {_WAY_OUT}, without a password")
         for member in members:
             image_name = _normalise(member.filename)
+            _skip_unread(image_name, skipped)
             if member.is_dir() or not _is_wanted(image_name, member.file_size):
                 continue
             try:
@@ -113,6 +115,7 @@ def _read_tar(path: Path, name: str, skipped: list[SkippedImage]) -> Iterator[tu
                 guard.check(member.name, (member.isreg() and not member.issparse()) or member.isdir(), member.isdir())
                 stream.expect(member.size + MAXIMUM_TAR_HEADER_BYTES)
                 image_name = _normalise(member.name)
+                _skip_unread(image_name, skipped)
                 if not member.isreg() or not _is_wanted(image_name, member.size):
                     continue
                 file = archive.extractfile(member)
@@ -152,6 +155,11 @@ def _keep_image(name: str, data: bytes | None, skipped: list[SkippedImage]) -> I
 def _normalise(name: str) -> str:
     """One form for ``./cat/1.jpg`` and for the backslashes that old Windows programs write."""
     return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def _skip_unread(name: str, skipped: list[SkippedImage]) -> None:
+    if (reason := unread_reason(name)) and not is_of_a_machine(name):
+        skipped.append(SkippedImage(name, reason))
 
 
 def _is_wanted(name: str, size: int) -> bool:

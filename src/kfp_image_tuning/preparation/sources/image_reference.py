@@ -98,6 +98,12 @@ def unread_format(name: str) -> str | None:
     return UNREAD_FORMATS.get(os.path.splitext(name)[1].lower())
 
 
+def unread_reason(name: str) -> str | None:
+    """Why an image of a format that is not read is skipped; None for other files."""
+    form = unread_format(name)
+    return f"is a {form} image, which is not read; convert it to JPEG or PNG" if form else None
+
+
 class ScratchImages:
     """A flat scratch file of images, one after the other.
 

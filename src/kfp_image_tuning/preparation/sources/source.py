@@ -30,6 +30,7 @@ from kfp_image_tuning.preparation.sources.table_rows import TableRow
 from kfp_image_tuning.preparation.sources.tables import (
     TABLE_KINDS,
     choose_tables,
+    note_unnamed_images,
     read_tables,
     refuse_rival_table,
     table_kind,
@@ -199,6 +200,7 @@ class Source:
             refuse_rival_table(contents, list(images), open_table, resolve, self.reading, self.uri)
             return label_by_folder(references, self.reading, self.findings, self.uri), False, None
         used, rows = read_tables(tables, open_table, resolve, self.reading, self.findings, self.uri)
+        note_unnamed_images(list(images), rows, self.findings)
         self.findings.decide(f"the table {enumerate_names(used)} in it labels the images")
         numbered = table_kind(used[0]) == "list"
         labelled = [replace(images[row.path], labels=row.labels, split=row.split, group=row.group) for row in rows]

@@ -23,6 +23,7 @@ from kfp_image_tuning.preparation.sources.image_finder import find_images, finde
 from kfp_image_tuning.preparation.sources.image_reference import (
     is_image_name,
     unread_format,
+    unread_reason,
 )
 from kfp_image_tuning.preparation.sources.list_files import names_by_folder, names_of_entries
 from kfp_image_tuning.preparation.sources.parquet_tables import read_paths, refuse_several_tables
@@ -32,6 +33,7 @@ from kfp_image_tuning.preparation.sources.table_rows import TableRow, rows_of_ta
 from kfp_image_tuning.preparation.sources.tables import (
     TABLE_KINDS,
     choose_tables,
+    note_unnamed_images,
     read_table,
     read_tables,
     refuse_rival_table,
@@ -191,6 +193,7 @@ def _open_folder(path: Path, reading: Reading) -> Source:
             findings.decide(f"{tables[0]} does not label the images: {error.problems[0]}")
         else:
             findings.decide(f"the table {enumerate_names(used)} labels the images")
+            note_unnamed_images(chosen, rows, findings)
             files = {row.path: (row.path, names[row.path]) for row in rows}
             kind = table_kind(used[0]) or kind
             return _table_source(str(path), kind, {name: names[name] for name in used}, rows, files, reading, findings)
@@ -269,6 +272,7 @@ def _open_remote_folder(
             findings,
             source.uri,
         )
+        note_unnamed_images(chosen, rows, findings)
         files = {name: (name, path) for name, path in fetch({row.path: None for row in rows}).items()}
         kind = table_kind(used[0]) or kind
         return _table_source(source.uri, kind, fetch(used), rows, files, reading, findings)
@@ -317,10 +321,7 @@ def _choose_files(names: Iterable[str], place: str, findings: Findings) -> tuple
         if wanted:
             if kind in ("parquet", "arrow"):
                 refuse_several_tables(wanted, place)
-            findings.skipped += [
-                SkippedImage(name, f"is a {form} image, which is not read; convert it to JPEG or PNG")
-                for name, form in unread.items()
-            ]
+            findings.skipped += [SkippedImage(name, reason) for name in unread if (reason := unread_reason(name))]
             return kind, wanted
     if unread:
         forms = " and ".join(f"{count:,} {form}" for form, count in sorted(Counter(unread.values()).items()))

@@ -1,12 +1,13 @@
 """Tables of any form, and which of a source's files are the tables that label its images."""
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kfp_image_tuning.core.errors import DatasetError
+from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.csv_tables import read_csv
 from kfp_image_tuning.preparation.sources.folder_layout import has_class_folders, has_split_folders
 from kfp_image_tuning.preparation.sources.json_lines import read_json_lines
@@ -130,6 +131,15 @@ def read_tables(
         if split:
             findings.name_split(split, name)
     return list(used), rows
+
+
+def note_unnamed_images(images: Iterable[str], rows: Iterable[TableRow], findings: Findings) -> None:
+    """Say of each folder how many images in it are in no table, such as the unlabelled ones of a competition."""
+    unnamed = Counter(name.rpartition("/")[0] for name in set(images) - {row.path for row in rows})
+    findings.notes += [
+        SkippedImage(folder or ".", f"{count:,} images that no table labels")
+        for folder, count in sorted(unnamed.items())
+    ]
 
 
 def refuse_rival_table(
