@@ -22,6 +22,13 @@ def test_dry_run_says_how_the_images_are_understood_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+@pytest.mark.parametrize(("option", "value"), [("--splits", "fold1,fold2"), ("--splits", "tst=a"), ("--merge", "cat")])
+def test_options_of_another_form_are_refused_at_once(option: str, value: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["prepare", "--data", "nowhere", "--output", "out", option, value])
+    assert caught.value.code == 2
+
+
 def test_output_is_needed_to_prepare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_folder(tmp_path / "photos")
     assert main(["prepare", "--data", str(tmp_path / "photos")]) == 2

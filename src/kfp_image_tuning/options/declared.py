@@ -69,6 +69,8 @@ class ImageOptions(Options):
         None,
         help="the folders that are the splits, such as train=fold1,train=fold2,test=fold3; others are not read",
         otherwise="by the folders' names",
+        pattern=r"\s*(train|val|validation|test)\s*=[^=,]+(,\s*(train|val|validation|test)\s*=[^=,]+)*",
+        such_as="splits and their folders; give such as train=DIR,validation=DIR,test=DIR",
         metavar="SPLIT=DIR,…",
     )
     classes_from: str | None = option(
@@ -108,7 +110,12 @@ class ImageOptions(Options):
         None, help="the classes to keep, with commas between them", otherwise="all", metavar="A,B,…"
     )
     merge: str | None = option(
-        None, help="classes to rename or merge, such as puppy=dog,hound=dog", otherwise="none", metavar="OLD=NEW,…"
+        None,
+        help="classes to rename or merge, such as puppy=dog,hound=dog",
+        otherwise="none",
+        pattern="[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*",
+        such_as="old and new names; give such as puppy=dog,hound=dog",
+        metavar="OLD=NEW,…",
     )
     group_by: str | None = option(
         None,
