@@ -495,6 +495,15 @@ def test_arrow_files_of_datasets(tmp_path: Path, form: str) -> None:
     assert [reference.split for reference in images.references] == ["test"] * 3 + ["train"] * 3
 
 
+def test_numbers_that_are_no_classes(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "t.lst").write_text("0\t0\ta.jpg\n1\t1e30\tb.jpg\n")
+    with pytest.raises(DatasetError, match="class number of 31 digits"):
+        read(tmp_path / "t.lst", tmp_path)
+    (tmp_path / "t.csv").write_text(f"path,label\na.jpg,{'9' * 5000}\nb.jpg,{'8' * 5000}\n")
+    assert len(read(tmp_path / "t.csv", tmp_path).classes) == 2
+
+
 def pack(path: Path, members: dict[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as archive:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from kfp_image_tuning.core.errors import DatasetError, EncodingError
 from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.image_reference import ImageReference
-from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
+from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names, natural_key
 
 
 def settle_class_names(
@@ -54,8 +54,8 @@ def order_classes(names: Iterable[str], findings: Findings) -> tuple[str, ...]:
     if findings.class_numbers and all(name in findings.class_numbers for name in ordered):
         ordered.sort(key=lambda name: findings.class_numbers[name])
     elif ordered and all(name.isascii() and name.isdecimal() for name in ordered):
-        ordered.sort(key=int)
-        if len(ordered) > 1 and [int(name) for name in ordered] != list(range(len(ordered))):
+        ordered.sort(key=natural_key)
+        if len(ordered) > 1 and [name.lstrip("0") or "0" for name in ordered] != list(map(str, range(len(ordered)))):
             findings.decide(
                 f"the class numbers {ordered[0]} to {ordered[-1]} become the labels 0 to {len(ordered) - 1}"
             )

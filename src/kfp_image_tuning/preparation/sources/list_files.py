@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.dataset.recordio import ListEntry, read_list
+from kfp_image_tuning.preparation.sources.numbered_classes import MAXIMUM_DIGITS
 from kfp_image_tuning.preparation.sources.reading import Findings
 from kfp_image_tuning.preparation.sources.split_words import split_named_in, split_of
 from kfp_image_tuning.preparation.sources.table_rows import TableRow
@@ -63,6 +64,7 @@ def names_by_folder(rows: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, .
             return None
     if (
         not folders
+        or max(folders) >= 10**MAXIMUM_DIGITS
         or len(set(folders.values())) < len(folders)
         or any(not name or split_of(name) for name in folders.values())
     ):

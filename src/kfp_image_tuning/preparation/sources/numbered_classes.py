@@ -10,6 +10,9 @@ from dataclasses import replace
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.preparation.sources.image_reference import ImageReference
 
+MAXIMUM_DIGITS = 6
+"""Every number up to the highest is a class."""
+
 
 def name_numbered_classes(
     references: Sequence[ImageReference], names: Sequence[str] | None, place: str
@@ -25,8 +28,14 @@ def name_numbered_classes(
         The images, and the name of every class, also of those without images.
 
     Raises:
-        DatasetError: If a number has no name.
+        DatasetError: If a number has no name, or is none of a class.
     """
+    longest = max((len(label) for reference in references for label in reference.labels), default=0)
+    if longest > MAXIMUM_DIGITS:
+        raise DatasetError(
+            f"{place}: holds a class number of {longest} digits; numbers of classes have at most {MAXIMUM_DIGITS}, "
+            "correct the labels"
+        )
     highest = max((int(label) for reference in references for label in reference.labels), default=0)
     if not names:
         names = [f"{number:0{len(str(highest))}d}" for number in range(highest + 1)]

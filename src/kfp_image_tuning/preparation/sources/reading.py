@@ -138,5 +138,6 @@ def enumerate_names(names: list[str], most: int = 6) -> str:
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """A sort key by which 2 comes before 10."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
+    """A sort key by which 2 comes before 10, whatever the length of the numbers."""
+    parts = ((part.lstrip("0"), part) for part in re.split(r"(\d+)", name))
+    return tuple((len(digits), digits) if part.isdecimal() else (-1, part) for digits, part in parts)
