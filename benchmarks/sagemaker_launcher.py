@@ -1,7 +1,7 @@
 """What the SageMaker launcher weighs: memory at its most, and the time from its start to its first call of SageMaker.
 
 The launcher is a process as in a pod: it loads the data set, plans and checks the request, compares the data with what
-lies in S3, creates the tuning job, follows twenty trials, fetches the model and writes the result. SageMaker and S3 are
+is in S3, creates the tuning job, follows twenty trials, fetches the model and writes the result. SageMaker and S3 are
 stand-ins on this machine. Beside it, in the same run: a script that makes one call with plain boto3, and one with
 the SageMaker SDK, where `make test-sagemaker-sdk` has made its environment. Run it on an idle machine with
 ``python benchmarks/sagemaker_launcher.py``; Linux only.

@@ -4,7 +4,7 @@ The baseline is a plain PyTorch loop: the same network and batch size, torch.opt
 tensors that is there already. Ours reads real digits from a memory-mapped file, augments, normalizes, follows the
 schedule, measures loss and accuracy and looks for divergence. Short epochs of both take turns on one thread. Each round
 compares the CPU seconds of its own, so that a slower machine in one round harms no one; told is the median of all
-rounds, and between which ratios the middle half of them lies. Run it with ``python benchmarks/training.py``.
+rounds, and between which ratios the middle half of them is. Run it with ``python benchmarks/training.py``.
 """
 
 import os

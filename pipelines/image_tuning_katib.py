@@ -128,7 +128,8 @@ def image_tuning_katib(
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
         tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
-            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts from scratch;
+            empty: none.
         tune_max_trials: Trials in all.
         tune_parallel_trials: Trials at a time; 0: as many as the engine has room for.
         tune_max_seconds: Wall time of the search, in seconds; 0: no limit.
@@ -177,7 +178,7 @@ def image_tuning_katib(
     reach_stores(prepared, data_secret)
     limit(prepared, cpu=data_cpu, memory=data_memory)
     tuned = search(katib_tuning, prepared, checked, given)
-    # Where the trials' models lie if no other storage is given.
+    # Where the trials' models are if no other storage is given.
     reach_own_store(tuned)
     evaluated = evaluate(
         model_evaluation,

@@ -128,7 +128,8 @@ def image_tuning_local(
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
         tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
-            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts from scratch;
+            empty: none.
         tune_max_trials: Trials in all.
         tune_parallel_trials: Trials at a time; 0: as many as the engine has room for.
         tune_max_seconds: Wall time of the search, in seconds; 0: no limit.
@@ -137,8 +138,8 @@ def image_tuning_local(
         tune_max_failed_trials: Failed trials that are tolerated; -1: a quarter of the trials, at least 3.
         tune_prior: Where the search looks first: auto (with bayesian and hyperband where values are usually good, in
             ranges that you do not give) or none (evenly everywhere).
-        tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
-            pipelines write the run's identity in place of {run}; empty: beside the run's artifacts.
+        tune_work_directory: Folder on a volume that outlives the pod, so that a restarted run continues with the
+            search; pipelines write the run's identity in place of {run}; empty: beside the run's artifacts.
         tune_cpu: Processors of the step's pod, such as 4; 0: no limit.
         tune_memory: Memory of the step's pod, such as 16Gi; 0: no limit.
         tune_accelerator: What the step's GPUs are called on the nodes, such as nvidia.com/gpu; empty: none.

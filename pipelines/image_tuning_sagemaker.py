@@ -81,7 +81,7 @@ def image_tuning_sagemaker(
             Lines, Parquet, .lst, .manifest), .rec files, or a data set that is prepared already; a path, or an s3://,
             gs://, minio://, https:// or pvc:// address.
         tune_role: ARN of the execution role that training and transform jobs assume.
-        tune_bucket: Where data and models lie in S3: my-bucket, or s3://my-bucket/folder.
+        tune_bucket: Where data and models are stored in S3: my-bucket, or s3://my-bucket/folder.
         data_image_shape: Channels, height and width that the network sees, such as 3,224,224; auto: chosen by the
             images.
         data_validation_fraction: Fraction of the images on which trials are compared, from 0 to 1.
@@ -130,7 +130,8 @@ def image_tuning_sagemaker(
         tune_stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         tune_seed: Seed of the search and of every trial's training.
         tune_initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
-            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts from scratch;
+            empty: none.
         tune_max_trials: Trials in all.
         tune_parallel_trials: Trials at a time; 0: as many as the engine has room for.
         tune_max_seconds: Wall time of the search, in seconds; 0: no limit.

@@ -1,8 +1,8 @@
 """The steps that all pipelines share, and what all of them give.
 
 A recurring run with the same parameters is meant to search again. A run that is created with caching on overrides what
-a pipeline says of it, so each step that must run anew has the run's identity among its inputs, which are what KFP looks
-a cached result up by.
+a pipeline says of it, so each step that must run again has the run's identity among its inputs, which are what KFP
+looks a cached result up by.
 """
 
 from collections.abc import Mapping

@@ -39,7 +39,7 @@ def find_folders(components: Path = COMPONENTS) -> list[Path]:
 def find_problems(folder: Path) -> Iterator[str]:
     """What the catalogue would refuse about a component's folder."""
     if folder.parent.name not in CATEGORIES or not (folder.parent / "__init__.py").is_file():
-        yield f"lies in {folder.parent.name}; put it into a package named {' or '.join(CATEGORIES)}"
+        yield f"is in {folder.parent.name}; put it into a package named {' or '.join(CATEGORIES)}"
     missing = [name for name in FILES if not (folder / name).is_file()]
     missing += [] if list(folder.glob("tests/test_*.py")) else ["tests/test_component.py"]
     missing += [] if (folder / "tests/__init__.py").is_file() else ["tests/__init__.py"]

@@ -1,7 +1,7 @@
 """Wheel and sdist of the checked-out commit: ``python -m tools.distributions [FOLDER]``, by default ``dist``.
 
 They depend on the commit and the build tools alone, so that anyone can build a release again and compare: files, modes
-and times are the commit's, and nothing that lies in the checkout besides gets in.
+and times are the commit's, and nothing that is in the checkout besides gets in.
 """
 
 import gzip

@@ -73,7 +73,7 @@ class Face:
     inputs: Sequence[Input]
 
     def text(self) -> str:
-        """The file with its options made anew; what else is in it stays."""
+        """The file with its options made again; what else is in it stays."""
         before, _, rest = self.path.read_text(encoding="utf-8").partition(f"{START}\n")
         old, _, after = rest.partition(f"{END}\n")
         # Python wants those without a default first.
@@ -136,7 +136,7 @@ def _split_signature(text: str) -> tuple[str, str]:
 
 
 def _describe(body: str, names: Sequence[str], made: dict[str, list[str]], old: set[str]) -> str:
-    """A function's body with the arguments of its docstring made anew."""
+    """A function's body with the arguments of its docstring made again."""
     start = body.index("    Args:\n") + len("    Args:\n")
     end = body.index("\n\n", start)
     own = {

@@ -1,6 +1,6 @@
 """Makes ``src/kfp_image_tuning/engines/katib/request/kubernetes_fields.json`` out of Kubernetes' published schemas.
 
-To write it anew: ``python -m tools.kubernetes_fields``.
+To write it again: ``python -m tools.kubernetes_fields``.
 """
 
 import json

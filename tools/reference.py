@@ -112,7 +112,7 @@ REFERENCES = (VALUES, KATIB, SAGEMAKER)
 
 
 def values_page() -> str:
-    """``docs/values.md`` with its tables made anew."""
+    """``docs/values.md`` with its tables made again."""
     before, _, rest = (DOCS / "values.md").read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
     return f"{before}{START}\n\n{VALUES.tables()}\n{END}{after}"

@@ -19,7 +19,7 @@ FOREIGN = {
         "Install the ConfigMap that the message names, or give pods a package index that they reach.",
     ),
     "unexpected": (
-        "A defect of kfp-image-tuning; a traceback stands above it.",
+        "A defect of kfp-image-tuning; a traceback is above it.",
         "Report it with the traceback and the command.",
     ),
 }

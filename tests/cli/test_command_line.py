@@ -152,7 +152,7 @@ def test_plan_without_images_explains_the_space_and_what_is_missing(
     assert main(["plan", "--preset", preset, "--search-space", '{"learning_rate": {"max": 0.9}}']) == 0
     output = capsys.readouterr().out
     assert "learning_rate" in output
-    assert "Warning: learning_rate: 0.9 lies outside" in output
+    assert "Warning: learning_rate: 0.9 is outside" in output
     assert "kfp-image-tuning prepare" in output
     assert ("weights hardly move" in output) is False, "a range of the user's own is not a narrowing of the preset's"
     assert ("gradient is felt" in output) is (preset == "practical")
@@ -162,7 +162,7 @@ def test_plan_without_images_explains_the_space_and_what_is_missing(
     ("arguments", "message"),
     [
         (["report", "--run", "nowhere"], "no result.json"),
-        (["run", "--resume", "--output", "nowhere"], "no run to go on with"),
+        (["run", "--resume", "--output", "nowhere"], "no run to continue with"),
         (["evaluate", "--model", ".", "--dataset", ".", "--output", "out"], "holds no dataset.json"),
     ],
 )

@@ -189,7 +189,7 @@ def test_plan_reads_a_data_set_on_a_volume_where_it_is_mounted(
         (["--engine", "katib", "--storage-mount", "/nowhere"], "--storage-mount: /nowhere/dataset is not there"),
         (
             ["--engine", "katib", "--storage", "pvc://models/x", "--storage-mount", "/mnt"],
-            "does not lie in pvc://models/x, whose folder here is /mnt; give a --storage on the same claim",
+            "is not in pvc://models/x, whose folder here is /mnt; give a --storage on the same claim",
         ),
     ],
 )

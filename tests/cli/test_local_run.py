@@ -261,7 +261,7 @@ def test_signal_ends_the_run_in_order(number: signal.Signals, long_run: tuple[Ru
     running.wait_for("epoch 2/20")
     running.process.send_signal(number)
     assert running.end() == 128 + number
-    assert f"Go on with: kfp-image-tuning run --resume --output {folder}" in running.output
+    assert f"Continue with: kfp-image-tuning run --resume --output {folder}" in running.output
     assert "Traceback" not in running.output
     assert TuningResult.load(folder / "result.json").status == "stopped", "what was found so far is there"
     wait_until_no_process_is_left(folder)

@@ -147,7 +147,7 @@ def test_interrupted_work_leaves_a_clean_line(digits: Path, tmp_path: Path) -> N
     screen.process.send_signal(signal.SIGINT)
     assert screen.end() == 130
     assert "Traceback" not in screen.text
-    assert screen.lines[-2].startswith("  kfp-image-tuning run --resume") or "Go on with" in screen.lines[-2]
+    assert screen.lines[-2].startswith("  kfp-image-tuning run --resume") or "Continue with" in screen.lines[-2]
     assert not any("%," in line for line in screen.lines)
 
 

@@ -20,7 +20,7 @@ from kfp_image_tuning.cli.users_words import in_users_words, line_in_users_words
         ("mini_batch_size: 7 is below 8", "mini_batch_size: 7 is below 8"),
         ("/runs/max_trials/x: is not there", "/runs/max_trials/x: is not there"),
         ("another process works in this work directory", "another process works in this --output"),
-        ("choose another work directory, or go on", "choose another --output, or go on"),
+        ("choose another work directory, or continue", "choose another --output, or continue"),
         ("give --prior none (in a pipeline: tune_prior), then", "give --prior none, then"),
     ],
 )

@@ -1,6 +1,6 @@
 """A real Kubernetes control plane on this machine: etcd, API server, controllers and scheduler as child processes.
 
-``build_control_plane.sh`` makes the binaries; they lie in KUBERNETES_BIN, by default in the user's cache. Everything
+``build_control_plane.sh`` makes the binaries; they are in KUBERNETES_BIN, by default in the user's cache. Everything
 listens on the loopback alone, keeps its files in one folder, and ends with the test session.
 """
 

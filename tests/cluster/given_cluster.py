@@ -36,4 +36,4 @@ class GivenCluster:
         return connect(self.kubeconfig)
 
     def close(self) -> None:
-        """It goes on."""
+        """It continues."""

@@ -26,7 +26,7 @@ for number in 0 1 2 3 4 5; do
   case $number in 0|1|2) sleep 0.1;; *) sleep $rest;; esac
 done
 """,
-    # Waits until a file tells it to go on.
+    # Waits until a file tells it to continue.
     "patient": f'{_PREAMBLE}epoch 0 0.5\nsave\nwhile [ ! -e "$TRIAL_MODELS/../go" ]; do sleep 0.1; done\nepoch 1 0.8\n',
     # Has reached something, but not left it.
     "unsaved": f"{_PREAMBLE}epoch 0 0.5\nsleep 60\n",

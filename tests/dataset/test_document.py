@@ -1,4 +1,4 @@
-"""``dataset.json``: round trip, refusals in clear words, and the schema that lies beside it."""
+"""``dataset.json``: round trip, refusals in clear words, and the schema that is beside it."""
 
 import copy
 import hashlib

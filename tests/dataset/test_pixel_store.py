@@ -60,7 +60,7 @@ def open_in_process(cache: Path, *paths: Path) -> "subprocess.Popen[str]":
 
 
 def stores(cache: Path) -> list[str]:
-    """What lies in a cache directory besides locks and remembered checksums."""
+    """What is in a cache directory besides locks and remembered checksums."""
     return [name for name in os.listdir(cache) if not name.endswith(".lock") and not name.startswith("checksum-")]
 
 

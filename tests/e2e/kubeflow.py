@@ -108,7 +108,7 @@ class Kubeflow:
         self._client.terminate_run(run_id)
 
     def retry(self, run_id: str) -> None:
-        """Go on with a failed run, and wait until KFP has taken it up."""
+        """Continue with a failed run, and wait until KFP has taken it up."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

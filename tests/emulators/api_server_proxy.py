@@ -32,7 +32,7 @@ class Fault:
         after: How many such requests pass before.
         status: The answer's.
         reached: Set when the fault has happened.
-        release: Set it to let go on what waits.
+        release: Set it to let continue what waits.
     """
 
     kind: FaultKind

@@ -255,7 +255,7 @@ class CurveRun:
     def _interrupt(self, time: float) -> None:
         self._job.secondary = "Interrupted"
         self._job.interruptions += 1
-        self._job.write(time, "Spot interruption; training goes on from the checkpoint.")
+        self._job.write(time, "Spot interruption; training continues from the checkpoint.")
 
     def _complete(self, time: float) -> None:
         self._end(time, "Completed")

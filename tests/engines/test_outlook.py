@@ -49,7 +49,7 @@ ONE_EPOCH = [trial("running", 3.1, 3.1), trial("running", 2.0)]
         # The time limit is the smaller one; what is used of it counts.
         (outlook(limit=65), ONE_EPOCH, 5.0, ["would take about 3 min 6 s; the time limit ends the search in 1 min."]),
         (outlook(limit=600, ends=True), ONE_EPOCH, 5.0, ["take about 3 min 6 s; early stopping"]),
-        # A search that is gone on with has four trials fewer to go.
+        # A search that is continued with has four trials fewer to go.
         (
             outlook(),
             [*(trial("completed", 99, 3.1, ended=95.9) for _ in range(4)), *ONE_EPOCH],

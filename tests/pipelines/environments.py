@@ -1,4 +1,4 @@
-"""Environments that stand for container images: an own folder over packages that lie elsewhere."""
+"""Environments that stand for container images: an own folder over packages that are elsewhere."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Recurring runs and caching on the stand-in for KFP's backend: what runs anew, what does not, and where."""
+"""Recurring runs and caching on the stand-in for KFP's backend: what runs again, what does not, and where."""
 
 import time
 from collections.abc import Iterator

@@ -59,7 +59,7 @@ EXPECTED = {
         ),
     ],
     "split_below_class": [
-        Case(classes={"cat": 22, "dog": 22}, splits={"test": 12}, says=("the splits lie below the classes",)),
+        Case(classes={"cat": 22, "dog": 22}, splits={"test": 12}, says=("the splits are below the classes",)),
         Case(asked={"classes_from": "top"}, classes={"cat": 22, "dog": 22}),
     ],
     "split_val_extra_class": [
@@ -142,7 +142,7 @@ EXPECTED = {
     ],
     "f_symlink_alias": [Case(classes=CAT_DOG, says=("kitten: the folder was already visited", "cat"))],
     "folder_synology": [Case(classes={"cat": 16, "dog": 16}, says=("photos/cat/@eaDir: thumbnails",))],
-    "zip_deflate64": [Case("input/d64.zip", error=("dataset", "Deflate64", "make the archive anew"))],
+    "zip_deflate64": [Case("input/d64.zip", error=("dataset", "Deflate64", "make the archive again"))],
     "zip_repo_with_docs": [
         Case("input/repo.zip", {"cat": 16, "dog": 16}, says=("repo-main/docs: 3 images", "beside the class folders")),
     ],

@@ -56,8 +56,8 @@ def lying_zip(folder: Path) -> Path:
     with make_zip(folder / "x.zip", GOOD) as archive:
         archive.writestr("cat/bomb.jpg", bytes(5 << 20))
     data = (folder / "x.zip").read_bytes()
-    lie = data.replace(struct.pack("<I", 5 << 20), struct.pack("<I", 10))
-    (folder / "x.zip").write_bytes(lie)
+    are = data.replace(struct.pack("<I", 5 << 20), struct.pack("<I", 10))
+    (folder / "x.zip").write_bytes(are)
     return folder / "x.zip"
 
 

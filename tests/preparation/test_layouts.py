@@ -177,7 +177,7 @@ def test_two_readings_are_asked_about(tmp_path: Path, names: list[str], texts: l
 
 
 def test_table_that_contradicts_the_folders_is_asked_about(tmp_path: Path) -> None:
-    """As where images lie in parts, and a table beside them has the labels."""
+    """As where images are stored in parts, and a table beside them has the labels."""
     write(tmp_path / "data", "part_1/a.jpg", "part_1/b.jpg", "part_2/c.jpg", "part_2/d.jpg")
     table = tmp_path / "data/HAM.csv"
     table.write_text("lesion,image_id,dx\nx,a,nv\nx,b,mel\ny,c,nv\ny,d,mel\n")
@@ -323,7 +323,7 @@ TABLES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         {"a": "ant|zebra", "b": "ant"},
     ),
     "upper case in files' names": ("t.csv", "path,label\nA.JPG,cat\nB.JPG,dog\n", {}, {"a": "cat", "b": "dog"}),
-    "addresses of files that lie here": (
+    "addresses of files that are here": (
         "t.csv",
         "url,label\nhttps://x.y/z/a.jpg?w=3,cat\nhttps://x.y/z/b.jpg?w=3,dog\n",
         {},

@@ -27,7 +27,7 @@ def test_prepared_data_set_is_taken_over_byte_for_byte(prepared: Path, tmp_path:
     dataset = prepare_dataset(str(prepared), tmp_path / "again", progress=lines.append)
     assert files_of(tmp_path / "again") == files_of(prepared)
     assert dataset.fingerprint == Dataset.load(prepared).fingerprint
-    assert any("taken over as they are" in line for line in lines)
+    assert any("used as they are" in line for line in lines)
 
 
 def test_data_set_that_was_taken_over_is_recognised_the_next_time(prepared: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_folder_layouts(tmp_path: Path, names: list[str], expected: set[tuple[st
 
 def test_image_outside_of_class_folders_is_left_out(tmp_path: Path) -> None:
     images = read(write(tmp_path / "data", "cover.jpg", "photos/cat/1.jpg", "photos/dog/2.jpg"), tmp_path)
-    assert [(item.image, item.reason) for item in images.skipped] == [("cover.jpg", "lies in no class folder")]
+    assert [(item.image, item.reason) for item in images.skipped] == [("cover.jpg", "is in no class folder")]
     assert len(images.references) == 2
 
 
@@ -238,7 +238,7 @@ def test_records_with_several_labels(tmp_path: Path) -> None:
         (lambda path: None, "is not there; give a folder of class folders"),
         (lambda path: path.mkdir(), "holds no images; give a folder"),
         (lambda path: write(path, "cat/1.jpg"), "has 1 class"),
-        (lambda path: write(path, "1.jpg", "2.jpg"), "lie in no class folders"),
+        (lambda path: write(path, "1.jpg", "2.jpg"), "are in no class folders"),
     ],
 )
 def test_unusable_folders(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:

@@ -81,7 +81,7 @@ def test_result_stands_on_top() -> None:
     text = read(**documents).text
     accuracy = f"{documents['evaluation']['accuracy'] * 100:.1f} %"
     assert text.index(f"{accuracy} accuracy on test images") < text.index("Best hyperparameters")
-    assert "With 95 % confidence the true accuracy lies between" in text
+    assert "With 95 % confidence the true accuracy is between" in text
     for part in ("Go ", "What it cost", "History", "What mattered", "All trials at once", "Learning curves"):
         assert part in text
     for part in ("Confusion", "Most confidently wrong", "Calibration"):

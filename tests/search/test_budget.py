@@ -27,7 +27,7 @@ def trials(*objectives: float | None) -> tuple[Trial, ...]:
 
 ENDINGS = [
     ("nothing yet", Budget(), (), 0, None),
-    ("goes on", Budget(max_trials=3), trials(0.5, 0.6), 10, None),
+    ("continues", Budget(max_trials=3), trials(0.5, 0.6), 10, None),
     ("trials done", Budget(max_trials=2), trials(0.5, 0.6), 10, "all 2 trials are done"),
     ("time", Budget(max_seconds=60), trials(0.5), 61, "time limit of 1 min"),
     ("target", Budget(target_objective=0.6), trials(0.5, 0.6), 1, "target 0.6 is reached"),

@@ -51,7 +51,7 @@ def test_what_the_catalogue_refuses_is_told(folder: Path, file: str, written: st
 
 def test_a_category_that_the_catalogue_does_not_have_is_told(folder: Path) -> None:
     other = folder.parent.rename(folder.parents[1] / "images") / folder.name
-    assert "lies in images" in "\n".join(find_problems(other))
+    assert "is in images" in "\n".join(find_problems(other))
 
 
 @pytest.mark.parametrize("file", ["OWNERS", "README.md", "example_pipelines.py", "tests/test_component.py"])

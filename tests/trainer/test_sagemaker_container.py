@@ -94,7 +94,7 @@ def test_the_container_trains_by_sagemakers_contract(
     assert load_model(root / "model").image_shape == (1, 8, 8)
     assert not (root / "output" / "failure").exists()
 
-    # The model channel: another training goes on from there.
+    # The model channel: another training continues from there.
     further = contract(tmp_path / "further", records)
     (further / "input" / "data" / "model").symlink_to(root / "model")
     assert sagemaker_container.train_in(further) == 0

@@ -314,7 +314,7 @@ def test_larger_images_are_cropped(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "images too small": ({"image_shape": (1, 16, 16)}, "stored as 1,8,8, from which image_shape 1,16,16 cannot be cut"),
     "other channels": ({"image_shape": (3, 8, 8)}, "stored as 1,8,8"),
-    "labels above num_classes": ({"num_classes": 5}, "lie between 0 and 9, num_classes 5 allows 0 to 4"),
+    "labels above num_classes": ({"num_classes": 5}, "are between 0 and 9, num_classes 5 allows 0 to 4"),
     "one label each for multi_label": ({"multi_label": True}, "multi_label needs 10 numbers"),
     "batch larger than the images": (
         {"num_training_samples": 2000, "mini_batch_size": 1000},

@@ -5,7 +5,7 @@ from kfp import dsl
 
 @dsl.pipeline  # type: ignore[untyped-decorator]
 def model_evaluation_example(images: str = "s3://my-bucket/images") -> None:
-    """Search, and go on only with a model that is good enough."""
+    """Search, and continue only with a model that is good enough."""
     from kfp_image_tuning.components.data_processing.data_preparation import data_preparation
     from kfp_image_tuning.components.evaluation.model_evaluation import model_evaluation
     from kfp_image_tuning.components.training.local_tuning import local_tuning

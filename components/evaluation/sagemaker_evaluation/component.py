@@ -47,7 +47,7 @@ def sagemaker_evaluation(
             offline (the same network in this pod or on this machine).
         instance_type: Machine of the transform job; a processor is enough.
         role: ARN of the execution role that the transform job assumes; offline: none is needed.
-        bucket: Where images and predictions lie in S3: my-bucket, or s3://my-bucket/folder.
+        bucket: Where images and predictions are stored in S3: my-bucket, or s3://my-bucket/folder.
         region: AWS region; empty: that of the tuning job.
         run: Identity of the run: the same one finds its own transform job again; empty: Kubeflow's.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this

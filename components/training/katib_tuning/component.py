@@ -51,8 +51,8 @@ def katib_tuning(
 ) -> NamedTuple("Outputs", [("best_objective", float), ("best_hyperparameters", dict), ("best_trial", str)]):  # type: ignore[valid-type]
     """Search the hyperparameters of an image classifier with Katib: every trial is a pod of the cluster.
 
-    A pod that is started again takes up the Experiments that it has started before; one that is told to end deletes
-    them. What trials have reached lies beside their models, so that a task that is repeated trains nothing twice.
+    A pod that is started again attaches to the Experiments that it has started before; one that is told to end deletes
+    them. What trials have reached is beside their models, so that a task that is repeated trains nothing twice.
     Resources, tolerations, node selector, affinity, environment and volumes that are set on this task are the
     trials'.
 
@@ -70,7 +70,8 @@ def katib_tuning(
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
         initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
-            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts from scratch;
+            empty: none.
         max_trials: Trials in all.
         parallel_trials: Trials at a time; 0: as many as the engine has room for.
         max_seconds: Wall time of the search, in seconds; 0: no limit.

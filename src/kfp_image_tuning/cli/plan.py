@@ -19,7 +19,7 @@ warned of. With --data DIR of a prepared data set (kfp-image-tuning prepare, or 
 complete; images on this machine are prepared for it first. Without, it shows what does not depend on the images.
 
 With --engine katib or sagemaker: the very documents that would be sent, on standard output, checked by that engine's
-own rules; what a reader should know goes to standard error. The data set may also lie where trials read it:
+own rules; what a reader should know goes to standard error. The data set may also be where trials read it:
 
   kfp-image-tuning plan --engine katib --data pvc://images/dataset \\
       --gpus 1 --max-trials 40 > experiment.yaml

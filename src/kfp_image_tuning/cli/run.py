@@ -21,7 +21,7 @@ Run the whole pipeline: prepare the images, search hyperparameters, evaluate the
 The output folder then holds dataset/, result.json, model/, evaluation.json and report.html. Trials train on this
 machine, or with --engine as pods of a cluster or as training jobs on SageMaker, which this command starts and follows.
 
-A run that was stopped or killed goes on with: kfp-image-tuning run --resume --output DIR
+A run that was stopped or killed continues with: kfp-image-tuning run --resume --output DIR
 """
 
 GATE_EXIT_CODE = 3
@@ -48,7 +48,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run in DIR; options that are not given again stay as they were",
+        help="continue with the run in DIR; options that are not given again stay as they were",
     )
     pipeline_options.add_options(parser, *SEARCH, ImageOptions, GateOptions)
     pipeline_options.add_engine_options(parser)
@@ -71,7 +71,7 @@ def execute(arguments: argparse.Namespace) -> Outcome:
 
 
 def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> Outcome:
-    """Run the pipeline in a folder, or go on with it, and say what came of it.
+    """Run the pipeline in a folder, or continue with it, and say what came of it.
 
     Args:
         directory: The run's folder.
@@ -94,7 +94,7 @@ def run_and_tell(directory: "RunDirectory", options: Mapping[str, Any]) -> Outco
         parameters = pipeline_options.to_parameters(complete) | _data_in_place(complete)
         outputs = run_pipeline(directory, pipeline_options.engine_of(complete), parameters)
     except RunStopped as stop:
-        return Outcome({"resume_command": go_on}, 128 + stop.number, ("stopped", f"Stopped. Go on with: {go_on}"))
+        return Outcome({"resume_command": go_on}, 128 + stop.number, ("stopped", f"Stopped. Continue with: {go_on}"))
     except RunError:
         # What was asked for did not work: a later --resume must not ask for it again.
         if earlier is not None:
@@ -136,7 +136,7 @@ def _check(options: Mapping[str, Any]) -> dict[str, Any]:
     if _holds_secret(complete.get("initial_model", "")):
         raise ParameterError("--initial-model: holds credentials, which no run keeps; give them as variables")
     parameters = pipeline_options.to_parameters(complete) | _data_on_volume(complete)
-    # What lies ready in a store is looked for later; trials may read it there.
+    # What is ready in a store is looked for later; trials may read it there.
     wrong = [
         str(problem)
         for problem in find_problems(pipeline_options.engine_of(options), parameters, in_pod=False)
@@ -164,7 +164,7 @@ def _data_in_place(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _data_on_volume(options: Mapping[str, Any]) -> dict[str, str]:
-    """Where trials and this machine see data on a volume claim; nothing if they lie elsewhere."""
+    """Where trials and this machine see data on a volume claim; nothing if they are elsewhere."""
     from kfp_image_tuning.cli.volume_data import seen_here, storage_of
     from kfp_image_tuning.core.volume_claims import is_on_claim
     from kfp_image_tuning.preparation.sources.prepared_source import find_prepared

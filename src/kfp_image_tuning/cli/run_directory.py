@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, who works in it, and the description that a resumed run reads.
+"""The folder of a run: what is where, who works in it, and the description that a resumed run reads.
 
 DIR/
   dataset/          the prepared data set
@@ -41,10 +41,10 @@ _RESULTS: Mapping[str, str] = {
 
 
 class RunDirectoryError(ImageTuningError):
-    """A folder that a run cannot be started or gone on with in."""
+    """A folder that a run cannot be started or resumed in."""
 
     code = "run-directory"
-    way_out = "Give another folder, or `--resume` to go on with the run that is in it."
+    way_out = "Give another folder, or `--resume` to continue with the run that is in it."
 
 
 class RunDirectory:
@@ -75,7 +75,9 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path}: is a file; give a new folder as output")
         if self.path.exists() and any(self.path.iterdir()):
             way_out = (
-                "give --resume to go on with the run in it, or another folder" if self.is_run else "give a new folder"
+                "give --resume to continue with the run in it, or another folder"
+                if self.is_run
+                else "give a new folder"
             )
             raise RunDirectoryError(f"{self.path}: is not empty; {way_out}")
 
@@ -110,7 +112,7 @@ class RunDirectory:
 
     def _load(self) -> dict[str, Any]:
         if not self.is_run:
-            raise RunDirectoryError(f"{self.path}: holds no run to go on with; start one without --resume")
+            raise RunDirectoryError(f"{self.path}: holds no run to continue with; start one without --resume")
         document = read_json(self._description)
         version = document.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -133,7 +135,7 @@ class RunDirectory:
             A file descriptor: the folder is locked as long as any process has it open.
 
         Raises:
-            RunDirectoryError: If another run goes on working here.
+            RunDirectoryError: If another run continues working here.
         """
         self.work.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.work / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -159,7 +161,7 @@ class RunDirectory:
         shutil.rmtree(self.pipeline_root, ignore_errors=True)
 
     def forget_if_empty(self) -> None:
-        """Leave nothing of a run that came to nothing, so that the next one need not be told to go on with it."""
+        """Leave nothing of a run that came to nothing, so that the next one need not be told to continue with it."""
         if self.dataset.exists() or self.result.exists():
             return
         shutil.rmtree(self.work, ignore_errors=True)
@@ -195,7 +197,7 @@ class RunDirectory:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename within the folder, so that nothing lies on the disk twice."""
+    """Rename within the folder, so that nothing is on the disk twice."""
     if target.is_dir():
         shutil.rmtree(target)
     os.replace(source, target)

@@ -9,7 +9,7 @@ from kfp_image_tuning.engines.katib.request.locations import Location
 
 
 def storage_of(data: str, options: Mapping[str, Any]) -> str:
-    """The folder for models, ``--storage``; without, that in which the data lies.
+    """The folder for models, ``--storage``; without, that in which the data is.
 
     Raises:
         ParameterError: If the data's address has another form.
@@ -44,7 +44,7 @@ def seen_here(data: str, options: Mapping[str, Any]) -> Path:
     inside = f"{place.uri}/".removeprefix(f"{storage.uri}/")
     if not storage.is_volume or inside == f"{place.uri}/":
         raise ParameterError(
-            f"--data: {place.uri} does not lie in {storage.uri}, whose folder here is {mount}; give a --storage on the "
+            f"--data: {place.uri} is not in {storage.uri}, whose folder here is {mount}; give a --storage on the "
             f"same claim that holds it, such as {place.parent.uri}"
         )
     folder = Path(mount).expanduser() / inside.strip("/")

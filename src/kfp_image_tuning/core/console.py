@@ -55,7 +55,7 @@ class Console:
     def line(self, text: str) -> None:
         """Show a line; where its reader has gone, it and all later ones are dropped.
 
-        KFP's launcher, which reads a step's output, dies when a run is terminated. The step goes on for a moment, in
+        KFP's launcher, which reads a step's output, dies when a run is terminated. The step continues for a moment, in
         which it has better things to do than to fail at a line of progress.
         """
         try:

@@ -1,4 +1,4 @@
-"""Checks a JSON document against the JSON Schema that lies beside its module.
+"""Checks a JSON document against the JSON Schema that is beside its module.
 
 The schema is the one place where the document's form is written down; this is the part of JSON Schema 2020-12 that our
 documents need, so that reading one needs no further package. `tests/dataset/test_document.py` compares it with the

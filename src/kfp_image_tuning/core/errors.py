@@ -14,7 +14,7 @@ from kfp_image_tuning.core.console import printable
 
 
 class ImageTuningError(Exception):
-    """Something the user can mend.
+    """Something the user can fix.
 
     Attributes:
         code: What kind of error it is, in lower case with dashes; declared once in each class.
@@ -81,7 +81,7 @@ class DatasetError(ImageTuningError):
 
     code = "dataset"
     way_out = (
-        "Check the address and what lies there: a folder with one folder for each class, an archive of one, a table, "
+        "Check the address and what is there: a folder with one folder for each class, an archive of one, a table, "
         "or a prepared data set. A damaged data set is prepared again with `kfp-image-tuning prepare`."
     )
 
@@ -105,8 +105,7 @@ class EngineError(ImageTuningError):
 
     code = "engine"
     way_out = (
-        "Mend what the cluster or the service complains of, then run the same again: a search that has begun is taken "
-        "up."
+        "Fix what the cluster or the service complains of, then run the same again: a search that has begun is resumed."
     )
 
 

@@ -1,7 +1,7 @@
 """Where pods find our own code: the ConfigMap of a namespace, its mount, and the command that puts it there.
 
-One ConfigMap for each version, so that pipelines compiled with another one go on running. Making and installing it is
-the matter of ``delivery``.
+One ConfigMap for each version, so that pipelines compiled with another one continue running. Making and installing it
+is the matter of ``delivery``.
 """
 
 import re

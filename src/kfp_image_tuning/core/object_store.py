@@ -117,7 +117,7 @@ class StorePlace:
             obstore.put(self.store, self.below(name), content)
 
     def holds(self, names: Sequence[str]) -> bool:
-        """Whether all of some files lie in this folder.
+        """Whether all of some files are in this folder.
 
         Raises:
             StoreError: If the store cannot be read, or has no such bucket.

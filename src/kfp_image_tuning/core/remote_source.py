@@ -94,7 +94,7 @@ class RemoteSource:
         """The object that a CSV at this place calls ``relative``.
 
         Raises:
-            DatasetError: If it lies outside of the CSV's folder.
+            DatasetError: If it is outside of the CSV's folder.
         """
         path = posixpath.normpath(relative)
         if path.startswith(("/", "../")) or path == ".." or "://" in relative:

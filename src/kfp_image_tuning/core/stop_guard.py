@@ -91,7 +91,7 @@ class StopGuard:
         self._spawn()
 
     def renew(self, *, at_once: bool = False) -> None:
-        """Make the request anew when it gets old; call it every few seconds."""
+        """Make the request again when it gets old; call it every few seconds."""
         if self._request is None or (time.monotonic() < self._next_renewal and not at_once):
             return
         self._request = self._prepare()
@@ -160,7 +160,7 @@ class StopGuard:
         self._hand_over()
         if threading.current_thread() is threading.main_thread():
             earlier = signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
-            # Also for an engine that an error ends: the interpreter must not go on writing to a guard that is gone.
+            # Also for an engine that an error ends: the interpreter must not continue writing to a guard that is gone.
             self._release = weakref.finalize(self, _listen_no_more, earlier)
 
     def _hand_over(self) -> None:

@@ -156,7 +156,7 @@ def _from_launcher_config(text: str, scheme: str, bucket: str) -> StoreAddress |
         credentials |= dict(credentials.get("secretRef") or {})
     except (yaml.YAMLError, TypeError, ValueError, AttributeError):
         raise StoreError(
-            f"{LAUNCHER_VARIABLE}: is not what the ConfigMap kfp-launcher has under providers; mend that ConfigMap"
+            f"{LAUNCHER_VARIABLE}: is not what the ConfigMap kfp-launcher has under providers; fix that ConfigMap"
         ) from None
     if not settings:
         return None

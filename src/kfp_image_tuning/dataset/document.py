@@ -72,7 +72,7 @@ class Split:
 
     @property
     def record_paths(self) -> tuple[Path, ...]:
-        """Where the record files lie."""
+        """Where the record files are."""
         return tuple(self.directory / shard.record for shard in self.shards)
 
     def to_dict(self) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def read_image_header(data: bytes) -> ImageHeader:
 
     Args:
         data: The encoded image. Its first half a megabyte is enough, except for WebP, and for TIFF, whose directory may
-            lie at the end.
+            are at the end.
 
     Raises:
         DatasetError: If it is not an image of a known format, or larger than `MAXIMUM_PIXELS`.
@@ -165,7 +165,7 @@ def _jpeg_header(data: bytes) -> ImageHeader | None:
     except ValueError:
         return None
     orientation = 1
-    # Metadata lie before the pixels, which begin with this marker (as do those of a preview inside Exif data).
+    # Metadata are before the pixels, which begin with this marker (as do those of a preview inside Exif data).
     pixels_start = data.find(b"\xff\xda")
     if _may_be_turned(data, pixels_start if pixels_start >= 0 else len(data)):
         with _open(data) as image:

@@ -46,7 +46,7 @@ class PixelStore:
         images: uint8 ``[N, H, W, C]``, mapped read-only.
         labels: Class numbers, int64 ``[N]``; or one value for each class, float32 ``[N, L]``.
         identifiers: The records' identifiers, uint64 ``[N]``.
-        directory: Where the arrays lie.
+        directory: Where the arrays are.
     """
 
     images: NDArray[np.uint8]

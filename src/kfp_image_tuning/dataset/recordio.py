@@ -208,7 +208,7 @@ class RecordReader:
         return _MAGIC_BYTES.join(parts), following
 
     def _part(self, offset: int, first: bool) -> tuple[int, slice, int]:
-        """Check one part's header; return its kind, where its payload lies, and the offset after it."""
+        """Check one part's header; return its kind, where its payload is, and the offset after it."""
         start = offset + _PART_HEADER.size
         if offset < 0 or start > self._size:
             raise self._damaged(

@@ -30,7 +30,7 @@ class ArchiveError(ImageTuningError):
     """An archive that cannot be made."""
 
     code = "archive"
-    way_out = "Install this release anew, or use a delivery that needs no ConfigMap: `compile --package` or `--image`."
+    way_out = "Install this release again, or use a delivery that needs no ConfigMap: `compile --package` or `--image`."
 
 
 def collect_files() -> dict[str, bytes]:

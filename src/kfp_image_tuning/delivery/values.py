@@ -53,7 +53,7 @@ class EmptyFolder:
     Attributes:
         mount_path: Folder at which the step sees it.
         size: Limit, such as 20Gi; a pod that writes more is evicted. Empty: none.
-        in_memory: Whether it lies in memory, which counts towards the step's memory.
+        in_memory: Whether it is in memory, which counts towards the step's memory.
     """
 
     mount_path: str
@@ -131,7 +131,7 @@ class StepSettings:
         image_pull_policy: When the image is pulled; null: as Kubernetes decides.
         timeout_seconds: How long the pod may run; then it fails. Null: no limit.
         retries: How often a failed step is started again; null: as the backend has it.
-        cache: Whether a result of an earlier run with the same inputs is taken over; null: as the pipeline has it.
+        cache: Whether a result of an earlier run with the same inputs is reused; null: as the pipeline has it.
         security_context: Who the process is.
     """
 

@@ -22,7 +22,7 @@ def find_broken_settings(values: Values) -> Iterator[str]:
             yield from (f"{place}.{problem}" for problem in problems(settings))
     for name in ("preflight", "search", "evaluate"):
         if getattr(values.steps, name).cache:
-            yield f"steps.{name}.cache: this step is never taken over from an earlier run; leave it out"
+            yield f"steps.{name}.cache: this step is never reused from an earlier run; leave it out"
 
 
 def _sources(settings: StepSettings) -> Iterator[str]:

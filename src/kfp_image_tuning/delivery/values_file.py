@@ -43,7 +43,7 @@ def read_values(path: Path) -> Values:
     except OSError as error:
         raise CompilationError(f"{path}: cannot be read ({error.strerror}); give a YAML file") from None
     except UnicodeDecodeError:
-        raise CompilationError(f"{path}: is no text in UTF-8; give a YAML file") from None
+        raise CompilationError(f"{path}: is not UTF-8 text; give a YAML file") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise CompilationError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
     return values_from(document if document is not None else {}, str(path))

@@ -1,8 +1,8 @@
 """How large the object of a run grows that Kubeflow keeps in the cluster, known before anything is uploaded.
 
 KFP makes an Argo Workflow of each run, and copies the description of every step into it again and again while the run
-goes on: once into its arguments, then into the inputs and outputs of the nodes of the step's driver and pod, twice each
-with Argo's default retries. Argo takes 1 MiB; when the nodes take more, it compresses them first. A run that grows
+continues: once into its arguments, then into the inputs and outputs of the nodes of the step's driver and pod, twice
+each with Argo's default retries. Argo takes 1 MiB; when the nodes take more, it compresses them first. A run that grows
 beyond that fails in the middle, and says nothing of the reason.
 """
 

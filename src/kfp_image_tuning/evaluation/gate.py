@@ -1,4 +1,4 @@
-"""The gate: is this model good enough to go on with, and better than the one before?
+"""The gate: is this model good enough to continue with, and better than the one before?
 
 "Better" means better by more than noise. Where both evaluations looked at the same images, the answers are compared
 image by image (McNemar's exact test; with several labels an image, a test of the mean difference); otherwise the two

@@ -18,7 +18,7 @@ CALIBRATION_BINS = 15
 TOP_K = 5
 ROC_POINTS = 200
 _SMALLEST = float(np.finfo(np.float32).eps)
-"""Probabilities are float32: what lies closer to 0 or 1 than this counts as this close in the log loss."""
+"""Probabilities are float32: what is closer to 0 or 1 than this counts as this close in the log loss."""
 
 Labels = NDArray[np.int64] | NDArray[np.bool_]
 Probabilities = NDArray[np.float32] | NDArray[np.float64]
@@ -96,7 +96,7 @@ class Scores:
 
     Attributes:
         accuracy: Fraction of right answers; with several labels, averaged over the classes.
-        accuracy_interval: Where the true accuracy lies.
+        accuracy_interval: Where the true accuracy is.
         exact_match: Fraction of images with every class right; equal to accuracy with one label an image.
         top_k: k of ``top_k_accuracy``; None where k would be 1 or an image has several labels.
         top_k_accuracy: Fraction of images whose class is among the k most probable.

@@ -16,7 +16,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the true accuracy lies.
+    """Where the true accuracy is.
 
     Attributes:
         low: Lower end, 0 to 1.
@@ -32,7 +32,7 @@ class Interval:
 
 
 def wilson_interval(right: int, images: int) -> Interval:
-    """Wilson's score interval for ``right`` of ``images``; close to nominal even near 0 and 1, where accuracies lie."""
+    """Wilson's score interval for ``right`` of ``images``; close to nominal even near 0 and 1, where accuracies are."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     fraction = right / images
     centre = (fraction + z * z / (2 * images)) / (1 + z * z / images)

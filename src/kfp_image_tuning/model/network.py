@@ -32,7 +32,7 @@ SMALL_STEM_HEIGHT = 32
 """Up to this height the first convolution is 3x3 with stride 1; above it, 7x7 with stride 2 and a max pooling."""
 
 LAST_LAYER = ("fc1.weight", "fc1.bias")
-"""What transfer learning starts anew; all else is taken over."""
+"""What transfer learning starts from scratch; all else is reused."""
 
 
 class ResNetV2(nn.Module):

@@ -181,7 +181,7 @@ class SearchOptions(Options):
     initial_model: str | None = option(
         None,
         help="model that every trial starts from: a folder or .tar.gz of one, a path or an s3://, gs:// or https:// "
-        "address; with use_pretrained_model 1 in the search space, its last layer starts anew",
+        "address; with use_pretrained_model 1 in the search space, its last layer starts from scratch",
         otherwise="none",
         metavar="MODEL",
         is_place=True,
@@ -229,7 +229,10 @@ class LocalOptions(Options):
         },
     )
     work_directory: str | None = option(
-        None, help=f"{_SURVIVES} goes on with the search; {_RUN_MARK}", otherwise="beside the run's artifacts", flag=""
+        None,
+        help=f"{_SURVIVES} continues with the search; {_RUN_MARK}",
+        otherwise="beside the run's artifacts",
+        flag="",
     )
 
 
@@ -314,7 +317,9 @@ class AccountOptions(Options):
     title: ClassVar[str] = "with --engine sagemaker: trials are training jobs in your AWS account"
 
     role: str = option(help="ARN of the execution role that training and transform jobs assume", metavar="ARN")
-    bucket: str = option(help="where data and models lie in S3: my-bucket, or s3://my-bucket/folder", metavar="BUCKET")
+    bucket: str = option(
+        help="where data and models are stored in S3: my-bucket, or s3://my-bucket/folder", metavar="BUCKET"
+    )
     region: str | None = option(
         None, help="AWS region, such as us-east-1", otherwise="from the environment (AWS_REGION)", metavar="REGION"
     )

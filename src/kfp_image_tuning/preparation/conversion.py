@@ -90,7 +90,7 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A converted image: where it lies, or why there is none.
+    """A converted image: where it is, or why there is none.
 
     Attributes:
         path: The worker's scratch file.
@@ -193,7 +193,7 @@ def _digest_quickly(pixels: Pixels) -> bytes:
 def _keep_freed_memory() -> None:
     """Have the C library keep the memory of one image for the next.
 
-    It would give it back to the kernel after every image and get it anew page by page, a tenth of the whole time.
+    It would give it back to the kernel after every image and get it again page by page, a tenth of the whole time.
     Other C libraries than glibc have no such option.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):

@@ -47,7 +47,7 @@ def prepare_dataset(
 ) -> Dataset:
     """Turn labelled images into training, validation and test sets in RecordIO.
 
-    A source that is a prepared data set with the wanted image shape is taken over as it is. A data set that was
+    A source that is a prepared data set with the wanted image shape is used as it is. A data set that was
     prepared at the output from the same source contents with the same settings is checked and returned as it is.
     Otherwise the new one appears there whole or not at all.
 

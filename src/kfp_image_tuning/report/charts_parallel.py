@@ -30,7 +30,7 @@ def parallel_coordinates(trials: Sequence[Trial], ranges: Mapping[str, Range]) -
     names = sorted(ranges, key=lambda name: (name != "optimizer", name in USED_BY_OPTIMIZER, name))
     objective = accuracy_axis([trial.objective or 0.0 for _, trial in scored])
     width = 2 * SIDE + SPACING * len(names)
-    # The worst first, so that good ones lie on top.
+    # The worst first, so that good ones are on top.
     scored.sort(key=lambda pair: pair[1].objective or 0.0)
     lines = []
     for rank, (number, trial) in enumerate(scored):

@@ -2,12 +2,12 @@
 
 A forest of small regression trees learns each trial's rank by accuracy from its hyperparameters, each at its place in
 its range (0 to 1 by the range's scaling). Ranks, since a few trials that diverged would drown every other difference.
-Then, among the trials that a tree has not seen, one hyperparameter's values are dealt out anew: the error that this
+Then, among the trials that a tree has not seen, one hyperparameter's values are dealt out again: the error that this
 adds is its importance (permutation importance, Breiman 2001).
 
 Conditional hyperparameters need care: that momentum is missing tells a tree that the optimizer is adam. Where one is
 inactive, each tree therefore sees a value drawn from the trials in which it is active, and its values are dealt out
-anew among those trials only.
+again among those trials only.
 
 The forest also says when to believe nothing: if it cannot predict trials that it has not seen, importances mean
 nothing.
@@ -76,7 +76,7 @@ def _column(trials: Sequence[Trial], name: str, values: Range) -> Numbers:
 
 
 def unit_position(values: Range, value: object) -> float:
-    """Where a value lies in its range, 0 to 1, choices by their number; NaN for what is not in it."""
+    """Where a value is in its range, 0 to 1, choices by their number; NaN for what is not in it."""
     if isinstance(values, CategoricalRange):
         if value not in values.values:
             return float("nan")

@@ -81,7 +81,7 @@ def _accuracy_card(result: TuningResult | None, evaluation: Evaluation) -> Marku
     sentences: list[Content] = [
         element(
             "p",
-            f"With 95 % confidence the true accuracy lies between {percent(interval['low'])} and "
+            f"With 95 % confidence the true accuracy is between {percent(interval['low'])} and "
             f"{percent(interval['high'])}, as measured on {count(evaluation['images'], 'image')} that no trial saw.",
         )
         if evaluation["split"] == "test"

@@ -28,7 +28,7 @@ STRATEGIES = {
     "bayesian": "bayesian: a model of what worked proposes the next trial",
     "random": "random: every trial by chance",
     "grid": "grid: every combination",
-    "hyperband": "hyperband: many cheap starts, of which the best go on",
+    "hyperband": "hyperband: many cheap starts, of which the best continue",
 }
 
 

@@ -63,7 +63,7 @@ class Budget:
         return max(3, self.max_trials // 4) if self.max_failed_trials is None else self.max_failed_trials
 
     def reason_to_stop(self, trials: Sequence[Trial], seconds: float) -> str | None:
-        """Why the search is over, or None while it may go on.
+        """Why the search is over, or None while it may continue.
 
         Args:
             trials: All trials so far, in the order of their start.

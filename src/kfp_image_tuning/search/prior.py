@@ -1,4 +1,4 @@
-"""The prior of a search: where good values usually lie within ranges that are wide.
+"""The prior of a search: where good values usually are within ranges that are wide.
 
 AWS's documented ranges are wide, and most of each is of no use: a learning rate of 1e-6 does not move, one of 0.5 makes
 adam diverge. A prior says where, optimizer by optimizer, to look first. It is part of the search, so that a plan shows

@@ -73,7 +73,7 @@ class ContinuousRange:
         return min(max(value, low), high)
 
     def to_unit(self, value: float) -> float:
-        """How far through the range ``value`` lies, 0 to 1; values outside are clipped."""
+        """How far through the range ``value`` is, 0 to 1; values outside are clipped."""
         low, high = self.minimum, self.maximum
         if low == high:
             return 0.0
@@ -127,7 +127,7 @@ class IntegerRange:
         return min(max(round(value), self.minimum), self.maximum)
 
     def to_unit(self, value: float) -> float:
-        """How far through the range ``value`` lies, 0 to 1; values outside are clipped."""
+        """How far through the range ``value`` is, 0 to 1; values outside are clipped."""
         low, high = self.minimum - 0.5, self.maximum + 0.5
         value = min(max(value, self.minimum), self.maximum)
         if self.scaling == "logarithmic":

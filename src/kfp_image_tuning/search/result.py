@@ -62,8 +62,8 @@ class Trial:
         started_at: Seconds since the epoch (Unix time, UTC).
         finished_at: Seconds since the epoch; None while it runs.
         failure_reason: One sentence, for failed trials.
-        model_uri: Where its model lies; None when it left none or it was not kept.
-        log_uri: Where its log lies.
+        model_uri: Where its model is; None when it left none or it was not kept.
+        log_uri: Where its log is.
         note: What else a reader should know, such as ``diverged in epoch 2``.
     """
 

@@ -19,7 +19,7 @@ from kfp_image_tuning.search.search_space import SearchSpace
 
 Strategy = Literal["bayesian", "random", "grid", "hyperband"]
 """Amazon SageMaker's names: a model of what worked (TPE on the local engine), chance, every combination, or many cheap
-starts of which the best go on (successive halving)."""
+starts of which the best continue (successive halving)."""
 
 PriorChoice = Literal["auto", "none"]
 """``auto``: what is known, where the strategy has a use for it and the user gave no range; ``none``: every range is
@@ -230,7 +230,7 @@ class Search:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the search without its budget: a search may go on with more trials or more time."""
+        """Identity of the search without its budget: a search may continue with more trials or more time."""
         document = {name: part for name, part in self.to_dict().items() if name != "budget"}
         return sha256_of(document)
 

@@ -235,7 +235,7 @@ class SearchSpace:
         return replace(self, ranges=narrowed, warnings=(*self.warnings, warning))
 
     def default_values(self, optimizer: str) -> dict[str, Any]:
-        """The algorithm's defaults for what is tuned with ``optimizer``, moved into the range if they lie outside."""
+        """The algorithm's defaults for what is tuned with ``optimizer``, moved into the range if they are outside."""
         values: dict[str, Any] = {}
         for name, values_range in self.active_ranges(optimizer).items():
             default = defaults().get(name)
@@ -313,7 +313,7 @@ def _default_scaling(name: str, bounds: Mapping[str, Any], current: Range | None
 
 
 def _range_problems(name: str, values: Range) -> list[str]:
-    """What of a range lies outside what the algorithm accepts."""
+    """What of a range is outside what the algorithm accepts."""
     if name not in RULES:
         return [f"{name}: is not a hyperparameter of the image classification algorithm"]
     ends = values.values if isinstance(values, CategoricalRange) else (values.minimum, values.maximum)
@@ -326,15 +326,15 @@ def _range_problems(name: str, values: Range) -> list[str]:
 
 
 def _fixed_warnings(name: str, value: Value) -> list[str]:
-    """Whether a fixed value lies outside AWS's recommendation."""
+    """Whether a fixed value is outside AWS's recommendation."""
     documented = DOCUMENTED_RANGES.get(name)
     if documented is None or documented.contains(value):
         return []
-    return [f"{name}: {value} lies outside the range that AWS recommends ({_describe(documented)})"]
+    return [f"{name}: {value} is outside the range that AWS recommends ({_describe(documented)})"]
 
 
 def _range_warnings(name: str, values: Range) -> list[str]:
-    """What of a range lies outside AWS's recommendation."""
+    """What of a range is outside AWS's recommendation."""
     documented = DOCUMENTED_RANGES.get(name)
     if documented is None:
         return [
@@ -346,6 +346,6 @@ def _range_warnings(name: str, values: Range) -> list[str]:
         return []
     listed = ", ".join(map(str, outside))
     return [
-        f"{name}: {listed} lies outside the range that AWS recommends ({_describe(documented)}); "
+        f"{name}: {listed} is outside the range that AWS recommends ({_describe(documented)}); "
         f"the algorithm accepts {RULES[name].describe()}"
     ]

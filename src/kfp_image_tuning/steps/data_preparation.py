@@ -14,7 +14,7 @@ from kfp_image_tuning.preparation.settings import read_image_shape, read_max_inv
 from kfp_image_tuning.preparation.sources.reading import Reading
 
 DATASET_FOLDER = "dataset"
-"""Where the data set lies in the work directory."""
+"""Where the data set is in the work directory."""
 
 CLASSES_SHOWN = 100
 """Metadata lives in a database that is not made for thousands of class names."""

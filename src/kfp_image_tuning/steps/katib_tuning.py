@@ -21,7 +21,7 @@ def launch(
     model: str,
     result: str,
 ) -> TuningOutcome:
-    """Run a search's Experiments, or take up those that this run has started before.
+    """Run a search's Experiments, or attach to those that this run has started before.
 
     Args:
         settings: What is searched and what it may cost.
@@ -50,6 +50,6 @@ def launch(
         plan,
         search_command(prepared, settings, config.to_repeat(), engine="katib"),
         result,
-        after_stop=lambda _: "its Experiments are deleted, and the same run goes on after the trials that have ended",
+        after_stop=lambda _: "its Experiments are deleted, and the same run continues after the trials that have ended",
     )
     return TuningOutcome.of(found)

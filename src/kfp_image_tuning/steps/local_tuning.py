@@ -20,7 +20,7 @@ from kfp_image_tuning.steps.tuning_run import run_plan
 from kfp_image_tuning.steps.tuning_settings import TuningSettings
 
 SEARCH_FOLDER = "search"
-"""Where the search's state lies in the work directory."""
+"""Where the search's state is in the work directory."""
 
 
 def launch(
@@ -38,7 +38,7 @@ def launch(
 
     Args:
         settings: What is searched and what it may cost.
-        options: What only this engine has. Without a work directory the search's state lies beside the run's artifacts.
+        options: What only this engine has. Without a work directory the search's state is beside the run's artifacts.
         dataset: Folder of the prepared data set.
         model: Folder that gets the best model.
         result: File that gets the result document.
@@ -72,12 +72,12 @@ def launch(
         engine = LocalEngine(Path(dataset), place / SEARCH_FOLDER, Path(model), start, name)
         way_on = "nothing of it was kept"
         if work_directory:
-            way_on = "start it again with the same work directory to go on"
+            way_on = "start it again with the same work directory to continue"
         elif kept is not None:
-            way_on = "a retry of the run goes on with what it had reached"
+            way_on = "a retry of the run continues with what it had reached"
 
         def forget_files(found: TuningResult) -> TuningResult:
-            """What lies in the temporary folder goes with it."""
+            """What is in the temporary folder goes with it."""
             trials = tuple(replace(trial, model_uri=None, log_uri=None) for trial in found.trials)
             found = replace(found, trials=trials)
             found.save(Path(result))

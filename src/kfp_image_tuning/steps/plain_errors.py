@@ -32,7 +32,7 @@ _SHORTENED = "\n… (the rest stands at the end of this step's log)"
 def plain_errors() -> Iterator[None]:
     """End the process with a framed message and exit code 1, whatever goes wrong within.
 
-    What users can mend is told without a traceback. Anything else is a defect of ours: its traceback comes first.
+    What users can fix is told without a traceback. Anything else is a defect of ours: its traceback comes first.
     """
     try:
         yield

@@ -25,7 +25,7 @@ CHANNEL_SPLITS = ("train", "validation")
 def launch(
     settings: TuningSettings, config: SageMakerConfig, *, dataset: str, model: str, result: str
 ) -> TuningOutcome:
-    """Run a tuning job, or take up the one that this run has started before.
+    """Run a tuning job, or attach to the one that this run has started before.
 
     Args:
         settings: What is searched and what it may cost.

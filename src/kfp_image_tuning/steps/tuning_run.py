@@ -26,7 +26,7 @@ def run_plan(
         plan: What it planned.
         command: What to type to run the same search again.
         result: File that gets the result document.
-        after_stop: What a search that was stopped leaves behind, and how it goes on.
+        after_stop: What a search that was stopped leaves behind, and how it continues.
         keep: Makes of the result what stays of it.
 
     Raises:

@@ -130,7 +130,7 @@ def warp_crop_and_flip(images: Tensor, height: int, width: int, generator: torch
     warps = _draw_warps(images, generator)
     tops, lefts, flips = _draw_crops(images, height, width, generator)
     _, full_height, full_width, _ = images.shape
-    # Where the pixels of the crop lie in the warped image, in coordinates from -1 to 1 along both sides.
+    # Where the pixels of the crop are in the warped image, in coordinates from -1 to 1 along both sides.
     crops = torch.zeros(len(images), 3, 3, device=images.device)
     crops[:, 0, 0] = (1 - 2 * flips.float()) * (width / full_width)
     crops[:, 0, 2] = (2 * lefts + width) / full_width - 1
@@ -169,7 +169,7 @@ def _draw_warps(images: Tensor, generator: torch.Generator) -> Tensor:
     # grid_sample asks where each target pixel comes from, in coordinates from -1 to 1 along both sides.
     inverse = torch.linalg.inv(forward)
     sides = torch.tensor([width, height], device=device, dtype=torch.float32)
-    # Its centre lies between the pixels where both sides are even; MXNet turns about the pixel right below.
+    # Its centre is between the pixels where both sides are even; MXNet turns about the pixel right below.
     offset = (0.5 - inverse.sum(dim=-1) * 0.5) * 2 / sides
     inverse = inverse * (sides[None, None, :] / sides[None, :, None])
     return torch.cat([inverse, offset[..., None]], dim=-1)
@@ -178,7 +178,7 @@ def _draw_warps(images: Tensor, generator: torch.Generator) -> Tensor:
 def _sample(images: Tensor, theta: Tensor, height: int, width: int) -> Tensor:
     """Images of the given size, each pixel of them interpolated where ``theta`` says that it comes from."""
     grid = F.affine_grid(theta, [len(images), 1, height, width], align_corners=False)
-    # Zeros are what lies outside: white becomes zero for the while.
+    # Zeros are what is outside: white becomes zero for the while.
     shifted = images.permute(0, 3, 1, 2).float() - FILL
     moved = F.grid_sample(shifted, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + FILL
     return moved.permute(0, 2, 3, 1).round_().clamp_(0, 255).to(torch.uint8)

@@ -121,5 +121,5 @@ def _label_problem(labels: NDArray[np.int64] | NDArray[np.float32], num_classes:
     if labels.ndim != 1:
         return f"one class for each image is needed, got the shape {labels.shape}; set multi_label to 1"
     if labels.min() < 0 or labels.max() >= num_classes:
-        return f"lie between {labels.min()} and {labels.max()}, num_classes {num_classes} allows 0 to {num_classes - 1}"
+        return f"are between {labels.min()} and {labels.max()}, num_classes {num_classes} allows 0 to {num_classes - 1}"
     return None

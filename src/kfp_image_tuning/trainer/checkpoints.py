@@ -1,4 +1,4 @@
-"""The state of a training on disk, so that it can be killed at any moment and goes on with the same bits.
+"""The state of a training on disk, so that it can be killed at any moment and continues with the same bits.
 
 ``epoch-0003`` in the checkpoint folder holds the state after epoch 3: ``model.safetensors`` and ``model.json`` (a
 whole model, as any other), ``optimizer.safetensors``, ``training.json`` and ``best/`` (the model of the best epoch so
@@ -163,7 +163,9 @@ class Checkpoints:
             for name in sorted(theirs.keys() | ours.keys())
             if theirs.get(name) != ours.get(name)
         ]
-        raise TrainingError(*problems, "a checkpoint goes on with its own trial only; choose another checkpoint folder")
+        raise TrainingError(
+            *problems, "a checkpoint continues with its own trial only; choose another checkpoint folder"
+        )
 
     def _saved(self) -> list[Path]:
         if not self._directory.is_dir():

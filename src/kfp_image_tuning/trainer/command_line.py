@@ -37,7 +37,7 @@ examples:
   python -m kfp_image_tuning.trainer --train photos --train-lst train.lst --validation photos \\
       --validation-lst validation.lst --hyperparameters hyperparameters.json --set resize=256 --model-dir model
 
-  # go on from a model with new data; with --set use_pretrained_model=1 only its last layer starts anew
+  # continue from a model with new data; with --set use_pretrained_model=1 only its last layer starts from scratch
   python -m kfp_image_tuning.trainer --dataset data --model-dir newer --initial-model model
 
   # on two GPUs (or two processes without one)
@@ -116,7 +116,7 @@ def training_parser() -> argparse.ArgumentParser:
         "--checkpoint-dir",
         type=Path,
         metavar="DIR",
-        help="keeps the training's state; the same command with the same folder goes on after a kill",
+        help="keeps the training's state; the same command with the same folder continues after a kill",
     )
     # Read by __main__, before PyTorch is there; here for the help.
     parser.add_argument(

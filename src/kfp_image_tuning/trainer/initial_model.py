@@ -30,7 +30,7 @@ class InitialModel:
         num_classes: Its outputs.
         image_shape: Channels, height, width.
         arrays: Weights and running statistics by MXNet's name.
-        preprocessing: What it expects of its pixels, and goes on to expect.
+        preprocessing: What it expects of its pixels, and continues to expect.
     """
 
     num_layers: int

@@ -8,7 +8,7 @@ Under ``/opt/ml`` (Amazon SageMaker developer guide, "How Amazon SageMaker AI Pr
 ``input/config/resourceconfig.json``    the machines that train together
 ``input/data/train``, ``…/validation``  the channels, in every form that the built-in algorithm takes, see
                                         `kfp_image_tuning.trainer.sagemaker_channels`
-``input/data/model``                    optional: a model to go on from, as folder or ``model.tar.gz``
+``input/data/model``                    optional: a model to continue from, as folder or ``model.tar.gz``
 ``checkpoints``                         optional: kept by SageMaker when a spot instance is taken away
 ``model``                               gets the model; SageMaker makes ``model.tar.gz`` of it
 ``output/failure``                      gets the reason of a failure, which the console shows

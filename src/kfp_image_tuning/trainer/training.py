@@ -1,6 +1,6 @@
 """One trial, from images and hyperparameters to the best epoch's model: the loop that all else in this package serves.
 
-    train → for each epoch: steps over shuffled batches → validation → report, best model, checkpoint → go on?
+    train → for each epoch: steps over shuffled batches → validation → report, best model, checkpoint → continue?
 
 Prints the built-in algorithm's log lines (``Epoch[3] Validation-accuracy=0.931200``). Given the same seed, a CPU and
 the same number of threads, a training gives the same bits again, whether or not it was interrupted and resumed.
@@ -69,7 +69,7 @@ def train(
         device: The GPU where there is one, if not given; otherwise the CPU.
         initial_model: A model to start from: with ``use_pretrained_model`` all but its last layer, else all of it.
         checkpoint_directory: Where the state of the training is kept, every ``checkpoint_frequency`` epochs (if not
-            set: the last epoch's). A training that finds a checkpoint of its own there goes on from it.
+            set: the last epoch's). A training that finds a checkpoint of its own there continues from it.
 
     Raises:
         TrainingError: If images, labels, classes or initial model do not fit the hyperparameters.
@@ -164,7 +164,7 @@ class _Trial:
         self.progress = Progress()
 
     def keep_checkpoints(self, directory: Path) -> None:
-        """Save checkpoints into a directory, and go on from the one that is there."""
+        """Save checkpoints into a directory, and continue from the one that is there."""
         self.checkpoints = Checkpoints(directory, self.hyperparameters, self.seed, self.images)
         found = self.checkpoints.load_last(self.network, self.optimizer, self.scaler, self.model_directory)
         self.processes.check_same(

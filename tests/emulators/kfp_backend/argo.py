@@ -1,7 +1,7 @@
 """Argo's part: the order of tasks, groups of tasks, loops, conditions, exit handlers, repeated pods, the writes.
 
 Recorded: an exit task's status; a skipped ``dsl.If`` is not a failure; a deleted pod comes again; after a write that
-the Workflow is too large for, the run is FAILED while its pods go on. From reading: tasks after a skipped one are
+the Workflow is too large for, the run is FAILED while its pods continue. From reading: tasks after a skipped one are
 skipped, and after a failed task nothing new starts in its group but exit tasks.
 """
 
@@ -242,7 +242,7 @@ class Controller:
         record.attempts.append(pod)
         outcome: list[Outcome] = []
         running = threading.Thread(target=lambda: outcome.append(pod.run()), daemon=True)
-        # Argo makes the pod first and writes then: the pod of a Workflow that became too large goes on.
+        # Argo makes the pod first and writes then: the pod of a Workflow that became too large continues.
         running.start()
         if self._run.stopping:
             pod.terminate()

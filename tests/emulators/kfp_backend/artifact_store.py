@@ -1,6 +1,6 @@
 """The namespace's artifact store: moto's S3 on the loopback, which knows its keys as the real one does.
 
-Recorded: the Service is ``seaweedfs``, its keys lie in the Secret ``mlpipeline-minio-artifact``. The port is a free one
+Recorded: the Service is ``seaweedfs``, its keys are in the Secret ``mlpipeline-minio-artifact``. The port is a free one
 instead of 9000, so that stand-ins run side by side. Signatures are not checked, access keys are.
 """
 
@@ -84,7 +84,7 @@ class ArtifactStore:
             self.client.upload_file(str(file), bucket, name)
 
     def get(self, uri: str, folder: Path) -> Path:
-        """Fetch what lies at an address into a folder; returns the file, or the folder of the files."""
+        """Fetch what is at an address into a folder; returns the file, or the folder of the files."""
         bucket, _, key = uri.split("://", 1)[1].partition("/")
         place = folder / key.rsplit("/", 1)[-1]
         found = self.keys(uri)

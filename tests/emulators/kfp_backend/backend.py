@@ -162,7 +162,7 @@ class Backend:
                 task.pod.terminate()
 
     def retry(self, run: Run) -> Run:
-        """Go on with an ended run: finished steps are kept."""
+        """Continue with an ended run: finished steps are kept."""
         for task in run.tasks:
             if task.state == "FAILED":
                 task.state = "PENDING"

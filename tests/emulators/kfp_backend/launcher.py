@@ -24,7 +24,7 @@ def say(line: str) -> None:
 
 
 def local_path(uri: str) -> Path:
-    """Where an artifact of an address lies in the pod."""
+    """Where an artifact of an address is in the pod."""
     scheme, _, rest = uri.partition("://")
     return Path(SCHEMES[scheme]) / rest
 

@@ -21,10 +21,10 @@ class Artifact:
     Attributes:
         number: Its id.
         name: Its output's name.
-        uri: Where it lies.
+        uri: Where it is.
         kind: Its type in the pipeline specification.
         metadata: As the step gave it.
-        session: How its store is reached, as JSON text; empty: it lies in none that the backend knows.
+        session: How its store is reached, as JSON text; empty: it is in none that the backend knows.
         passed_on: Whether it came through the inputs of a group of tasks.
     """
 

@@ -1,4 +1,4 @@
-"""ConfigMaps that pods of the backend find in a real namespace, read anew whenever a pod looks for one."""
+"""ConfigMaps that pods of the backend find in a real namespace, read again whenever a pod looks for one."""
 
 import base64
 from collections.abc import Iterator, Mapping

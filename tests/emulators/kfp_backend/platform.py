@@ -252,7 +252,7 @@ def environment_of(pod: PodDescription, namespace: Namespace, fields: Mapping[st
 
 
 def mounts_of(pod: PodDescription, namespace: Namespace, folder: Path) -> list[Document]:
-    """Folders that the pod sees: where they lie on this machine, and where it sees them.
+    """Folders that the pod sees: where they are on this machine, and where it sees them.
 
     Raises:
         NotStarted: If a volume does not exist.

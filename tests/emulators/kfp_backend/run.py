@@ -1,6 +1,6 @@
 """A run as KFP's API shows it: a state for the run and for each task, and no text.
 
-Recorded: ``error`` is null whatever happens; the reason lies in a step's log, and in the message of Argo's node if the
+Recorded: ``error`` is null whatever happens; the reason is in a step's log, and in the message of Argo's node if the
 step wrote to ``/dev/termination-log``; a terminated run is FAILED.
 """
 

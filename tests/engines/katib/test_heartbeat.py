@@ -31,7 +31,7 @@ CASES: list[tuple[str, Any, float | None]] = [
     ("trial starts when it is gone for minutes", lambda minute: beat(-600), 31),
     ("search is over and kept", lambda minute: beat(-10_000, is_over=True), None),
     ("there never was a launcher", lambda minute: None, None),
-    ("something else lies there", lambda minute: b"[]", None),
+    ("something else is there", lambda minute: b"[]", None),
     ("store does not answer", lambda minute: StoreError("is away"), None),
     ("store answers again", lambda minute: StoreError("is away") if minute < 50 else beat(0), 54),
 ]

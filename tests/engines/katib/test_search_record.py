@@ -179,7 +179,7 @@ def test_something_else_in_its_place_is_named(tmp_path: Path, content: str) -> N
     file = record_file_at("pvc://models", tmp_path)
     (tmp_path / "ic-1").mkdir()
     (tmp_path / "ic-1" / "search.json").write_text(content)
-    with pytest.raises(DocumentError, match=r"pvc://models/ic-1/search\.json: .*remove it to search anew"):
+    with pytest.raises(DocumentError, match=r"pvc://models/ic-1/search\.json: .*remove it to search again"):
         file.read()
 
 

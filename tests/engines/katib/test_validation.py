@@ -218,7 +218,7 @@ def test_all_violations_are_told_at_once() -> None:
         ({"trials": 5}, {"maxTrialCount": 5}, "above the 5 existing"),
         ({}, {"algorithm": {}}, "only parallelTrialCount"),
         ({"conditions": [{"type": "Succeeded", "status": "True", "reason": "ExperimentGoalReached"}]},
-         {"maxTrialCount": 30}, "can go on only if"),
+         {"maxTrialCount": 30}, "can continue only if"),
         ({"conditions": [{"type": "Succeeded", "status": "True", "reason": "ExperimentMaxTrialsReached"}]},
          {"maxTrialCount": 30, "resumePolicy": "LongRunning"}, ""),
     ],

@@ -1,4 +1,4 @@
-"""What a search has reached lies in the store of the run's artifacts, and a retried run goes on with it."""
+"""What a search has reached is in the store of the run's artifacts, and a retried run continues with it."""
 
 import json
 import subprocess
@@ -129,7 +129,7 @@ def test_what_is_not_whole_is_not_used(digits_dataset: Path, tmp_path: Path, cap
     capfd.readouterr()
     search_in_pod(digits_dataset, tmp_path, "second")
     said = capfd.readouterr().out
-    assert f"the search starts anew: {models[0]} is not what was stored" in said
+    assert f"the search starts from scratch: {models[0]} is not what was stored" in said
     times = [
         TuningResult.load(tmp_path / attempt / "result.json").trials[0].started_at for attempt in ("first", "second")
     ]
@@ -145,7 +145,7 @@ def test_a_store_that_is_away_is_told_once_and_does_not_matter(
     assert outcome.best_trial
     said = capfd.readouterr().out
     assert said.count("refuses the connection") == 2
-    assert "cannot be kept for a retry of the run; the search goes on" in said
+    assert "cannot be kept for a retry of the run; the search continues" in said
 
 
 def test_attempt_that_ended_before_its_first_checkpoint_leaves_its_journal_alone(

@@ -112,7 +112,7 @@ def test_a_different_search_is_refused_with_the_difference_and_the_way_out(
     with pytest.raises(EngineError) as refusal:
         Journal(tmp_path, make_search(**settings))
     assert difference in str(refusal.value)
-    assert "choose another work directory, or delete this one to start anew" in str(refusal.value)
+    assert "choose another work directory, or delete this one to start from scratch" in str(refusal.value)
 
 
 def test_a_search_that_starts_from_another_model_is_a_different_one(tmp_path: Path) -> None:

@@ -59,8 +59,8 @@ def test_missing_credentials_are_told_from_a_way_that_does_not_lead_there() -> N
 @pytest.mark.parametrize(
     ("options", "variables", "reason"),
     [
-        ({"endpoint_url": "nowhere"}, {}, "Invalid endpoint: nowhere; mend endpoint_url"),
-        ({}, {"AWS_PROFILE": "none"}, "The config profile .none. could not be found; mend .* AWS_PROFILE"),
+        ({"endpoint_url": "nowhere"}, {}, "Invalid endpoint: nowhere; fix endpoint_url"),
+        ({}, {"AWS_PROFILE": "none"}, "The config profile .none. could not be found; fix .* AWS_PROFILE"),
     ],
 )
 def test_broken_configuration_is_named(options: dict[str, Any], variables: dict[str, str], reason: str) -> None:

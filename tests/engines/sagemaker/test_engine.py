@@ -309,9 +309,9 @@ def test_follow_gives_up_only_after_its_patience_and_says_that_the_job_goes_on(
 
     def go_on() -> None:
         while len(waits) < 1000:
-            waits.append(backoff.next_pause(error, "The job goes on"))
+            waits.append(backoff.next_pause(error, "The job continues"))
 
-    with pytest.raises(EngineError, match=r"allow this action in the pod's IAM policy\. The job goes on"):
+    with pytest.raises(EngineError, match=r"allow this action in the pod's IAM policy\. The job continues"):
         go_on()
     assert waits[0] <= 1
     assert 3600 <= sum(waits) < 3600 + LONGEST_PAUSE

@@ -57,7 +57,7 @@ def storage(storage_url: str) -> Any:
 
 
 def upload(storage: Any, name: str, images: Images, folder: Path) -> None:
-    """Write a record file, and bring it and what lies beside it to S3."""
+    """Write a record file, and bring it and what is beside it to S3."""
     path = write_records(folder / name / f"{name}.rec", images)
     for file in path.parent.iterdir():
         storage.upload_file(str(file), "images", f"digits/{name}/{file.name}")

@@ -74,7 +74,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("secret", FLAT, {"env": {"DB_PASSWORD": "x"}}, r"DB_PASSWORD: looks like a secret"),
     ("environment", FLAT, {"env": {"1A": "x"}}, r"Environment key '1A'"),
     ("image elsewhere", FLAT, {"image": "811284229777.dkr.ecr.us-west-2.amazonaws.com/mine:1"},
-     r"lies in us-west-2, the training jobs run in us-east-1"),
+     r"is in us-west-2, the training jobs run in us-east-1"),
 ]  # fmt: skip
 
 

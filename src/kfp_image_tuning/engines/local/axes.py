@@ -12,7 +12,7 @@ from kfp_image_tuning.search.ranges import ContinuousRange, IntegerRange
 from kfp_image_tuning.search.search import Search
 
 OUTSIDE = 0.06
-"""Share of a coordinate that lies outside the prior's interval."""
+"""Share of a coordinate that is outside the prior's interval."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 Compared are only trials that have seen the same number of images.
 
-* At *rungs*, a half, a quarter, an eighth, … of a whole training (``hyperband``: a third, a ninth, …), a trial goes on
-  if it is among the best half (third) of all that got there: asynchronous successive halving (Li et al., 2020).
+* At *rungs*, a half, a quarter, an eighth, … of a whole training (``hyperband``: a third, a ninth, …), a trial goes
+  on if it is among the best half (third) of all that got there: asynchronous successive halving (Li et al., 2020).
 * At every other point of the first epoch a trial ends if it is *hopeless*: if it has learned less than half of what
   the median of the others had learned, above chance.
 
 In the first epoch the measure is accuracy on the images trained on so far. Each of them is new to the network, so this
 is an honest estimate; it costs nothing, and it knows no lag of running statistics, which makes validation jump about in
-the first epochs of a training. After later epochs a trial goes on if either its training or its best validation
+the first epochs of a training. After later epochs a trial continues if either its training or its best validation
 accuracy is among the best.
 
 The first trials to reach a point have nobody to be compared with and pass, so never all are ended.
@@ -34,7 +34,7 @@ PEERS = 2
 
 
 def find_reason_to_stop(search: Search, record: Record, records: Sequence[Record]) -> str | None:
-    """Why a trial that has just told of a point or an epoch should end; None: it goes on.
+    """Why a trial that has just told of a point or an epoch should end; None: it continues.
 
     Args:
         search: What is searched.

@@ -30,10 +30,10 @@ class LocalEngine:
 
     Args:
         dataset_directory: The prepared data set.
-        work_directory: Where the search keeps its state; the search that is already there goes on.
+        work_directory: Where the search keeps its state; the search that is already there continues.
         model_directory: Gets the best trial's model.
         initial_model: A model that every trial starts from.
-        initial_model_name: What a search that goes on knows it by; empty: its path.
+        initial_model_name: What a search that continues knows it by; empty: its path.
         machine: What there is to train on; None: what this machine has.
     """
 

@@ -1,6 +1,6 @@
 """What a local search has reached, in the store of the run's artifacts.
 
-A retried run, or the pod that Kubeflow makes after it lost one, goes on with it.
+A retried run, or the pod that Kubeflow makes after it lost one, continues with it.
 
 A thread looks at the search's folder. After each finished trial, and between them as often as it takes no more than a
 twentieth of the time, it uploads what is new: models of finished trials, checkpoints of running ones, and then, in one
@@ -93,7 +93,9 @@ class InterimResults:
         except (StoreError, OSError, *_DAMAGE) as error:
             shutil.rmtree(self._directory / "trials", ignore_errors=True)
             self._may_replace = not isinstance(error, StoreError)
-            self._show(f"Warning: what an earlier attempt has reached is not used; the search starts anew: {error}")
+            self._show(
+                f"Warning: what an earlier attempt has reached is not used; the search starts from scratch: {error}"
+            )
             return
         self._stored = files
         for best in self._directory.glob("trials/*/checkpoint/*/best"):
@@ -153,13 +155,13 @@ class InterimResults:
         try:
             self._upload(self._read_journal())
         except FileNotFoundError:
-            # The search goes on meanwhile: what was just replaced is seen next time.
+            # The search continues meanwhile: what was just replaced is seen next time.
             return False
         except Exception as error:
             if not self._has_failed:
                 self._show(
-                    "Warning: what this search reaches cannot be kept for a retry of the run; the search goes on, and "
-                    f"tries again: {error}"
+                    "Warning: what this search reaches cannot be kept for a retry of the run; the search continues, "
+                    f"and tries again: {error}"
                 )
             self._has_failed = True
             return False

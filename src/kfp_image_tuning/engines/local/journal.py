@@ -132,7 +132,8 @@ class Journal:
                 self.earlier_seconds = lines[-1]["seconds"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise DocumentError(
-                f"{self._path}: is damaged ({error}); choose another work directory, or delete this one to start anew"
+                f"{self._path}: is damaged ({error}); choose another work directory, or delete this one to "
+                "start from scratch"
             ) from None
         return bool(lines)
 
@@ -153,13 +154,13 @@ class Journal:
             ]
             raise EngineError(
                 f"{self._path.parent}: holds a different search ({'; '.join(changes[:4])}). Only the budget may change "
-                "when a search goes on: choose another work directory, or delete this one to start anew"
+                "when a search continues: choose another work directory, or delete this one to start from scratch"
             )
         self.started_at = header["started_at"]
 
 
 def read_records(journal: bytes) -> list[Record]:
-    """The trials of a journal that lies elsewhere; none of one that has no line yet.
+    """The trials of a journal that is elsewhere; none of one that has no line yet.
 
     Raises:
         ValueError: If it is of another version (or, as KeyError and the like, if it is damaged).

@@ -1,10 +1,10 @@
 """A search on this machine: a strategy suggests, warm worker processes train.
 
-    suggest ──▶ worker 1 ─┐ points and epochs ──▶ journal ──▶ goes on? ──▶ worker
+    suggest ──▶ worker 1 ─┐ points and epochs ──▶ journal ──▶ continues? ──▶ worker
             ──▶ worker 2 ─┘ the end           ──▶ journal ──▶ next suggestion
 
 The search's process decides everything and trains nothing. What happens goes to the journal first, so that a search
-that is killed goes on from there.
+that is killed continues from there.
 """
 
 import platform
@@ -61,10 +61,10 @@ class LocalSession:
         search: What is searched.
         devices: What trials train on, one at a time each.
         dataset_directory: The prepared data set.
-        work_directory: Where the search keeps its state; the search that is already there goes on.
+        work_directory: Where the search keeps its state; the search that is already there continues.
         model_directory: Gets the best trial's model.
         initial_model: A model that every trial starts from.
-        initial_model_name: What a search that goes on knows it by.
+        initial_model_name: What a search that continues knows it by.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class LocalSession:
             yield from self._close(run, status="stopped") if run.verdict == "stopped" else self._fail(run, heard.exit)
 
     def _answer(self, worker: Worker) -> None:
-        """Say whether the trial goes on."""
+        """Say whether the trial continues."""
         run = self._runs[worker]
         reason = find_reason_to_stop(self._search, run.record, self._journal.records)
         if self._stopping:
@@ -261,7 +261,7 @@ class LocalSession:
         elif reason is not None:
             self._tell_to_end(worker, "early_stopped", reason)
         else:
-            worker.send("go on")
+            worker.send("continue")
 
     def _tell_to_end(self, worker: Worker, verdict: TrialStatus, reason: str | None) -> None:
         run = self._runs[worker]

@@ -1,7 +1,7 @@
 """Which hyperparameters the next trial gets.
 
 Every suggestion is a function of the search, the trials so far and the trial's number: nothing is kept between two
-suggestions, so that a resumed search goes on exactly as it would have, and the same seed gives the same trials.
+suggestions, so that a resumed search continues exactly as it would have, and the same seed gives the same trials.
 
 * All strategies but ``grid`` begin with the algorithm's own defaults, once for each optimizer.
 * ``random`` and ``hyperband`` draw evenly along the axes of `axes.py`: ``random``, which has no prior, evenly over each

@@ -31,7 +31,7 @@ from kfp_image_tuning.search.hyperparameters import Hyperparameters
 from kfp_image_tuning.trainer.training import EpochReport, StepReport, TrainingResult, train
 
 POINT_STEPS = 20
-"""Every so many steps of the first epoch the search is asked whether to go on. A number of steps, not of seconds, so
+"""Every so many steps of the first epoch the search is asked whether to continue. A number of steps, not of seconds, so
 that the same trial asks at the same places again."""
 
 
@@ -58,7 +58,7 @@ class Connection:
         return self._commands.get()
 
     def may_go_on(self, *, wait: bool) -> bool:
-        """Whether the running trial goes on.
+        """Whether the running trial continues.
 
         Args:
             wait: For the answer to what was just sent; otherwise only a command that has come already counts.

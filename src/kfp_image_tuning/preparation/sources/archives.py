@@ -40,7 +40,7 @@ ALWAYS_ALLOWED_BYTES = 256 << 20
 MAXIMUM_TAR_HEADER_BYTES = 1 << 20
 MAXIMUM_ARCHIVED_TABLE_BYTES = 64 << 20
 
-_WAY_OUT = "make the archive anew from the folder of images"
+_WAY_OUT = "make the archive again from the folder of images"
 
 
 def read_archive(

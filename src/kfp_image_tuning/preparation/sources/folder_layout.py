@@ -21,7 +21,7 @@ from kfp_image_tuning.preparation.sources.split_words import is_aside, says_noth
 
 _FOLD = re.compile(r"(fold|cv|kfold)[ _-]*\d+", re.IGNORECASE)
 _NUMBER_OR_DATE = re.compile(r"[\d ._-]+")
-NO_CLASS_FOLDER = "lies in no class folder"
+NO_CLASS_FOLDER = "is in no class folder"
 
 
 @dataclass
@@ -75,7 +75,7 @@ def label_by_folder(
     Args:
         references: Images without labels, names relative to the source.
         reading: What the user says of the folders.
-        findings: Gets the images that lie in no class folder, and what was decided.
+        findings: Gets the images that are in no class folder, and what was decided.
         place: The source, for messages.
 
     Raises:
@@ -97,7 +97,7 @@ def label_by_folder(
             findings.skipped.append(SkippedImage(reference.name, NO_CLASS_FOLDER))
     if not labelled:
         raise DatasetError(
-            f"{place}: its images lie in no class folders; put the images of each class into a folder with the class's "
+            f"{place}: its images are in no class folders; put the images of each class into a folder with the class's "
             "name, or give a CSV with path and label"
         )
     return labelled
@@ -109,7 +109,7 @@ def has_split_folders(names: Sequence[str]) -> bool:
 
 
 def has_class_folders(names: Sequence[str]) -> bool:
-    """Whether images lie in several folders beside each other that are not the splits alone."""
+    """Whether images are in several folders beside each other that are not the splits alone."""
     tree = make_tree(Counter(name.rpartition("/")[0] for name in names))
     while len(tree.folders) == 1 and not tree.images:
         tree = next(iter(tree.folders.values()))
@@ -276,7 +276,7 @@ class _Understanding:
                 self._findings.name_split(split, f"{top.path}/*/{part}".lstrip("/"))
                 for folder in child.folders[part].walk():
                     meaning[folder.path] = name, split
-        self._findings.decide("the splits lie below the classes")
+        self._findings.decide("the splits are below the classes")
         return Layout(meaning, frozenset(self._aside))
 
     def _classes_of(self, parts: Sequence[tuple[str | None, Folder]]) -> Layout:

@@ -151,5 +151,5 @@ def _choose_folder(candidates: dict[str, list[str]], table: str, findings: Findi
         findings.decide(f"the images are those in {named_alike[0]}, which is named like the table")
         return named_alike[0]
     raise DatasetError(
-        f"{place}: files of these names lie in {enumerate_names(sorted(set.union(*unclear)))}; say which with --folder"
+        f"{place}: files of these names are in {enumerate_names(sorted(set.union(*unclear)))}; say which with --folder"
     )

@@ -1,7 +1,7 @@
-"""Where an image's bytes lie and what it is called: all that passes from the sources to the workers.
+"""Where an image's bytes are and what it is called: all that passes from the sources to the workers.
 
 A reference is small, so a million of them fit into memory; the bytes are read by the worker that needs them. Images
-that do not lie in files of their own (archive members, Parquet cells, records) are copied one after the other into one
+that are not in files of their own (archive members, Parquet cells, records) are copied one after the other into one
 flat scratch file first. No name out of an archive or a table ever becomes the name of a file.
 """
 
@@ -117,7 +117,7 @@ class ScratchImages:
         self._offset = self._file.tell()
 
     def append(self, data: bytes, name: str, labels: tuple[str, ...] = (), split: str | None = None) -> ImageReference:
-        """Store one image and say where it lies.
+        """Store one image and say where it is.
 
         Raises:
             DatasetError: If it is larger than any image.

@@ -48,7 +48,7 @@ def label_numbers(labels: tuple[float, ...], place: str) -> tuple[str, ...]:
 
 
 def names_by_folder(rows: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, ...] | None:
-    """Names for numbered classes, where the images of each number lie in one folder of their own.
+    """Names for numbered classes, where the images of each number are in one folder of their own.
 
     Args:
         rows: Path and label numbers of each image.
@@ -73,5 +73,5 @@ def names_by_folder(rows: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, .
 
 
 def names_of_entries(entries: Iterable[ListEntry]) -> tuple[str, ...] | None:
-    """`names_by_folder` of a list that lies beside a record file."""
+    """`names_by_folder` of a list that is beside a record file."""
     return names_by_folder((entry.path, label_numbers(entry.labels, entry.path)) for entry in entries)

@@ -126,7 +126,7 @@ def refuse_several_tables(names: Sequence[str], place: str) -> None:
     """Refuse a folder with several data sets, such as the configurations of a Hugging Face repository.
 
     Raises:
-        DatasetError: If the files lie in several folders that are not named after splits.
+        DatasetError: If the files are in several folders that are not named after splits.
     """
     folders = {name.rpartition("/")[0] for name in names}
     folders = {folder for folder in folders if folder.rpartition("/")[2].lower() not in SPLIT_WORDS}

@@ -1,4 +1,4 @@
-"""Data sets that have been prepared already, as a source: they are taken over as they are."""
+"""Data sets that have been prepared already, as a source: they are used as they are."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def take_over(prepared: Dataset, data: str, workspace: Workspace, say: Callable[
 
     Args:
         prepared: Its description.
-        data: Where it lies.
+        data: Where it is.
         workspace: Where to.
         say: Takes a line now and then.
 
@@ -53,7 +53,7 @@ def take_over(prepared: Dataset, data: str, workspace: Workspace, say: Callable[
     shards = [shard for split in prepared.splits.values() for shard in split.shards]
     names = [DOCUMENT_NAME, *(name for shard in shards for name in (shard.record, shard.index, shard.list))]
     counts = ", ".join(f"{split.images:,} {name}" for name, split in prepared.splits.items())
-    say(f"Prepared already: {counts} images; taken over as they are, with their split and their order")
+    say(f"Prepared already: {counts} images; used as they are, with their split and their order")
     files = _fetch(names, data, workspace, say)
     for name in names:
         target = workspace.data / name

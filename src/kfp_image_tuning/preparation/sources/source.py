@@ -45,7 +45,7 @@ TABLES = frozenset({*TABLE_KINDS.values(), PATHS_IN_PARQUET})
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of the source: its name there, and where it lies on this machine."""
+    """A file of the source: its name there, and where it is on this machine."""
 
     name: str
     path: str
@@ -113,7 +113,7 @@ class Source:
         """Find the images and their labels.
 
         Args:
-            scratch_file: Takes the images that do not lie in files of their own.
+            scratch_file: Takes the images that are not in files of their own.
 
         Raises:
             DatasetError: If there are no usable images.

@@ -16,7 +16,7 @@ MAXIMUM_LABEL_BYTES = 1 << 16
 def label_by_samples(
     references: Sequence[ImageReference], contents: Mapping[str, bytes], reading: Reading, findings: Findings
 ) -> list[ImageReference] | None:
-    """Label images by the files that lie beside them under the same name.
+    """Label images by the files that are beside them under the same name.
 
     Args:
         references: Images of an archive.

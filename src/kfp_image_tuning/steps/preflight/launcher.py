@@ -55,5 +55,5 @@ def _fingerprint(data: str, run_id: str) -> str:
         return remote_identity(data) or run_id
     except ImageTuningError as error:
         # Data preparation may have keys or volumes that this step lacks; it tells the reason if it has not.
-        print(f"Warning: data_images: cannot be listed from this step, so they are prepared anew: {error}", flush=True)
+        print(f"Warning: data_images: cannot be listed from this step, so they are prepared again: {error}", flush=True)
         return run_id

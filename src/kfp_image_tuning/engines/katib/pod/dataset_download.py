@@ -14,13 +14,13 @@ def fetch_dataset(uri: str, folder: Path) -> None:
     """Download the splits that a trial uses.
 
     Args:
-        uri: Where the data set lies.
+        uri: Where the data set is.
         folder: Where it comes to.
 
     Raises:
         StoreError: If it cannot be had.
         EngineError: If it names files outside of itself.
-        DatasetError: If what lies there is no data set.
+        DatasetError: If what is there is no data set.
     """
     store = open_place(uri, retries=PATIENT_RETRIES)
     store.download([DOCUMENT_NAME], folder)

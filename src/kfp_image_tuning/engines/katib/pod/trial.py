@@ -141,7 +141,7 @@ def watch_launcher(settings: TrialSettings) -> None:
         print(
             f"The launcher of this search has given no sign of life for {duration(round(silent))} "
             f"({settings.heartbeat}/{FILE_NAME}): the trial ends, so that it holds no GPU for nobody. Run the search "
-            "again: it goes on. --orphan-timeout (orphan_timeout_seconds) changes the time.",
+            "again: it continues. --orphan-timeout (orphan_timeout_seconds) changes the time.",
             flush=True,
         )
         os.kill(os.getpid(), signal.SIGTERM)

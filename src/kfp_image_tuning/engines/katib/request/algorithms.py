@@ -156,7 +156,7 @@ def smallest_bracket(epochs: float, eta: int) -> int:
 
 
 def count_hyperband_trials(epochs: float, eta: int) -> int:
-    """Trials of all of Hyperband's brackets; those that go on are trained anew with more epochs and count again."""
+    """Trials of all of Hyperband's brackets; those that continue are trained again with more epochs and count again."""
     most = _halvings(epochs, eta)
     total = 0
     for halvings in range(most, -1, -1):
@@ -168,7 +168,7 @@ def count_hyperband_trials(epochs: float, eta: int) -> int:
 
 
 def choose_eta(epochs: int, limit: int) -> int:
-    """The share of trials (one of eta) that Hyperband lets go on: 3 as in its paper, or the next that fits.
+    """The share of trials (one of eta) that Hyperband lets continue: 3 as in its paper, or the next that fits.
 
     Args:
         epochs: Of a whole trial.

@@ -87,7 +87,7 @@ class KatibConfig(KatibPlaceOptions):
         usual = TrialPodOptions(gpus=pods.gpus)
         if asked := {name: value for name, value in vars(pods).items() if value != getattr(usual, name)}:
             more["pods"] = asked
-        # The folder, because the images that are prepared again do not lie where the trials have read them.
+        # The folder, because the images that are prepared again are not where the trials have read them.
         return replace(self, storage=self.folder, gpus=pods.gpus, katib_options=more)
 
     def options(self, search: Search, initial_model: str | None = None) -> KatibOptions:

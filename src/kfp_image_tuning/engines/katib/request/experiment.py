@@ -131,7 +131,7 @@ def build_experiments(search: Search, options: KatibOptions) -> tuple[PlannedExp
     Raises:
         SearchSpaceError: If Katib cannot search the space.
         BudgetError: If it cannot keep the budget.
-        EngineError: If data or models lie where pods cannot reach.
+        EngineError: If data or models are where pods cannot reach.
     """
     algorithm = algorithm_of(search, options)
     spaces = search_branches(search)

@@ -1,4 +1,4 @@
-"""Where data and models lie, as a pod sees them: on a volume claim, or in an object store."""
+"""Where data and models are stored, as a pod sees them: on a volume claim, or in an object store."""
 
 import os
 import re
@@ -64,7 +64,7 @@ class Location:
 
     @property
     def parent(self) -> "Location":
-        """The folder that it lies in; a whole claim or bucket is its own."""
+        """The folder that it is in; a whole claim or bucket is its own."""
         return Location(self.scheme, self.place, self.path.rpartition("/")[0])
 
     def below(self, *parts: str) -> "Location":

@@ -41,6 +41,6 @@ def labels_of(digest: str) -> dict[str, str]:
 
 
 def fingerprint_of(spec: Mapping[str, Any]) -> str:
-    """The identity of an Experiment, without its counts: a search may go on with more trials."""
+    """The identity of an Experiment, without its counts: a search may continue with more trials."""
     content = {name: value for name, value in spec.items() if name not in COUNTS}
     return f"sha256:{sha256_of(content)}"

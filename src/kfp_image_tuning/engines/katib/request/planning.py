@@ -173,7 +173,9 @@ def _warnings(search: Search, options: KatibOptions, experiments: Sequence[Plann
 
 
 def _hyperband_warnings(search: Search, experiments: Sequence[PlannedExperiment]) -> list[str]:
-    notes = ["hyperband: one failed trial ends its Experiment, and trials that go on start anew with more epochs"]
+    notes = [
+        "hyperband: one failed trial ends its Experiment, and trials that continue start from scratch with more epochs"
+    ]
     if search.stop_bad_trials:
         notes.append("hyperband: ends bad trials by its nature; median stopping is off")
     for experiment in experiments:

@@ -158,7 +158,7 @@ def build_volumes(options: KatibOptions) -> tuple[list[dict[str, Any]], list[dic
 def build_tolerations(options: KatibOptions) -> list[dict[str, Any]]:
     """The user's, and the taint that keeps other pods off GPU nodes."""
     found = [dict(toleration) for toleration in options.pods.tolerations]
-    # Parts of a GPU (nvidia.com/mig-1g.10gb) lie on nodes with the same taint.
+    # Parts of a GPU (nvidia.com/mig-1g.10gb) are on nodes with the same taint.
     vendor = options.pods.gpu_resource.partition("/")[0]
     gpu = {"key": f"{vendor}/gpu", "operator": "Exists", "effect": "NoSchedule"}
     return [*found, gpu] if options.pods.gpus and gpu not in found else found

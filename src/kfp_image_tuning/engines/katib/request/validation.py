@@ -75,7 +75,7 @@ def find_update_problems(old: Mapping[str, Any], new: Mapping[str, Any]) -> list
         problems.append(f"spec.maxTrialCount: must be above the {trials} existing trials, got {after['maxTrialCount']}")
     if is_completed(old) and not is_restartable(old):
         problems.append(
-            "spec: an Experiment that is over can go on only if it reached maxTrialCount and resumePolicy is "
+            "spec: an Experiment that is over can continue only if it reached maxTrialCount and resumePolicy is "
             f"LongRunning or FromVolume, here it is {before.get('resumePolicy', 'Never')}"
         )
     for name in EDITABLE_FIELDS:
@@ -109,7 +109,7 @@ def is_exhausted(experiment: Mapping[str, Any]) -> bool:
 
 
 def is_restartable(experiment: Mapping[str, Any]) -> bool:
-    """Whether an Experiment that is over goes on when it is allowed more trials."""
+    """Whether an Experiment that is over continues when it is allowed more trials."""
     conditions = experiment.get("status", {}).get("conditions") or ()
     reached = any(
         condition["type"] == "Succeeded" and condition.get("reason") == "ExperimentMaxTrialsReached"

@@ -24,7 +24,7 @@ TRIAL_LABEL = "katib.kubeflow.org/trial"
 INJECTION_LABEL = "katib.kubeflow.org/metrics-collector-injection"
 """Katib adds its collector to pods of namespaces with this label, ``enabled``, alone."""
 PATIENCE = 600.0
-"""Seconds without the API server, at most; Experiments go on without us meanwhile."""
+"""Seconds without the API server, at most; Experiments continue without us meanwhile."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
 CALL_TIMEOUT = (5.0, 60.0)
 """Seconds to connect and to answer."""
@@ -281,7 +281,7 @@ class Cluster:
                 if time.monotonic() + pause > deadline:
                     raise EngineError(
                         f"Kubernetes: the API server has not answered for {duration(self._patience)} ({error}); the "
-                        "Experiments go on without us: run the same again to take them up"
+                        "Experiments continue without us: run the same again to attach to them"
                     ) from None
             time.sleep(pause)
         raise AssertionError("pauses never end")

@@ -22,7 +22,7 @@ def bring_dataset(dataset: Dataset, options: KatibOptions, folder: Path | None, 
         show: Takes one line for the reader.
 
     Raises:
-        EngineError: If it lies on a volume that is not seen here.
+        EngineError: If it is on a volume that is not seen here.
         StoreError: If the store does not take it.
     """
     uri = options.data
@@ -42,7 +42,7 @@ def bring_dataset(dataset: Dataset, options: KatibOptions, folder: Path | None, 
     if folder is None:
         raise EngineError(
             f"storage: {uri} is on a volume claim, and this process does not see it; say where it is mounted "
-            "(storage_mount), or where the data set lies on it already (data)"
+            "(storage_mount), or where the data set is on it already (data)"
         )
     if (folder / DOCUMENT_NAME).is_file() and (folder / DOCUMENT_NAME).read_bytes() == document:
         show(f"Data set in {uri}: was there already")

@@ -67,7 +67,9 @@ class History:
         """
         gone = self._record.gone({name: found["metadata"]["uid"] for name, found in present.items()})
         if gone.with_result and not self._can_go_on:
-            self.notes.append("this algorithm of Katib cannot go on where it was ended: the search begins anew")
+            self.notes.append(
+                "this algorithm of Katib cannot continue where it was ended: the search starts from scratch"
+            )
             self._record, gone = self._record.without(gone), SearchRecord(gone.fingerprint)
         elif gone.with_result:
             self.notes.append(

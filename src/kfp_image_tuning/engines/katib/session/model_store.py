@@ -33,7 +33,7 @@ class ModelStore:
         return not self._models.is_volume or self._mount is not None
 
     def holds(self, uri: str) -> bool:
-        """Whether a whole model lies there; True where that cannot be seen.
+        """Whether a whole model is there; True where that cannot be seen.
 
         Raises:
             StoreError: If the object store does not answer.

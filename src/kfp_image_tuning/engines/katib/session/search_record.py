@@ -1,7 +1,7 @@
 """What stays of a search when its Experiments are gone: its trials. `search_record_file` keeps them with their models.
 
 Experiments are deleted when a search is over, stopped, or cleaned up with the launcher's pod. Whoever asks for the same
-search again, a task that Kubeflow repeats or a run that is resumed, goes on from here instead of training it all anew.
+search again, a task that Kubeflow repeats or a run that is resumed, continues from here and does not train it again.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The file in which a search's record lies, beside the models that its trials left."""
+"""The file in which a search's record is, beside the models that its trials left."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ FILE_NAME = "search.json"
 
 
 class RecordFile:
-    """Where a search's record lies.
+    """Where a search's record is.
 
     Args:
         store: Of the models; where it cannot be seen, nothing is kept.
@@ -40,7 +40,7 @@ class RecordFile:
 
         Raises:
             EngineError: If the object store does not answer.
-            DocumentError: If something else lies there.
+            DocumentError: If something else is there.
         """
         content = self._store.read(self._folder, FILE_NAME)
         if content is None:
@@ -48,7 +48,7 @@ class RecordFile:
         try:
             record = SearchRecord.from_dict(json.loads(content))
         except (ValueError, DocumentError) as error:
-            raise DocumentError(f"{self.uri}: {error}; remove it to search anew") from None
+            raise DocumentError(f"{self.uri}: {error}; remove it to search again") from None
         return record if record.fingerprint == self._fingerprint else self.empty
 
     def write(self, record: SearchRecord, patience: float = 0.0) -> str:

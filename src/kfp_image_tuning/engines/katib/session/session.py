@@ -128,7 +128,7 @@ class KatibSession:
         return details
 
     def _attach(self) -> Attached:
-        """Start the Experiments, or take up those of an earlier attempt, or what it has left of them."""
+        """Start the Experiments, or attach to those of an earlier attempt, or what it has left of them."""
         if self._history.is_over(self._search.budget):
             self._remove_unfinished()
             return self._history.attached(self._tracker)
@@ -204,7 +204,7 @@ class KatibSession:
             self._remove()
             raise EngineError(
                 f"Experiment {names}: was deleted by somebody else while the search ran, and the others of this search "
-                "are ended; the same run goes on after the trials that have ended"
+                "are ended; the same run continues after the trials that have ended"
             )
 
     def _check_watched(self) -> None:

@@ -1,7 +1,7 @@
 """Follows objects of a cluster from a thread of its own: a list, then every change, for as long as it takes.
 
-A watch goes on from where it was (resourceVersion). When the API server has forgotten that place (410), restarts, or
-the connection breaks, objects are listed anew: nothing is lost, and what went meanwhile is told as deleted.
+A watch continues from where it was (resourceVersion). When the API server has forgotten that place (410), restarts, or
+the connection breaks, objects are listed again: nothing is lost, and what went meanwhile is told as deleted.
 """
 
 import contextlib
@@ -112,7 +112,7 @@ class Watcher:
         return version
 
     def _watch(self, version: str) -> str:
-        """Pass on changes until the server ends the watch; returns where to go on."""
+        """Pass on changes until the server ends the watch; returns where to continue."""
         self._stream = self._cluster.open_watch(self._plural, self._selector, version, WATCH_SECONDS)
         for event in _read_events(self._stream):
             item = event["object"]

@@ -85,7 +85,7 @@ class _SignedError(Exception):
 
 
 class Caller:
-    """Makes calls, and makes its clients anew when their credentials no longer count.
+    """Makes calls, and makes its clients again when their credentials no longer count.
 
     Args:
         options: Where and as whom to call.
@@ -136,7 +136,7 @@ class Caller:
             return make_clients(self._options)
         except (BotoCoreError, ValueError) as error:
             raise EngineError(
-                f"AWS: {error}; mend endpoint_url, AWS_ENDPOINT_URL, AWS_PROFILE, the region or the configuration file"
+                f"AWS: {error}; fix endpoint_url, AWS_ENDPOINT_URL, AWS_PROFILE, the region or the configuration file"
             ) from error
 
     def _call(self, choose: Callable[[Clients], Any], method: str, parameters: dict[str, Any]) -> dict[str, Any]:

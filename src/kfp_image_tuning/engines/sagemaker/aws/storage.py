@@ -1,6 +1,6 @@
 """Files in S3: the data set on its way to the training jobs, models and predictions on their way back.
 
-What is sent carries its checksum as metadata, and what lies there with the same checksum is not sent again: a
+What is sent carries its checksum as metadata, and what is there with the same checksum is not sent again: a
 restarted run, and the next search on the same images, send nothing.
 """
 
@@ -31,7 +31,7 @@ class Storage:
             self._client = make_storage_client(options, CONNECTIONS)
 
     def upload(self, files: Mapping[str, Path]) -> int:
-        """Send files, each to its address, unless the same content lies there.
+        """Send files, each to its address, unless the same content is there.
 
         Returns:
             Bytes that were sent.

@@ -38,7 +38,7 @@ def input_channels(options: SageMakerOptions, *, multi_label: bool) -> list[dict
 
 
 def channel_uri(options: SageMakerOptions, name: str) -> str:
-    """Where a channel's data lies: as given, or at its place in the data set's folder."""
+    """Where a channel's data is: as given, or at its place in the data set's folder."""
     if given := options.channels.get(name):
         return given
     folder = options.data.rstrip("/")
@@ -48,7 +48,7 @@ def channel_uri(options: SageMakerOptions, name: str) -> str:
         return f"{folder}/{name}/"
     if name == "train" and options.record_shards > 1:
         return f"{folder}/{name}/"
-    # The file's own key, not its folder: an index and a list lie beside it, which Pipe mode would stream as well.
+    # The file's own key, not its folder: an index and a list are beside it, which Pipe mode would stream as well.
     return f"{folder}/{name}/{name}.rec"
 
 

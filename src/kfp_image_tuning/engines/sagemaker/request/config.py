@@ -15,7 +15,7 @@ from kfp_image_tuning.options.declared import AccountOptions
 _DECIDED_HERE = ("data", "output_uri", "record_shards")
 _IDENTITY_LENGTH = 16
 _FOLDER = "kfp-image-tuning"
-"""Where our files lie in a bucket for which no folder is given."""
+"""Where our files are in a bucket for which no folder is given."""
 _BUCKET = re.compile(r"(?:s3://)?([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 
 
@@ -41,7 +41,7 @@ class SageMakerConfig(AccountOptions):
     def to_repeat(self) -> Self:
         """What to ask for to run the same search again, in a run of its own."""
         more = {name: value for name, value in self.sagemaker_options.items() if name != "run"}
-        # A bucket also where the data set named it: the images that are prepared again do not lie there.
+        # A bucket also where the data set named it: the images that are prepared again are not there.
         return replace(self, bucket=self.bucket or self.folder, sagemaker_options=more)
 
     def options(self, dataset: Dataset, task: str, initial_model: str | None = None) -> SageMakerOptions:
@@ -113,12 +113,12 @@ def _missing_channels(more: Mapping[str, Any]) -> list[str]:
 
 
 def _channels(dataset: Dataset, data: str, *, records_alone: bool) -> dict[str, str]:
-    """Where each channel's record files lie: the file itself, or of several what their names begin with.
+    """Where each channel's record files are: the file itself, or of several what their names begin with.
 
     Args:
         dataset: The data set.
         data: Its place in S3.
-        records_alone: Nothing lies beside the record files, so that they can be streamed as well. Otherwise the folder
+        records_alone: Nothing is beside the record files, so that they can be streamed as well. Otherwise the folder
             is meant, which is read as files only.
     """
     records = {name: [shard.record for shard in dataset.split(name).shards] for name in ("train", "validation")}

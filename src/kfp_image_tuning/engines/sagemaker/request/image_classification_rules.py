@@ -176,7 +176,7 @@ def _locations(place: str, definition: Mapping[str, Any], region: str) -> Iterat
     image = definition["AlgorithmSpecification"].get("TrainingImage", "")
     found = _IMAGE_REGION.match(image)
     if found and found[1] != region:
-        yield f"{place}.TrainingImage: {image} lies in {found[1]}, the training jobs run in {region}; copy it there"
+        yield f"{place}.TrainingImage: {image} is in {found[1]}, the training jobs run in {region}; copy it there"
 
 
 def _uri(channel: Mapping[str, Any]) -> str:

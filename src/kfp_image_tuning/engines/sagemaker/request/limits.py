@@ -36,7 +36,7 @@ def count_trials(search: Search) -> int:
 
 
 def count_combinations(ranges: Mapping[str, Range]) -> int:
-    """How many trials a grid over these choices has; ranges that are no choices count as one."""
+    """How many trials a grid over these choices has; ranges that are not choices count as one."""
     return math.prod(len(values.values) for values in ranges.values() if isinstance(values, CategoricalRange))
 
 

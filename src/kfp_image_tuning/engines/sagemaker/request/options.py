@@ -68,7 +68,7 @@ class SageMakerOptions:
         pending_timeout_seconds: Longest wait for machines (``MaxPendingTimeInSeconds``); None: SageMaker's own.
         max_seconds: Longest run of the tuning job, its hard timeout (``ResourceLimits.MaxRuntimeInSeconds``); None:
             from the budget, else from trials and ``max_trial_seconds``.
-        spot: Use spare capacity (``EnableManagedSpotTraining``); needs ``checkpoints`` to go on after interruptions.
+        spot: Use spare capacity (``EnableManagedSpotTraining``); needs ``checkpoints`` to continue after interruptions.
         max_wait_seconds: Longest run and wait together with ``spot``; None: twice ``max_trial_seconds``.
         checkpoints: S3 folder for checkpoints; empty with ``spot``: ``checkpoints/`` under ``output_uri``.
         retry_attempts: Times to try again after SageMaker's own internal errors, 1 to 30 (``RetryStrategy``).

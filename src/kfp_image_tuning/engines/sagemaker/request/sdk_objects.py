@@ -1,4 +1,4 @@
-"""The same tuning job as objects of AWS's own SDK (``sagemaker-core``), for those who go on with it in a notebook.
+"""The same tuning job as objects of AWS's own SDK (``sagemaker-core``), for those who continue with it in a notebook.
 
     from sagemaker.core.resources import HyperParameterTuningJob
 

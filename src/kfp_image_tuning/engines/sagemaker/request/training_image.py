@@ -1,4 +1,4 @@
-"""Where the built-in Image Classification algorithm's image lies, region by region.
+"""Where the built-in Image Classification algorithm's image is, region by region.
 
 The table is data (``image_registries.json``, with its source in it): each region has its own registry account, and each
 partition its own domain.

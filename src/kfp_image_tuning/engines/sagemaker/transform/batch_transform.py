@@ -26,7 +26,7 @@ DELETE_ATTEMPTS = 5
 STOP_SECONDS = 30.0
 """How long to wait for the answer to a stop; in a pod that is told to end, the pod's own end comes first."""
 LONGEST_PAUSE = 0.5
-"""Seconds between two looks whether the end is wished for."""
+"""Seconds between two looks whether the end is wanted."""
 ENDED = ("Completed", "Failed", "Stopped")
 
 
@@ -127,7 +127,7 @@ class TransformEnd:
 
 
 def run_transform(plan: TransformPlan, options: SageMakerOptions, show: Callable[[str], None]) -> TransformEnd:
-    """Run a transform job, or take up the one of this name, to its end.
+    """Run a transform job, or attach to the one of this name, to its end.
 
     Args:
         plan: What it does.
@@ -245,7 +245,7 @@ class _TransformJob:
             return attempt()
 
         return Backoff(self._options.poll_seconds / 30).retry(
-            attempt_unless_stopped, lambda: "Run the same command again to take the transform job up", self._pause
+            attempt_unless_stopped, lambda: "Run the same command again to attach to the transform job", self._pause
         )
 
     def _pause(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """The test images on their way through a batch transform: out of the record files, to S3, and back as predictions.
 
 Each image gets a flat key of its own, made of its position in the split. SageMaker's documents do not say clearly which
-folder a prediction is written to, so predictions are matched by these names, wherever they lie.
+folder a prediction is written to, so predictions are matched by these names, wherever they are.
 """
 
 import json
@@ -143,7 +143,7 @@ def parse_prediction(content: bytes, classes: int, place: str) -> list[float]:
 
 
 def _names_by_image(keys: Mapping[str, int]) -> dict[str, str]:
-    """Each output's key by the name of its image, in whatever subfolder it lies."""
+    """Each output's key by the name of its image, in whatever subfolder it is."""
     return {
         key.rpartition("/")[2].removesuffix(OUTPUT_SUFFIX): key for key in sorted(keys) if key.endswith(OUTPUT_SUFFIX)
     }

@@ -64,7 +64,7 @@ def refuse_outcome(
         quoted = "; ".join(reasons[:QUOTED_REASONS]) or "no training job was started"
         raise EngineError(
             f"tuning job {name} is {status}{said} and left no model: {len(trials)} trials, {len(failed)} failed: "
-            f"{quoted}. Mend what they name and give the search a new run; logs: {log_url(region, str(name))}"
+            f"{quoted}. Fix what they name and give the search a new run; logs: {log_url(region, str(name))}"
         )
     if status == "Stopped" and options.on_stopped == "fail" and not stopped_by_us:
         raise EngineError(

@@ -36,8 +36,8 @@ LATE_LOOKS = 5
 """Looks at something that lags behind: the list of an ended job's training jobs, the tags of a new one."""
 
 _GOES_ON = (
-    "The tuning job {name} goes on without us until its own time limit; run the same command again to attach to it, or "
-    "stop it at {url}"
+    "The tuning job {name} continues without us until its own time limit; run the same command again to attach to it, "
+    "or stop it at {url}"
 )
 
 
@@ -68,7 +68,7 @@ class SageMakerSession:
         try:
             attached = self._attach()
         except EngineError:
-            # A stop that was asked for goes on without this process.
+            # A stop that was asked for continues without this process.
             if not self._stop_wished:
                 self._guard.close()
             raise
@@ -97,7 +97,7 @@ class SageMakerSession:
         return details
 
     def _attach(self) -> Attached:
-        """Create the tuning job, or take up the one that this run has created before."""
+        """Create the tuning job, or attach to the one that this run has created before."""
         self._retry(self._guard.start)
         birth = self._retry(self._create)
         if birth == "none":
@@ -147,7 +147,7 @@ class SageMakerSession:
         return self._options.poll_seconds / 30
 
     def _create(self) -> Literal["created", "found", "none"]:
-        """Create the tuning job, or find the one of this name; none, if the end is wished for before that."""
+        """Create the tuning job, or find the one of this name; none, if the end is wanted before that."""
         if self._stop_wished:
             # A call whose answer was lost may have created it.
             return "found" if self._create_was_sent and self._exists() else "none"

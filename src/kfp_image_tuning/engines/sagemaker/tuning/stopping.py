@@ -49,7 +49,7 @@ def job_guard(caller: Caller, method: str, **job: str) -> StopGuard:
 
 
 def renew_guard(guard: StopGuard) -> None:
-    """Let a guard's request be signed anew when it is due; what fails is tried again the next time."""
+    """Let a guard's request be signed again when it is due; what fails is tried again the next time."""
     with contextlib.suppress(TransientError, PermanentError):
         guard.renew()
 
