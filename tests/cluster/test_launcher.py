@@ -16,7 +16,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.launcher_process import LauncherProcess
 from tests.emulators.api_server_proxy import ApiServerProxy
 from tests.emulators.katib_controller import KatibStandIn
-from tests.emulators.pod_end import SOON
+from tests.emulators.pod_end import DEATHS, SOON
 
 Launch = Callable[..., LauncherProcess]
 EXPERIMENTS = r"/namespaces/[\w-]+/experiments"
@@ -266,7 +266,7 @@ def test_without_its_role_the_launcher_says_what_to_apply(bench: Bench, launch: 
     assert "manifests/katib" in last
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 2.0])
+@pytest.mark.parametrize("seconds", DEATHS)
 def test_experiments_are_deleted_though_the_container_is_gone_soon(
     bench: Bench, launch: Launch, proxy: ApiServerProxy, seconds: float
 ) -> None:

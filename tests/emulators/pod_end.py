@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+DEATHS = (0.5, 0.9, 2.0)
+"""Seconds from a step's signal to the death of all that is in its pod; 1 to 2 were seen on a cluster."""
 SOON = 1.5
 """Seconds within which what a signal makes a step send has arrived; it takes 0.02 where nothing else runs.
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from tests.emulators.kfp_backend import Backend, Run
 
-DEATHS = (0.2, 0.5, 0.9, 2.0)
-"""Seconds from a step's signal to the death of all that is in its pod; 1 to 2 were seen."""
 LONGEST_PHASE = 120.0
 
 

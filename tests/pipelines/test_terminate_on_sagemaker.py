@@ -8,12 +8,12 @@ import pytest
 from kfp_image_tuning.delivery.compilation import compile_pipeline
 from kfp_image_tuning.pipelines.image_tuning import PIPELINES
 from tests.emulators.kfp_backend import Backend, Run
-from tests.emulators.pod_end import SOON
+from tests.emulators.pod_end import DEATHS, SOON
 from tests.emulators.training_jobs import CurveRunner
 from tests.pipelines.component_environment import declared_environment
 from tests.pipelines.sagemaker_account import BUCKET, ROLE, Account, account, storage_server
 from tests.pipelines.small_runs import ONE_THREAD, SMALL_SEARCH, config_maps
-from tests.pipelines.terminating import DEATHS, terminate, wait_for_phase
+from tests.pipelines.terminating import terminate, wait_for_phase
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def terminate_and_hear(backend: Backend, run: Run, used: Account, operation: str
     return heard
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seconds", DEATHS)
 def test_jobs_are_stopped_and_a_retry_takes_what_they_had_reached(seconds: float, digits: Path, tmp_path: Path) -> None:
     with storage_server() as (url, storage), account(url, storage, CurveRunner(storage=storage)) as used:
@@ -71,7 +71,7 @@ def test_jobs_are_stopped_and_a_retry_takes_what_they_had_reached(seconds: float
             assert transform.status == "Stopped"
             used.emulator.seconds_per_poll = 60.0
             backend.retry(run)
-            run.wait(120)
+            run.wait(300)
             assert run.state == "SUCCEEDED", run.explain()
             assert service.models == {}
             assert len(service.tuning_jobs) == 1

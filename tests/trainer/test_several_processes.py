@@ -23,6 +23,11 @@ from kfp_image_tuning.trainer.training import train
 from tests.trainer.digits import CLASSES, make_hyperparameters, training_digits, validation_digits
 rank = os.environ["RANK"]
 folder = Path(sys.argv[1])
+
+def say(line):
+    # In one piece: the processes share their output.
+    os.write(1, (line + "\\n").encode())
+
 settings = dict(classes=CLASSES, seed=0, model_directory=folder / "model")
 """
 
@@ -55,13 +60,13 @@ def test_progress_is_told_once_and_ends_all_processes(tmp_path: Path) -> None:
     done = torchrun(
         """
         def on_progress(report):
-            print(f"told in {rank}: epoch {report.epoch} step {report.step} of {report.steps}", flush=True)
+            say(f"told in {rank}: epoch {report.epoch} step {report.step} of {report.steps}")
             return not (report.epoch == 1 and report.step == 20)
 
         with process_group():
             result = train(make_hyperparameters(mini_batch_size=8, epochs=3), training_digits(), validation_digits(),
                            on_progress=on_progress, log=lambda line: None, **settings)
-        print(f"{rank} {result.outcome} after {len(result.history)}", flush=True)
+        say(f"{rank} {result.outcome} after {len(result.history)}")
         """,
         tmp_path,
     )

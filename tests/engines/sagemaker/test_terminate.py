@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulators.pod_end import SOON, PodProcesses
+from tests.emulators.pod_end import DEATHS, SOON, PodProcesses
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.test_restarts import finished
 from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, small_search
@@ -16,7 +16,7 @@ from tests.engines.sagemaker.tuning_jobs import CREDENTIALS, OPTIONS, small_sear
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 0.9, 2.0])
+@pytest.mark.parametrize("seconds", DEATHS)
 def test_tuning_job_is_stopped_though_the_container_is_gone_soon(seconds: float, tmp_path: Path) -> None:
     with SageMakerEmulator(seconds_per_poll=5.0) as emulator:
         options = replace(OPTIONS, endpoint_url=emulator.url, run="pipeline-1/tune")

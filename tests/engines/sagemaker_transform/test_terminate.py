@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.emulators.pod_end import SOON, PodProcesses
+from tests.emulators.pod_end import DEATHS, SOON, PodProcesses
 from tests.emulators.sagemaker import SageMakerEmulator
 from tests.engines.sagemaker.tuning_jobs import CREDENTIALS
 from tests.engines.sagemaker_transform.conftest import Found
 
 pytestmark = pytest.mark.slow
 
-CASES = [(0.2, "DescribeTransformJob"), (0.5, "DescribeTransformJob"), (0.9, "DescribeTransformJob")]
-CASES += [(2.0, "DescribeTransformJob"), (0.5, "CreateTransformJob")]
+CASES = [*((seconds, "DescribeTransformJob") for seconds in DEATHS), (DEATHS[0], "CreateTransformJob")]
 
 
 @pytest.mark.parametrize(("seconds", "moment"), CASES)
