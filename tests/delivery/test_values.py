@@ -246,7 +246,7 @@ def test_example_makes_pods_that_kubernetes_takes(engine: str, example: Path) ->
         ({"all": {"retries": {"wait_seconds": 1}}}, "all.retries.count is missing"),
         ({"all": {"security_context": {"run_as_user": 0, "run_as_non_root": True}}}, "run_as_user 0 is root"),
         ({"all": {"image_pull_policy": "Sometimes"}}, "must be one of Always, IfNotPresent, Never or null"),
-        ({"steps": {"search": {"cache": True}}}, "steps.search.cache: this step is never taken over"),
+        ({"steps": {"search": {"cache": True}}}, "steps.search.cache: this step is never reused"),
         ({"delivery": {"imag": "a"}}, "team.yaml: delivery.imag is unknown; did you mean image?"),
         ({"delivery": {"image": "two words"}}, "team.yaml: delivery: image: 'two words' is not an image reference"),
         ({"delivery": {"image": "a/b:1", "package": "c"}}, "team.yaml: delivery: package: nothing is installed"),
