@@ -35,10 +35,12 @@ def make_leaner(specification: Document, names: Collection[str]) -> None:
     for name in names:
         _drop_descriptions(components[name])
         parameters = _parameters(components[name])
-        for left in [entry for entry, definition in parameters.items() if _has_default(definition)]:
-            # The function that the component is has the same default.
-            if left not in given[name]:
-                del parameters[left]
+        for entry, definition in list(parameters.items()):
+            if _has_default(definition):
+                # The function that the component is has the same default.
+                definition.pop("defaultValue", None)
+                if entry not in given[name]:
+                    del parameters[entry]
 
 
 def _tasks(specification: Document) -> Iterator[Document]:

@@ -126,31 +126,31 @@ def _nodes_of_group(pipeline: _Pipeline, group: Document) -> Iterator[str]:
     for task in group["dag"]["tasks"].values():
         component = pipeline.components[task["componentRef"]["name"]]
         if "dag" not in component:
-            yield from _nodes_of_step(pipeline, task, component)
+            yield from _nodes_of_step(pipeline, task, component, _parameters_of(group))
             continue
         inner = "".join([_node(component), *_nodes_of_group(pipeline, component)])
         yield inner * _repetitions(task)
 
 
-def _nodes_of_step(pipeline: _Pipeline, task: Document, component: Document) -> Iterator[str]:
+def _nodes_of_step(pipeline: _Pipeline, task: Document, component: Document, outer: Document) -> Iterator[str]:
     container = pipeline.executors[component["executorLabel"]].get("container")
     if container is None:  # an importer has no pod
         yield _node(component)
         return
-    patch = _pod_patch(task, component, container)
+    patch = _pod_patch(task, component, container, outer)
     yield _node(component, task, container, patch)  # the driver, with what it found out
     yield _node(patch)  # the group of the pod
     yield _node(patch)  # the pod
 
 
-def _pod_patch(task: Document, component: Document, container: Document) -> Document:
+def _pod_patch(task: Document, component: Document, container: Document, outer: Document) -> Document:
     """What the driver tells Argo of the pod: its container, behind KFP's launcher and what that is told."""
     inputs, outputs = component.get("inputDefinitions", {}), component.get("outputDefinitions", {})
     given = task.get("inputs", {}).get("parameters", {})
     told = {
         "parameters": {
-            name: given.get(name, {}).get("runtimeValue", {}).get("constant", definition.get("defaultValue", _VALUE))
-            for name, definition in inputs.get("parameters", {}).items()
+            name: _value(given.get(name, {}), definition, outer)
+            for name, definition in _parameters_of(component).items()
         },
         "artifacts": dict.fromkeys(inputs.get("artifacts", {}), _INPUT_ARTIFACT),
         "outputs": dict.fromkeys(outputs.get("parameters", {}), _OUTPUT_PARAMETER),
@@ -161,6 +161,19 @@ def _pod_patch(task: Document, component: Document, container: Document) -> Docu
         "args": [*container.get("command", ()), *container.get("args", ())],
         "env": container.get("env", []),
     }
+
+
+def _value(given: Document, definition: Document, outer: Document) -> Any:
+    """An input's value as far as it is known before the run: a constant, or a default here or of the group's."""
+    if "constant" in (constant := given.get("runtimeValue", {})):
+        return constant["constant"]
+    inherited = outer.get(given.get("componentInputParameter", ""), {})
+    return definition.get("defaultValue", inherited.get("defaultValue", _VALUE))
+
+
+def _parameters_of(component: Document) -> Document:
+    parameters: Document = component.get("inputDefinitions", {}).get("parameters", {})
+    return parameters
 
 
 def _repetitions(task: Document) -> int:
