@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_accuracy_is_what_the_model_says_of_the_stored_images(trained: Trained, 
 
 
 def test_document_keeps_to_its_schema_and_round_trips(evaluation: Evaluation, tmp_path: Path) -> None:
-    judged = evaluation.with_verdict(judge(evaluation, min_accuracy=0.5, baseline=evaluation))
+    judged = replace(evaluation, verdict=judge(evaluation, min_accuracy=0.5, baseline=evaluation))
     for one in (evaluation, judged):
         one.save(tmp_path / "evaluation.json")
         document = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def read(**documents: Any) -> Page:
 
 def full(**changes: Any) -> dict[str, Any]:
     evaluation = make_evaluation(DIGITS, skill=7)
-    judged = evaluation.with_verdict(judge(evaluation, min_accuracy=0.9))
+    judged = replace(evaluation, verdict=judge(evaluation, min_accuracy=0.9))
     documents = {
         "result": make_result(make_trials(24, statuses=MIXED)),
         "dataset": make_dataset(DIGITS),
@@ -264,7 +265,7 @@ def test_odd_searches(name: str, trials: tuple[Trial, ...], said: str) -> None:
 
 def test_no_go_is_said_with_its_reasons() -> None:
     evaluation = make_evaluation(DIGITS, skill=3)
-    judged = evaluation.with_verdict(judge(evaluation, min_accuracy=0.99))
+    judged = replace(evaluation, verdict=judge(evaluation, min_accuracy=0.99))
     page = read(evaluation=judged.to_dict())
     assert len(page.all("div", "no-go")) == 1
     assert judged.verdict is not None

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -145,10 +145,6 @@ class Evaluation:
     def answers(self) -> NDArray[np.bool_]:
         """Which answers are right: ``[N, 1]``, or ``[N, C]`` where an image may have several labels."""
         return unpack_answers(self.right_answers, self.images, len(self.classes) if self.multi_label else 1)
-
-    def with_verdict(self, verdict: Verdict) -> "Evaluation":
-        """The same evaluation with a gate's verdict."""
-        return replace(self, verdict=verdict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, ``evaluation.json``."""

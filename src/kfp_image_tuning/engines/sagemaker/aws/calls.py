@@ -69,12 +69,6 @@ class PermanentError(Exception):
         super().__init__(message)
         self.code = code
 
-    @property
-    def is_of_missing(self) -> bool:
-        """Whether it says that the thing is not there; only tuning jobs have a code of their own for that."""
-        text = str(self).lower()
-        return self.code == "ResourceNotFound" or "not found" in text or "could not find" in text
-
 
 class _SignedError(Exception):
     """Carries a request out of botocore before it is sent."""
