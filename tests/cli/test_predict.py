@@ -144,3 +144,12 @@ def test_a_place_without_images_is_told_before_the_model_is_read(
 def test_a_model_that_is_not_there_is_told(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "--model", "no/such/model", str(photos)]) == 1
     assert capsys.readouterr().err.startswith("Error [training]: no/such/model")
+
+
+def test_earlier_predictions_stay_when_a_command_fails(photos: Path, tmp_path: Path) -> None:
+    earlier = tmp_path / "predictions.csv"
+    earlier.write_text("earlier")
+    typed = ["predict", "--format", "csv", "--output", str(earlier), "--model"]
+    assert main([*typed, "no/such/model", str(photos)]) == 1
+    assert main([*typed, "no/such/model", "nowhere.jpg"]) == 2
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("predictions.csv", "earlier")]

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from kfp_image_tuning.cli import option_types
 from kfp_image_tuning.cli.outcome import Outcome
 from kfp_image_tuning.core.console import printable_name, say
+from kfp_image_tuning.core.durable_file import appearing
 
 if TYPE_CHECKING:
     from kfp_image_tuning.steps.prediction import Prediction
@@ -86,7 +87,10 @@ def _opened(path: Path | None, otherwise: IO[str]) -> Iterator[IO[str]]:
         yield otherwise
     else:
         # Names of files may be anything that the system takes.
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with (
+            appearing(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        ):
             yield file
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 def appearing(path: Path) -> Iterator[Path]:
     """Yield where to write a file that appears under its own name when the context ends without an error.
 
-    Whoever looks sees what was there before or all of the new file, never a part; folders on the way are made.
+    Whoever looks sees what was there before or all of the new file, never a part; folders on the way are made. The
+    name to write under ends as the file's own: writers of some formats look at that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
         temporary.replace(path)

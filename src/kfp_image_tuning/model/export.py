@@ -8,9 +8,8 @@ is read back and run before it counts.
 import contextlib
 import json
 import logging
-import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kfp_image_tuning.core.durable_file import appearing
 from kfp_image_tuning.core.errors import TrainingError
 from kfp_image_tuning.model.model_files import ImageClassifier, ModelDocument
 
@@ -76,9 +76,9 @@ def export_onnx(classifier: ImageClassifier, target: Path, *, normalized_input: 
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(model, _metadata(classifier.document))
-    _write(target, lambda path: onnx.save(model, path))
-    found = OnnxClassifier(target).run(images.numpy())
-    _compare(found, network(images).detach().numpy(), target)
+    with appearing(target) as path:
+        onnx.save(model, path)
+        _compare(OnnxClassifier(path).run(images.numpy()), network(images).detach().numpy(), target)
 
 
 def export_torch(classifier: ImageClassifier, target: Path, *, normalized_input: bool = False) -> None:
@@ -93,11 +93,11 @@ def export_torch(classifier: ImageClassifier, target: Path, *, normalized_input:
         TrainingError: If it gives other answers when it is read back.
     """
     network, images = _with_probe(classifier, normalized_input)
-    with _quiet():
+    with _quiet(), appearing(target) as path:
         program = torch.export.export(network, (images,), dynamic_shapes={INPUT: {0: torch.export.Dim("N")}})
-        _write(target, lambda path: torch.export.save(program, path, extra_files={}))
-        found = torch.export.load(target).module()(images).detach().numpy()
-    _compare(found, network(images).detach().numpy(), target)
+        torch.export.save(program, path)
+        found = torch.export.load(path).module()(images).detach().numpy()
+        _compare(found, network(images).detach().numpy(), target)
 
 
 def quantize_onnx(source: Path, target: Path, batches: Iterator[NDArray[Any]]) -> None:
@@ -118,18 +118,15 @@ def quantize_onnx(source: Path, target: Path, batches: Iterator[NDArray[Any]]) -
             batch = next(batches, None)
             return None if batch is None else {INPUT: batch}
 
-    with _quiet():
-        _write(
-            target,
-            lambda path: quantization.quantize_static(
-                source,
-                path,
-                Reader(),
-                quant_format=quantization.QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-            ),
+    with _quiet(), appearing(target) as path:
+        quantization.quantize_static(
+            source,
+            path,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
         )
 
 
@@ -184,22 +181,10 @@ def _metadata(document: ModelDocument) -> dict[str, str]:
 def _compare(found: NDArray[np.float32], expected: NDArray[np.float32], target: Path) -> None:
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:
-        target.unlink()
         raise TrainingError(
             f"{target}: the exported model's probabilities differ by up to {difference:.2g} from the model's, so it "
             "was not kept; try other versions of torch, onnx and onnxruntime"
         )
-
-
-def _write(target: Path, save: Callable[[Path], object]) -> None:
-    """Have a file written beside its place, then moved there: nobody finds half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
-        save(part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
