@@ -4,7 +4,6 @@
 """
 
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 
 from kfp_image_tuning.options.declaration import Option, Options, options_of
@@ -15,7 +14,6 @@ from kfp_image_tuning.options.words import capitalized, default_words, describe
 PATH = Path(__file__).parents[1] / "src" / "kfp_image_tuning" / "api" / "options.py"
 _TUNE: tuple[type[Options], ...] = (
     *SEARCH,
-    ImageOptions,
     GateOptions,
     *(kind for kinds in OWN_OPTIONS.values() for kind in kinds),
 )
@@ -33,24 +31,20 @@ def python_options() -> str:
     return "\n\n".join(
         [
             _HEAD,
-            _typed_dict("TuneOptions", "Options of a run; one that is left out has its default.", options_of(*_TUNE)),
-            _typed_dict(
-                "PrepareOptions",
-                "Options of a preparation; one that is left out has its default.",
-                options_of(ImageOptions),
-            ),
+            _typed_dict("PrepareOptions", "TypedDict", "a preparation", ImageOptions),
+            _typed_dict("TuneOptions", "PrepareOptions", "a run, those of its preparation included", *_TUNE),
         ]
     )
 
 
-def _typed_dict(name: str, title: str, options: Iterable[Option]) -> str:
-    by_key: dict[str, list[Option]] = {}
-    for option in options:
-        if option.key and option.key != "data":
-            by_key.setdefault(option.key, []).append(option)
-    lines = [f"class {name}(TypedDict, total=False):", f'    """{title}"""', ""]
-    for key, same in by_key.items():
-        lines += [f"    {key}: {_type(same[0])}", *_doc(same)]
+def _typed_dict(name: str, base: str, purpose: str, *kinds: type[Options]) -> str:
+    title = f"Options of {purpose}; one that is left out has its default."
+    lines = [f"class {name}({base}, total=False):", f'    """{title}"""', ""]
+    own = {option.key: option for option in options_of(*kinds) if option.key and option.key != "data"}
+    for key, option in own.items():
+        # A seed is that of the search and of the split.
+        same = [option, *(inherited for inherited in options_of(ImageOptions) if inherited.key == key)]
+        lines += [f"    {key}: {_type(option)}", *_doc(same)]
     return "\n".join(lines) + "\n"
 
 

@@ -14,12 +14,6 @@ from kfp_image_tuning.options.object_fields import ObjectField, list_fields
 from kfp_image_tuning.options.pipelines import ENGINES, OWN_OPTIONS, parameters_of
 from kfp_image_tuning.options.words import format_parameter, sentence, type_words
 
-_SUMMARIES: Mapping[str, str] = {
-    "local": "trials train on this machine",
-    "katib": "trials are pods of the current kubeconfig's cluster",
-    "sagemaker": "trials are training jobs in your AWS account",
-}
-
 
 @dataclass(frozen=True)
 class OptionsObject:
@@ -122,9 +116,9 @@ def _hide(parser: argparse.ArgumentParser, engine: str) -> None:
 
 def _summaries(program: str) -> Iterator[str]:
     yield "each engine has options of its own:"
-    for engine, summary in _SUMMARIES.items():
+    for engine, (options, *_) in OWN_OPTIONS.items():
         yield f"  {program} --engine {engine} --help"
-        yield f"      {summary}"
+        yield f"      {options.title.partition(': ')[2]}"
 
 
 def _fields(engine: str, name: str) -> list[str]:

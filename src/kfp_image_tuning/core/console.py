@@ -29,7 +29,7 @@ class Status:
     """How far a long step is: a line that changes in its place.
 
     Attributes:
-        done: Share of the work that is done, 0 to 1.
+        done: Fraction of the work that is done, 0 to 1.
         text: What is being done, and how it stands.
         left: How long it will still take, in words.
     """

@@ -13,7 +13,7 @@ from typing import Any
 from kfp_image_tuning.core.console import is_verbose, say
 from kfp_image_tuning.core.errors import EngineError, ImageTuningError
 from kfp_image_tuning.core.signals import stop_on_signals
-from kfp_image_tuning.core.wording import duration
+from kfp_image_tuning.core.wording import count, duration
 from kfp_image_tuning.engines.progress import Progress
 from kfp_image_tuning.engines.protocol import Engine, EnginePlan, Event, Plan, Session
 from kfp_image_tuning.search.result import SearchStatus, TuningResult, find_best_trial
@@ -144,9 +144,8 @@ class _Run:
                 f"{len(result.trials)} trials, {len(failed)} failed: {listed}. Every trial is listed "
                 f"in {self.result_path}"
             )
-        trials = "1 trial" if len(result.trials) == 1 else f"{len(result.trials)} trials"
         show(
-            f"Search over: {reason}. Best of {trials}: {best.name} with validation:accuracy "
-            f"{best.objective:.4f}, after {duration(result.seconds)}."
+            f"Search over: {reason}. Best of {count(len(result.trials), 'trial')}: {best.name} with "
+            f"validation:accuracy {best.objective:.4f}, after {duration(result.seconds)}."
         )
         return result

@@ -12,9 +12,9 @@ from kfp_image_tuning.core.errors import ParameterError
 from kfp_image_tuning.dataset.document import Dataset
 from kfp_image_tuning.dataset.image_codec import Pixels
 from kfp_image_tuning.evaluation.prediction import predict_split, split_records
+from kfp_image_tuning.evaluation.scoring import find_answers
 from kfp_image_tuning.model.prediction import Classifier, read_pixels
 
-FORMATS = ("onnx", "torch", "mxnet")
 CALIBRATION_IMAGES = 512
 _BATCH = 32
 
@@ -51,7 +51,7 @@ def export(
     Args:
         model: Folder or ``.tar.gz`` of a model; a path or an address.
         output: The file; for ``mxnet`` the folder.
-        form: One of `FORMATS`.
+        form: ``onnx``, ``torch`` or ``mxnet``.
         normalized_input: Whether the caller normalizes pixels (``onnx`` and ``torch``).
         int8_dataset: Folder of a prepared data set. The model is written in int8; ranges of activations come from the
             validation images, the cost from the test images.
@@ -121,6 +121,4 @@ def _calibration_batches(dataset: Dataset) -> Iterator[Pixels]:
 
 def _accuracy(model: Classifier, dataset: Dataset) -> tuple[float, int]:
     found = predict_split(model, dataset, dataset.split("test"), batch_size=_BATCH)
-    if dataset.multi_label:
-        return float(((found.probabilities >= 0.5) == found.labels).mean()), len(found.labels)
-    return float((found.probabilities.argmax(axis=1) == found.labels).mean()), len(found.labels)
+    return float(find_answers(found.labels, found.probabilities).mean()), len(found.labels)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kfp_image_tuning.core.console import say
 from kfp_image_tuning.core.errors import EngineError
+from kfp_image_tuning.core.wording import count
 from kfp_image_tuning.engines.protocol import Engine, EnginePlan
 from kfp_image_tuning.engines.run import run_search
 from kfp_image_tuning.search.result import TuningResult
@@ -34,6 +35,6 @@ def run_plan(
     """
     found = keep(run_search(engine, plan, Path(result), reproduction_command=command, show=say))
     if found.status == "stopped":
-        trials = "1 trial" if len(found.trials) == 1 else f"{len(found.trials)} trials"
+        trials = count(len(found.trials), "trial")
         raise EngineError(f"the search was {found.stop_reason} after {trials}; {after_stop(found)}")
     return found
