@@ -11,14 +11,9 @@ from pathlib import Path
 
 from kfp_image_tuning.core.errors import DatasetError
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading
-from kfp_image_tuning.preparation.sources.table_rows import (
-    IMAGE_COLUMNS,
-    LABEL_COLUMNS,
-    TableRow,
-    looks_like_image,
-    plain_name,
-    rows_of_table,
-)
+from kfp_image_tuning.preparation.sources.table_cells import looks_like_image
+from kfp_image_tuning.preparation.sources.table_columns import IMAGE_COLUMNS, LABEL_COLUMNS, plain_name
+from kfp_image_tuning.preparation.sources.table_rows import TableRow, rows_of_table
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 

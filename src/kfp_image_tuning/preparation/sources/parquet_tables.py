@@ -17,14 +17,12 @@ from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.image_reference import ImageReference, ScratchImages
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading, enumerate_names
 from kfp_image_tuning.preparation.sources.split_words import SPLIT_WORDS, split_named_in
-from kfp_image_tuning.preparation.sources.table_rows import (
+from kfp_image_tuning.preparation.sources.table_cells import as_text, labels_in, split_in
+from kfp_image_tuning.preparation.sources.table_columns import (
     LABEL_COLUMNS,
     SPLIT_COLUMNS,
-    as_text,
     find_image_column,
-    labels_in,
     plain_name,
-    split_in,
 )
 
 if TYPE_CHECKING:

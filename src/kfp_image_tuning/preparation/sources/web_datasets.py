@@ -7,7 +7,8 @@ from dataclasses import replace
 from kfp_image_tuning.dataset.document import SkippedImage
 from kfp_image_tuning.preparation.sources.image_reference import ImageReference
 from kfp_image_tuning.preparation.sources.reading import Findings, Reading
-from kfp_image_tuning.preparation.sources.table_rows import LABEL_COLUMNS, labels_in, plain_name
+from kfp_image_tuning.preparation.sources.table_cells import labels_in
+from kfp_image_tuning.preparation.sources.table_columns import LABEL_COLUMNS, plain_name
 
 LABEL_SUFFIXES = (".cls", ".json")
 MAXIMUM_LABEL_BYTES = 1 << 16
